@@ -1,0 +1,327 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// An Exchange is one request and its response. A handler (see [Config]) reads
+// the request from it and answers with either Respond, and then Write if there
+// is more, or Fail. Those three must not be called concurrently; all else may.
+type Exchange struct {
+	s       *Session
+	id      uint64
+	kind    Kind
+	header  Header
+	payload []byte
+	cancel  context.CancelFunc // of a served exchange's context
+
+	head chan *Frame // the response's first frame, to who asked
+	done func()
+
+	mu       sync.Mutex
+	in       *inbox  // chunks of the peer, nil while there are none to come
+	outlet   *outlet // chunks to the peer, nil while none were announced
+	served   bool    // opened by the peer
+	answered bool    // the head of the response was sent, or received
+	ended    bool    // its end was
+	unwanted bool    // who asked has gone: what still comes is discarded
+}
+
+// ID returns the id that the exchange has in its session.
+func (x *Exchange) ID() uint64 { return x.id }
+
+// Kind returns the kind of the request: Invoke, Call or Describe.
+func (x *Exchange) Kind() Kind { return x.kind }
+
+// Header returns the headers of the request.
+func (x *Exchange) Header() Header { return x.header }
+
+// Payload returns the first part of the request's body, which may be all of it.
+func (x *Exchange) Payload() []byte { return x.payload }
+
+// Body returns what follows the payload, or nil if the payload was all.
+func (x *Exchange) Body() io.Reader {
+	if x.in == nil {
+		return nil
+	}
+	return x.in
+}
+
+// answerKind returns the kind of the frame that answers a request of kind k.
+func answerKind(k Kind) Kind {
+	if k == Call {
+		return Reply
+	}
+	return Result
+}
+
+// Respond sends the head of the response with the first part of its body, of
+// any size. With more, Write sends the rest, and the end of the handler ends it.
+// It returns an error if there was an answer already or the session has ended.
+func (x *Exchange) Respond(h Header, payload []byte, more bool) error {
+	x.mu.Lock()
+	if x.answered {
+		x.mu.Unlock()
+		return errors.New("wire: answered twice")
+	}
+	first := payload[:min(len(payload), MaxPayload)]
+	rest := payload[len(first):]
+	x.answered, x.ended = true, !more && len(rest) == 0
+	f := Frame{ID: x.id, Kind: answerKind(x.kind), Header: h, Payload: first}
+	if x.ended {
+		f.Flags = End
+	} else if x.outlet == nil {
+		x.outlet = newOutlet(x)
+	}
+	gone := x.unwanted
+	x.mu.Unlock()
+	if gone && x.outlet != nil {
+		x.outlet.close(context.Canceled)
+	}
+	if err := x.s.out.send(&f); err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		if _, err := x.outlet.Write(rest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Write sends a further part of the response. It waits for the peer to take it,
+// and fails once the peer has cancelled or the session has ended.
+func (x *Exchange) Write(p []byte) (int, error) {
+	if x.outlet == nil {
+		return 0, errors.New("wire: Write without Respond")
+	}
+	return x.outlet.Write(p)
+}
+
+// Fail answers with an error, or ends an answer in progress with one.
+func (x *Exchange) Fail(e *Error) error {
+	x.mu.Lock()
+	if x.ended {
+		x.mu.Unlock()
+		return nil
+	}
+	f := Frame{ID: x.id, Kind: answerKind(x.kind), Flags: End | Failed, Header: e.header(nil)}
+	if x.answered {
+		f.Kind = Chunk
+	}
+	x.answered, x.ended = true, true
+	x.mu.Unlock()
+	return x.s.out.send(&f)
+}
+
+// finish ends a served exchange when its handler has returned.
+func (x *Exchange) finish() {
+	x.mu.Lock()
+	answered, ended, in, outlet := x.answered, x.ended, x.in, x.outlet
+	x.mu.Unlock()
+	switch {
+	case !answered:
+		x.Fail(Errorf(Internal, "the handler returned without an answer"))
+	case !ended:
+		x.s.out.send(&Frame{ID: x.id, Kind: Chunk, Flags: End})
+	}
+	x.s.forget(x.id)
+	x.cancel()
+	if in != nil {
+		in.fail(errEnded)
+	}
+	if outlet != nil {
+		outlet.close(errEnded)
+	}
+}
+
+// errEnded is what a body returns that is used after its exchange has ended.
+var errEnded = errors.New("wire: the exchange has ended")
+
+// receiveHead handles the first frame of a response.
+func (x *Exchange) receiveHead(f *Frame) error {
+	x.mu.Lock()
+	if x.served || x.answered {
+		x.mu.Unlock()
+		return fmt.Errorf("%w: answer to %d not asked for", ErrFrame, x.id)
+	}
+	x.answered = true
+	ended := f.Flags&End != 0
+	if !ended && !x.unwanted {
+		x.in = newInbox(x)
+	}
+	x.mu.Unlock()
+	x.head <- f
+	if ended {
+		x.complete()
+	}
+	return nil
+}
+
+func (x *Exchange) receiveChunk(f *Frame) error {
+	x.mu.Lock()
+	in := x.in
+	if x.unwanted {
+		in = nil
+	}
+	x.mu.Unlock()
+	if in != nil {
+		if err := in.put(f); err != nil {
+			return err
+		}
+	}
+	if f.Flags&End != 0 && !x.served {
+		x.complete()
+	}
+	return nil
+}
+
+func (x *Exchange) receiveCredit(f *Frame) error {
+	if len(f.Payload) != 4 {
+		return fmt.Errorf("%w: credit of %d bytes", ErrFrame, len(f.Payload))
+	}
+	x.mu.Lock()
+	outlet := x.outlet
+	x.mu.Unlock()
+	if outlet == nil {
+		return nil
+	}
+	return outlet.grant(binary.BigEndian.Uint32(f.Payload))
+}
+
+// receiveCancel tells the handler that nobody waits for it any more.
+func (x *Exchange) receiveCancel() {
+	if !x.served {
+		return
+	}
+	x.mu.Lock()
+	x.unwanted = true
+	in, outlet := x.in, x.outlet
+	x.mu.Unlock()
+	x.cancel()
+	if in != nil {
+		in.fail(context.Canceled)
+	}
+	if outlet != nil {
+		outlet.close(context.Canceled)
+	}
+}
+
+// complete ends an exchange of ours, whose response has come to its end.
+func (x *Exchange) complete() {
+	x.mu.Lock()
+	if x.ended {
+		x.mu.Unlock()
+		return
+	}
+	x.ended = true
+	outlet := x.outlet
+	x.mu.Unlock()
+	x.s.forget(x.id)
+	if outlet != nil {
+		outlet.close(errEnded)
+	}
+	if x.done != nil {
+		x.done()
+	}
+}
+
+// abandon tells the peer that its answer is no longer wanted.
+func (x *Exchange) abandon() {
+	x.mu.Lock()
+	if x.unwanted || x.ended {
+		x.mu.Unlock()
+		return
+	}
+	x.unwanted = true
+	in, outlet := x.in, x.outlet
+	x.mu.Unlock()
+	if in != nil {
+		in.fail(context.Canceled)
+	}
+	if outlet != nil {
+		outlet.close(context.Canceled)
+	}
+	x.s.out.send(&Frame{ID: x.id, Kind: Cancel})
+}
+
+// sessionEnded fails whatever waits on x.
+func (x *Exchange) sessionEnded(err error) {
+	if x.served {
+		x.cancel()
+	}
+	x.mu.Lock()
+	answered, in, outlet := x.answered, x.in, x.outlet
+	x.answered = true
+	x.mu.Unlock()
+	if in != nil {
+		in.fail(err)
+	}
+	if outlet != nil {
+		outlet.close(err)
+	}
+	if x.served {
+		return
+	}
+	if !answered {
+		x.head <- nil
+	}
+	x.complete()
+}
+
+// response turns the head of a response into what Do returns.
+func (x *Exchange) response(ctx context.Context, f *Frame) (*Response, error) {
+	if f == nil {
+		x.s.mu.Lock()
+		defer x.s.mu.Unlock()
+		return nil, x.s.err
+	}
+	if f.Flags&Failed != 0 {
+		return nil, errorOf(f.Header)
+	}
+	r := &Response{Header: f.Header, Payload: f.Payload}
+	if f.Flags&End == 0 {
+		b := &body{x: x, in: x.in}
+		b.stop = context.AfterFunc(ctx, func() {
+			b.in.fail(ctx.Err())
+			x.abandon()
+		})
+		r.Body = b
+	}
+	return r, nil
+}
+
+// body is the rest of a response.
+type body struct {
+	x    *Exchange
+	in   *inbox
+	stop func() bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.in.Read(p)
+	if err != nil {
+		b.stop()
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	b.stop()
+	b.x.abandon()
+	return nil
+}
+
+// withRest returns a reader of p and then of rest, which may be nil.
+func withRest(p []byte, rest io.Reader) io.Reader {
+	if rest == nil {
+		return bytes.NewReader(p)
+	}
+	return io.MultiReader(bytes.NewReader(p), rest)
+}

@@ -1,0 +1,312 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// ErrClosed is the error of exchanges whose session ended under them, because
+// either side closed it or a process died.
+var ErrClosed = errors.New("wire: session closed")
+
+// Config says how a Session deals with what its peer sends. The callbacks run
+// on the goroutine that reads: they must not block.
+type Config struct {
+	// Host is set on the host's side; it decides which ids the session uses.
+	Host bool
+	// Serve handles one request of the peer, in a goroutine of its own. Its
+	// context ends when the peer cancels, when the request's :timeout passes,
+	// and with the session. Serve must answer x with Respond or Fail, and close
+	// a body it opened. Nil refuses every request.
+	Serve func(ctx context.Context, x *Exchange)
+	// Control receives the frames that belong to no exchange: Ready, Log, Drain.
+	Control func(f *Frame)
+}
+
+// Session multiplexes exchanges over one stream. Its methods are safe for
+// concurrent use.
+type Session struct {
+	cfg Config
+	out *writer
+	rwc io.ReadWriteCloser
+
+	mu       sync.Mutex
+	nextID   uint64
+	lastPeer uint64 // the highest id the peer has opened
+	open     map[uint64]*Exchange
+	err      error         // why the session ended
+	done     chan struct{} // closed with err set
+	serving  sync.WaitGroup
+}
+
+// NewSession returns a Session over rwc. Nothing is received until [Session.Run].
+func NewSession(rwc io.ReadWriteCloser, cfg Config) *Session {
+	s := &Session{
+		cfg:  cfg,
+		rwc:  rwc,
+		out:  newWriter(rwc),
+		open: make(map[uint64]*Exchange),
+		done: make(chan struct{}),
+	}
+	if !cfg.Host {
+		s.nextID = ^uint64(0) // the first one is 1
+	}
+	return s
+}
+
+// Run reads frames until the stream ends, the peer breaks the protocol, or
+// Close; it then ends all exchanges, waits for the handlers it started, and
+// returns nil for a clean end of file or a Close, otherwise why it ended.
+func (s *Session) Run() error {
+	err := s.read()
+	if err == io.EOF {
+		err = nil
+	}
+	s.end(err)
+	s.serving.Wait()
+	return err
+}
+
+func (s *Session) read() error {
+	r := NewReader(s.rwc)
+	for {
+		f := new(Frame)
+		if err := r.Next(f); err != nil {
+			select {
+			case <-s.done:
+				return nil
+			default:
+				return err
+			}
+		}
+		if err := s.receive(f); err != nil {
+			return err
+		}
+	}
+}
+
+// Close ends the session at once: exchanges in progress fail with [ErrClosed].
+func (s *Session) Close() error {
+	s.end(nil)
+	return nil
+}
+
+// Done returns a channel that is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Send sends a frame that belongs to no exchange.
+func (s *Session) Send(f *Frame) error { return s.out.send(f) }
+
+// SendLog sends a log frame. It blocks while much is buffered, so that a
+// function cannot log faster than its host reads.
+func (s *Session) SendLog(f *Frame) error { return s.out.sendBounded(f) }
+
+func (s *Session) end(err error) {
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.err = ErrClosed
+	if err != nil {
+		s.err = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	exchanges := s.open
+	s.open = nil
+	close(s.done)
+	s.mu.Unlock()
+
+	s.out.close(s.err)
+	s.rwc.Close()
+	for _, x := range exchanges {
+		x.sessionEnded(s.err)
+	}
+}
+
+// receive handles one frame. An error is the peer's breach of the protocol.
+func (s *Session) receive(f *Frame) error {
+	switch f.Kind {
+	case Ready, Log, Drain:
+		if s.cfg.Control != nil {
+			s.cfg.Control(f)
+		}
+		return nil
+	case Invoke, Call, Describe:
+		return s.accept(f)
+	}
+	s.mu.Lock()
+	x := s.open[f.ID]
+	s.mu.Unlock()
+	if x == nil {
+		return nil
+	}
+	switch f.Kind {
+	case Result, Reply:
+		return x.receiveHead(f)
+	case Chunk:
+		return x.receiveChunk(f)
+	case Credit:
+		return x.receiveCredit(f)
+	case Cancel:
+		x.receiveCancel()
+	}
+	return nil
+}
+
+// accept opens the exchange that the peer's frame asks for, and serves it.
+func (s *Session) accept(f *Frame) error {
+	fromHost := f.ID%2 == 0
+	if fromHost == s.cfg.Host || f.ID == 0 {
+		return fmt.Errorf("%w: id %d opened by the wrong side", ErrFrame, f.ID)
+	}
+	ctx, cancel := contextOf(f.Header)
+	x := &Exchange{s: s, id: f.ID, kind: f.Kind, header: f.Header, payload: f.Payload, served: true, cancel: cancel}
+	if f.Flags&End == 0 {
+		x.in = newInbox(x)
+	}
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		cancel()
+		return nil
+	}
+	if f.ID <= s.lastPeer {
+		s.mu.Unlock()
+		cancel()
+		return fmt.Errorf("%w: id %d opened twice", ErrFrame, f.ID)
+	}
+	s.lastPeer = f.ID
+	s.open[f.ID] = x
+	s.serving.Add(1)
+	s.mu.Unlock()
+	go s.serve(ctx, x)
+	return nil
+}
+
+// contextOf returns the context of a request with these headers.
+func contextOf(h Header) (context.Context, context.CancelFunc) {
+	if us, ok := h.Int(KeyTimeout); ok && us >= 0 && us < int64(1<<62)/int64(time.Microsecond) {
+		return context.WithTimeout(context.Background(), time.Duration(us)*time.Microsecond)
+	}
+	return context.WithCancel(context.Background())
+}
+
+func (s *Session) serve(ctx context.Context, x *Exchange) {
+	defer s.serving.Done()
+	if s.cfg.Serve == nil {
+		x.Fail(Errorf(NotFound, "wire: requests are not served here"))
+	} else {
+		s.cfg.Serve(ctx, x)
+	}
+	x.finish()
+}
+
+// forget removes an exchange that both sides have done with.
+func (s *Session) forget(id uint64) {
+	s.mu.Lock()
+	delete(s.open, id)
+	s.mu.Unlock()
+}
+
+// A Request opens an exchange.
+type Request struct {
+	Kind    Kind // Invoke, Call or Describe
+	Header  Header
+	Payload []byte
+	// Body is what follows Payload, nil for nothing. It is read, in a goroutine
+	// of its own, until its end or that of the exchange; Do never closes it.
+	Body io.Reader
+	// Done, if set, is called once, when the peer has finished with the
+	// exchange, which may be long after Do has returned (when it was cancelled,
+	// or while the body of the response is read). It must not block. It is not
+	// called if Do returned an error without having sent anything.
+	Done func()
+}
+
+// A Response is the answer to a Request.
+type Response struct {
+	Header  Header
+	Payload []byte
+	// Body is what follows Payload, nil if that was all. Closing it before its
+	// end cancels the exchange. It must be read to its end or closed.
+	Body io.ReadCloser
+}
+
+// ErrNotSent is wrapped by an error of [Session.Do] when the request never left:
+// it can be sent elsewhere without being run twice.
+var ErrNotSent = errors.New("wire: not sent")
+
+// Do sends a request and waits for the head of its response. The error is an
+// *[Error] if the peer answered with one, that of ctx if it ended first (the
+// peer is then told to cancel), or wraps [ErrClosed] if the session ended.
+func (s *Session) Do(ctx context.Context, req *Request) (*Response, error) {
+	x := &Exchange{s: s, kind: req.Kind, done: req.Done, head: make(chan *Frame, 1)}
+	if err := s.start(x, req); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	select {
+	case f := <-x.head:
+		return x.response(ctx, f)
+	case <-ctx.Done():
+		x.abandon()
+		return nil, ctx.Err()
+	}
+}
+
+// start registers x under the next id and sends its opening frame, in one
+// critical section of the writer, so that ids leave in order.
+func (s *Session) start(x *Exchange, req *Request) error {
+	f := Frame{Kind: req.Kind, Header: req.Header, Payload: req.Payload}
+	rest := req.Body
+	if len(f.Payload) > MaxPayload {
+		rest = withRest(f.Payload[MaxPayload:], rest)
+		f.Payload = f.Payload[:MaxPayload]
+	}
+	if rest == nil {
+		f.Flags = End
+	} else {
+		x.outlet = newOutlet(x)
+	}
+	err := s.out.sendWith(&f, func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.err != nil {
+			return s.err
+		}
+		s.nextID += 2
+		f.ID, x.id = s.nextID, s.nextID
+		s.open[x.id] = x
+		return nil
+	})
+	if err != nil {
+		s.forget(x.id)
+		return err
+	}
+	if rest != nil {
+		go x.outlet.pump(rest)
+	}
+	return nil
+}
+
+// TimeLeft returns the value of a :timeout header for the time that ctx has
+// left, at least 1; ok is false if ctx has no deadline.
+func TimeLeft(ctx context.Context) (us int64, ok bool) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return 0, false
+	}
+	return max(time.Until(deadline).Microseconds(), 1), true
+}
+
+// StatusOf returns the :status of a response, or otherwise if it has none.
+func StatusOf(h Header, otherwise int) int {
+	if n, err := strconv.Atoi(h.Get(KeyStatus)); err == nil && n >= 100 && n <= 999 {
+		return n
+	}
+	return otherwise
+}
