@@ -1,0 +1,64 @@
+// Package manifest reads function.yaml, the optional description of a function.
+//
+// A function without the file gets the defaults, so the file only says what
+// differs from them:
+//
+//	name: orders          # default: the directory's name
+//	runtime: go           # the only one
+//	timeout: 30s          # of an invocation, waiting included; up to 15m
+//	concurrency: 100      # invocations at once in one worker; 1 to 10000
+//	queue: 1000           # invocations that wait when all workers are full; 0 (none waits) to 100000
+//	scale:                # workers
+//	  min: 0              # kept when idle
+//	  max: 0              # 0 is the number of cores
+//	  idle: 5m            # how long a worker may idle; 1s to 24h
+//	memory: 256MiB        # soft limit of one worker; default none; 4MiB to 1024GiB
+//	body: 8MiB            # largest request body; up to 1GiB
+//	env:                  # environment of the workers
+//	  LOG_LEVEL: debug
+//	  PORT: 8080          # numbers and true/false need no quotes
+//	access:               # what it may touch; without it, all of its namespace
+//	  functions: [stock, "pay-*"]
+//	  buckets: [orders]
+//	  subjects: ["orders.>"]
+//	  config: ["orders.*"]
+//	  secrets: [stripe-key]
+//	cors:                 # without it, no CORS headers
+//	  origins: ["https://*.example.com"]
+//	  methods: [GET, PUT]
+//	triggers:
+//	  http:
+//	    - path: /pets/{id}       # as in net/http.ServeMux: {name}, {name...}, {$}
+//	      methods: [GET, PUT]    # default: all
+//	      host: shop.example.com # default: all
+//	      endpoint: create       # default: the function's root
+//
+// # Strictness
+//
+// The file is small and a mistake in it is found late, so nothing is guessed:
+// an unknown or repeated key, a key without a value, a number without its unit
+// and a value out of range are errors. [Parse] reports all of them at once, each
+// with the line and column of the key or value at fault. Only broken YAML ends
+// the reading at the first error.
+//
+// Of YAML, the file may use one document of mappings, lists and scalars in
+// block or flow style. Anchors, aliases, merge keys, tags, directives and "?"
+// keys are refused: the manifest has no use for them, and aliases are how a
+// small file grows without bound. For the same reason a file has at most
+// [MaxFileSize] bytes. Tabs may stand in comments, single quotes and blocks of
+// text, and at the end of a line; in double quotes they are written \t.
+//
+// # Access lists
+//
+// An entry of functions, buckets, config or secrets is a name in which each *
+// stands for any number of characters. An entry of subjects is a NATS subject:
+// there * stands for one token and a final > for one or more. A manifest with
+// access but without one of its kinds allows nothing of that kind; with
+// "access: {}" the function may touch nothing.
+//
+// # Editors
+//
+// [Schema] returns the JSON Schema of the file. It is made from the table that
+// Parse reads by, which is also where a new key is added: a field in the struct,
+// and one line in its table in table.go.
+package manifest

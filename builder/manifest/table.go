@@ -1,0 +1,96 @@
+package manifest
+
+import "time"
+
+// The tables of all keys. To add one, add a field to the struct and a line here;
+// to add a kind of trigger, add its struct, its table, and a line in triggerKeys.
+
+var manifestKeys = keys[Manifest]{fields: []field[Manifest]{
+	key("name", text(nameSchema, checkName), func(m *Manifest) *string { return &m.Name },
+		"Name of the function. Default: the directory's name."),
+	key("runtime", oneOf("go"), func(m *Manifest) *string { return &m.Runtime },
+		"What runs the function."),
+	key("timeout", duration(MinTimeout, MaxTimeout), func(m *Manifest) *time.Duration { return &m.Timeout },
+		"How long an invocation may take, waiting for a worker included: 1ms to 15m."),
+	key("concurrency", integer(1, MaxConcurrency), func(m *Manifest) *int { return &m.Concurrency },
+		"Invocations that run at once in one worker."),
+	key("queue", integer(0, MaxQueue), func(m *Manifest) *int { return &m.Queue },
+		"Invocations that may wait when all workers are full. 0: none waits."),
+	key("scale", mapping(scaleKeys), func(m *Manifest) *Scale { return &m.Scale },
+		"How many workers run."),
+	key("memory", size(MinMemory, MaxMemory), func(m *Manifest) *int64 { return &m.Memory },
+		"Soft limit of one worker's memory: 4MiB to 1024GiB. Default: none."),
+	key("body", size(1, MaxBody), func(m *Manifest) *int64 { return &m.Body },
+		"Size of the largest request body: up to 1GiB."),
+	key("env", environment(), func(m *Manifest) *map[string]string { return &m.Env },
+		"Environment variables of the workers."),
+	key("access", optional(mapping(accessKeys)), func(m *Manifest) **Access { return &m.Access },
+		"What the function may touch. A kind without a list: nothing. Default: everything in its namespace."),
+	key("cors", optional(mapping(corsKeys)), func(m *Manifest) **CORS { return &m.CORS },
+		"Which pages of other origins may call the function. Default: none."),
+	key("triggers", mapping(triggerKeys), func(m *Manifest) *Triggers { return &m.Triggers },
+		"What starts the function, beside the path and the subject it always has."),
+}}
+
+var scaleKeys = keys[Scale]{
+	fields: []field[Scale]{
+		key("min", integer(0, MaxWorkers), func(s *Scale) *int { return &s.Min },
+			"Workers that are kept even when idle."),
+		key("max", integer(0, MaxWorkers), func(s *Scale) *int { return &s.Max },
+			"The most workers. 0: the number of cores."),
+		key("idle", duration(MinIdle, MaxIdle), func(s *Scale) *time.Duration { return &s.Idle },
+			"How long a worker may be idle before it stops: 1s to 24h."),
+	},
+	check: func(r *reader, n node, s *Scale) {
+		if s.Max != 0 && s.Min > s.Max {
+			r.bad(n.child("min"), "", "must be at most scale.max, which is %d, not %d", s.Max, s.Min)
+		}
+	},
+}
+
+var accessKeys = keys[Access]{fields: []field[Access]{
+	key("functions", texts(functionPattern), func(a *Access) *[]string { return &a.Functions },
+		"Functions it may call. * stands for any characters."),
+	key("buckets", texts(bucketPattern), func(a *Access) *[]string { return &a.Buckets },
+		"KV buckets it may read and write. * stands for any characters."),
+	key("subjects", texts(subjectPattern), func(a *Access) *[]string { return &a.Subjects },
+		"NATS subjects it may publish to, with the wildcards * and >."),
+	key("config", texts(configPattern), func(a *Access) *[]string { return &a.Config },
+		"Configuration keys it may read. * stands for any characters."),
+	key("secrets", texts(configPattern), func(a *Access) *[]string { return &a.Secrets },
+		"Secrets it may read. * stands for any characters."),
+}}
+
+var corsKeys = keys[CORS]{
+	fields: []field[CORS]{
+		required(key("origins", texts(corsOrigin), func(c *CORS) *[]string { return &c.Origins },
+			`Origins such as https://example.com or https://*.example.com, or "*".`)),
+		key("methods", texts(httpMethod), func(c *CORS) *[]string { return &c.Methods },
+			"Methods a page may use. Default: GET, HEAD, POST."),
+		key("headers", texts(headerName), func(c *CORS) *[]string { return &c.Headers },
+			`Request headers a page may set, or "*".`),
+		key("expose", texts(headerName), func(c *CORS) *[]string { return &c.Expose },
+			`Response headers a page may read, or "*".`),
+		key("credentials", boolean(), func(c *CORS) *bool { return &c.Credentials },
+			"Whether cookies and authorization are allowed."),
+		key("maxAge", duration(time.Second, 24*time.Hour), func(c *CORS) *time.Duration { return &c.MaxAge },
+			"How long a browser may remember the permission: 1s to 24h."),
+	},
+	check: checkCORS,
+}
+
+var triggerKeys = keys[Triggers]{fields: []field[Triggers]{
+	key("http", list(mapping(routeKeys), MaxRoutes, checkRoutes), func(t *Triggers) *[]Route { return &t.HTTP },
+		"HTTP routes."),
+}}
+
+var routeKeys = keys[Route]{fields: []field[Route]{
+	required(key("path", text(schema{"pattern": "^/"}, checkPath), func(t *Route) *string { return &t.Path },
+		"Path in the syntax of Go's ServeMux: /pets/{id}, /files/{path...}, /{$}.")),
+	key("methods", texts(httpMethod), func(t *Route) *[]string { return &t.Methods },
+		"Methods it takes. Default: all."),
+	key("host", text(schema{"pattern": hostPattern.String()}, checkHost), func(t *Route) *string { return &t.Host },
+		"Host name it answers to. Default: all."),
+	key("endpoint", text(schema{"pattern": namePattern.String(), "maxLength": MaxNameLength}, checkLabel),
+		func(t *Route) *string { return &t.Endpoint }, "Endpoint it invokes. Default: the root."),
+}}
