@@ -88,6 +88,7 @@
 //	:target      what it is asked of: "function" or "function/endpoint"
 //	:timeout     as above
 //	:invocation  the invocation on whose behalf it is made
+//	:depth       as it came with that invocation
 //
 // # Headers of a ready
 //

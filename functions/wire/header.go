@@ -56,6 +56,19 @@ func (h Header) All() iter.Seq2[string, string] {
 	}
 }
 
+// Fields yields the fields in order, as parts of h that must not be changed.
+func (h Header) Fields() iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		for len(h) > 0 {
+			key, value, rest, ok := h.field()
+			if !ok || !yield(key, value) {
+				return
+			}
+			h = rest
+		}
+	}
+}
+
 // Get returns the first value of key, or "". Keys of the protocol (":…") are
 // compared as they are, others without regard to case.
 func (h Header) Get(key string) string {

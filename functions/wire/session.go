@@ -198,12 +198,12 @@ func contextOf(h Header) (context.Context, context.CancelFunc) {
 
 func (s *Session) serve(ctx context.Context, x *Exchange) {
 	defer s.serving.Done()
+	defer x.finish() // deferred, since a handler may call runtime.Goexit
 	if s.cfg.Serve == nil {
 		x.Fail(Errorf(NotFound, "wire: requests are not served here"))
-	} else {
-		s.cfg.Serve(ctx, x)
+		return
 	}
-	x.finish()
+	s.cfg.Serve(ctx, x)
 }
 
 // forget removes an exchange that both sides have done with.

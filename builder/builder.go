@@ -1,0 +1,270 @@
+package builder
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says how a Builder builds. The zero value works.
+type Config struct {
+	// Cache is the directory of the library, of compiled packages and of
+	// artifacts. It may be shared by processes. Default: fnhost in [os.UserCacheDir].
+	Cache string
+	// Timeout bounds one build. Default: 2 minutes.
+	Timeout time.Duration
+	// MaxOutput bounds each file that a build writes, in bytes. Default: 256 MiB.
+	MaxOutput int64
+	// Parallel is how many builds run at once. Default: the number of processors.
+	Parallel int
+	// Logger gets what is not an error of a source. Default: [slog.Default].
+	Logger *slog.Logger
+}
+
+// Builder builds sources. Its methods are safe for concurrent use.
+type Builder struct {
+	cfg       Config
+	log       *slog.Logger
+	cache     string
+	goCmd     string
+	sdk       string // directory of the library
+	sdkHash   string
+	toolchain string // what tells one go command from another
+	slots     chan struct{}
+
+	envOnce sync.Once
+	env     goEnv
+	envErr  error
+
+	cold sync.Mutex // held by the build that fills an empty cache
+	fast recipes
+}
+
+// New returns a Builder. It returns [ErrNoGo] if there is no go command, or an
+// error if the cache cannot be written.
+func New(cfg Config) (*Builder, error) {
+	goCmd, err := exec.LookPath("go")
+	if err != nil {
+		return nil, ErrNoGo
+	}
+	if cfg.Cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("builder: cache directory: %w: set one", err)
+		}
+		cfg.Cache = filepath.Join(dir, "fnhost")
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 2 * time.Minute
+	}
+	if cfg.MaxOutput == 0 {
+		cfg.MaxOutput = 256 << 20
+	}
+	if cfg.Parallel == 0 {
+		cfg.Parallel = runtime.NumCPU()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	b := &Builder{cfg: cfg, log: cfg.Logger, goCmd: goCmd, slots: make(chan struct{}, cfg.Parallel)}
+	if b.cache, err = filepath.Abs(cfg.Cache); err != nil {
+		return nil, fmt.Errorf("builder: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(b.cache, "artifacts"), 0o755); err != nil {
+		return nil, fmt.Errorf("builder: cache: %w", err)
+	}
+	b.toolchain = toolchainOf(goCmd)
+	if b.sdk, b.sdkHash, err = extractSDK(b.cache); err != nil {
+		return nil, fmt.Errorf("builder: write the library: %w", err)
+	}
+	return b, nil
+}
+
+// Artifact is what a build makes: a program to run as a worker.
+type Artifact struct {
+	ID      string        // hash of all that it is made of
+	Path    string        // the program
+	Size    int64         // of the program, in bytes
+	Package *Package      // what parsing told of the source
+	Watch   []string      // directories that the source was read from
+	Took    time.Duration // from the reading of the source on
+	How     How
+}
+
+// How says how an artifact came about.
+type How string
+
+const (
+	Cached   How = "cached"   // it was there already
+	Compiled How = "compiled" // by the go command
+	Relinked How = "fast"     // by compiler and linker alone
+)
+
+// Scan reads a source without building it, and returns the directories that a
+// build would read from. Its errors are those of Build that need no compiler.
+func (b *Builder) Scan(src Source) (id string, watch []string, err error) {
+	t, err := readTree(src)
+	if err != nil {
+		return "", nil, err
+	}
+	return b.id(t), t.dirs, nil
+}
+
+// id names the artifact of t.
+func (b *Builder) id(t *tree) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %q", t.digest, b.sdkHash, b.toolchain, flags))
+	return hex.EncodeToString(sum[:16])
+}
+
+// toolchainOf returns the version of a go command without running it, where it
+// lies in a GOROOT; otherwise what its file looks like.
+func toolchainOf(goCmd string) string {
+	real, err := filepath.EvalSymlinks(goCmd)
+	if err != nil {
+		real = goCmd
+	}
+	if v, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(real)), "VERSION")); err == nil {
+		line, _, _ := strings.Cut(string(v), "\n")
+		return line
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return real
+	}
+	return fmt.Sprintf("%s %d %s", real, info.Size(), info.ModTime())
+}
+
+// Build returns the artifact of src, which it builds if need be. Errors of the
+// source are an *[Error]; a directory without handlers wraps [ErrNoHandler]; the
+// end of ctx stops the build, with all its processes, and is returned as the
+// cause of ctx.
+func (b *Builder) Build(ctx context.Context, src Source) (*Artifact, error) {
+	start := time.Now()
+	t, err := readTree(src)
+	if err != nil {
+		return nil, err
+	}
+	a := &Artifact{ID: b.id(t), Package: t.pkg, Watch: t.dirs, How: Cached}
+	a.Path = filepath.Join(b.cache, "artifacts", a.ID)
+	if info, err := os.Stat(a.Path); err == nil {
+		now := time.Now()
+		os.Chtimes(a.Path, now, now) // so that it is not thought unused
+		a.Size, a.Took = info.Size(), time.Since(start)
+		return a, nil
+	}
+	select {
+	case b.slots <- struct{}{}:
+		defer func() { <-b.slots }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if a.How, err = b.compile(ctx, t, a.Path); err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(a.Path)
+	if err != nil {
+		return nil, fmt.Errorf("builder: %w", err)
+	}
+	a.Size, a.Took = info.Size(), time.Since(start)
+	return a, nil
+}
+
+// compile makes the program of t at path, by the fast path if there is one.
+func (b *Builder) compile(ctx context.Context, t *tree, path string) (How, error) {
+	b.envOnce.Do(func() { b.env, b.envErr = readGoEnv(context.Background(), b.goCmd) })
+	if b.envErr != nil {
+		return "", b.envErr
+	}
+	work, err := os.MkdirTemp("", "fnhost-build-")
+	if err != nil {
+		return "", fmt.Errorf("builder: %w", err)
+	}
+	defer os.RemoveAll(work)
+	out := filepath.Join(work, "out")
+	how := Relinked
+	if !b.relink(ctx, t, work, out) {
+		how = Compiled
+		if err := b.goBuild(ctx, t, work, out); err != nil {
+			return "", err
+		}
+	}
+	return how, publish(out, path)
+}
+
+// publish puts a finished program in its place, whole or not at all.
+func publish(from, to string) error {
+	if err := os.Rename(from, to); err == nil {
+		return nil
+	}
+	data, err := os.ReadFile(from) // on another file system
+	if err != nil {
+		return fmt.Errorf("builder: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(to), ".new-*")
+	if err != nil {
+		return fmt.Errorf("builder: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(0o755), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), to)
+	}
+	if err != nil {
+		return fmt.Errorf("builder: store the artifact: %w", err)
+	}
+	return nil
+}
+
+// goBuild builds with the go command, and keeps what the fast path needs.
+func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error {
+	p, err := b.prepare(t, work)
+	if err != nil {
+		return err
+	}
+	unlock := b.lockWhileCold()
+	defer unlock()
+	args := append([]string{"build", "-json", "-x", "-o", out}, flags...)
+	args = append(append(args, p.args...), p.target)
+	output, err := b.run(ctx, p.dir, b.environ(work), b.goCmd, args...)
+	if err == nil {
+		b.learn(t, p, parseEvents(output))
+		return nil
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		if ctx.Err() == nil { // a limit of the build
+			return failure(t.dir, 0, 0, "%v", err)
+		}
+		return err
+	}
+	list := diagnostics(parseEvents(output), p.dir, p.shim)
+	list = b.explain(t, list, output)
+	AddExcerpts(list)
+	return &Error{Diagnostics: list}
+}
+
+// lockWhileCold lets builds into an empty cache one at a time, so that the
+// standard library is compiled once and not by each.
+func (b *Builder) lockWhileCold() (unlock func()) {
+	marker := filepath.Join(b.cache, "warm-"+b.env.GOVERSION)
+	if _, err := os.Stat(marker); err == nil {
+		return func() {}
+	}
+	b.cold.Lock()
+	b.log.Info("compiling the standard library, once for this machine")
+	return func() {
+		os.WriteFile(marker, nil, 0o644)
+		b.cold.Unlock()
+	}
+}

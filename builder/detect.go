@@ -1,0 +1,292 @@
+package builder
+
+import (
+	"fmt"
+	"go/ast"
+	"go/build"
+	"go/parser"
+	"go/scanner"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/fnhost/fnhost"
+)
+
+// Shapes is the text that names the accepted handlers, for error messages.
+const Shapes = `a handler is one of
+	func Handle(w http.ResponseWriter, r *http.Request)
+	func Handle([ctx context.Context], [in In]) ([Out], [error])
+where In and Out are types of your own, []byte, string or io.Reader, and each part in [ ] may be left out`
+
+// Handler is one handler function of a source.
+type Handler struct {
+	Endpoint string // "" for Handle, "create-user" for HandleCreateUser
+	Func     string // its Go name
+	HTTP     bool   // of the net/http shape
+	Doc      string // its comment
+	File     string
+	Line     int
+}
+
+// Package is what parsing tells of a source directory.
+type Package struct {
+	Name     string
+	Doc      string
+	Dir      string
+	Files    []string // Go files that take part in the build, as base names, sorted
+	Imports  []string // of those files, sorted, without duplicates
+	Embeds   bool     // some file has a //go:embed directive
+	Handlers []Handler
+	// OwnMain is set for a program with a main of its own that calls
+	// functions.Serve: it is built as it is.
+	OwnMain bool
+}
+
+// Detect parses the Go files of dir that build for this machine, without cgo, and
+// finds its handlers. It returns an error that wraps [ErrNoHandler] if it has
+// none, and an *[Error] for syntax errors and handlers of no accepted shape.
+func Detect(dir string) (*Package, error) {
+	names, err := goFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := detector{fset: token.NewFileSet(), pkg: &Package{Dir: dir, Files: names}}
+	for _, name := range names {
+		if err := d.file(filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	return d.result()
+}
+
+// buildContext is that of a build: this machine, without cgo.
+func buildContext() *build.Context {
+	ctx := build.Default
+	ctx.CgoEnabled = false
+	ctx.BuildTags = nil
+	return &ctx
+}
+
+// goFiles lists the Go files of dir, without tests, that match the build.
+func goFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	ctx := buildContext()
+	var names []string
+	for _, e := range entries {
+		name := e.Name()
+		if e.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		if ok, err := ctx.MatchFile(dir, name); err == nil && !ok {
+			continue
+		}
+		names = append(names, name) // a file that cannot be read is an error later, at its place
+	}
+	return names, nil
+}
+
+type detector struct {
+	fset    *token.FileSet
+	pkg     *Package
+	errs    []Diagnostic
+	hasMain bool
+	serves  bool   // functions.Serve is called
+	first   string // the file that named the package
+}
+
+func (d *detector) file(path string) error {
+	f, err := parser.ParseFile(d.fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return d.syntaxErrors(path, err)
+	}
+	switch {
+	case d.first == "":
+		d.first, d.pkg.Name = path, f.Name.Name
+	case d.pkg.Name != f.Name.Name:
+		p := d.fset.Position(f.Name.Pos())
+		return failure(path, p.Line, p.Column, "package %s here, package %s in %s: a directory holds one package",
+			f.Name.Name, d.pkg.Name, filepath.Base(d.first))
+	}
+	if f.Doc != nil && d.pkg.Doc == "" {
+		d.pkg.Doc = strings.TrimSpace(f.Doc.Text())
+	}
+	imports := make(map[string]string) // local name → path
+	for _, spec := range f.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		name := path[strings.LastIndexByte(path, '/')+1:]
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		imports[name] = path
+		d.pkg.Imports = append(d.pkg.Imports, path)
+	}
+	for _, group := range f.Comments {
+		for _, c := range group.List {
+			d.pkg.Embeds = d.pkg.Embeds || strings.HasPrefix(c.Text, "//go:embed ")
+		}
+	}
+	if f.Name.Name == "main" {
+		ast.Inspect(f, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			d.serves = d.serves || ok && isNamed(sel, imports, fnhost.Module+"/functions", "Serve")
+			return !d.serves
+		})
+	}
+	for _, decl := range f.Decls {
+		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil {
+			d.function(fn, imports)
+		}
+	}
+	return nil
+}
+
+func (d *detector) syntaxErrors(path string, err error) error {
+	list, ok := err.(scanner.ErrorList)
+	if !ok {
+		return failure(path, 0, 0, "%v", err)
+	}
+	e := &Error{}
+	for _, s := range list[:min(len(list), 10)] {
+		e.Diagnostics = append(e.Diagnostics, Diagnostic{File: path, Line: s.Pos.Line, Column: s.Pos.Column, Message: "syntax error: " + s.Msg})
+	}
+	AddExcerpts(e.Diagnostics)
+	return e
+}
+
+// function looks at one top-level function.
+func (d *detector) function(fn *ast.FuncDecl, imports map[string]string) {
+	name := fn.Name.Name
+	if name == "main" {
+		d.hasMain = true
+	}
+	rest, ok := strings.CutPrefix(name, "Handle")
+	if !ok || rest != "" && !unicode.IsUpper([]rune(rest)[0]) {
+		return
+	}
+	p := d.fset.Position(fn.Name.Pos())
+	h := Handler{Endpoint: kebab(rest), Func: name, Doc: strings.TrimSpace(fn.Doc.Text()), File: p.Filename, Line: p.Line}
+	isHTTP, problem := classify(fn.Type, imports)
+	if problem != "" {
+		d.errs = append(d.errs, Diagnostic{File: p.Filename, Line: p.Line, Column: p.Column,
+			Message: fmt.Sprintf("%s is no handler: %s; %s", name, problem, Shapes)})
+		return
+	}
+	h.HTTP = isHTTP
+	d.pkg.Handlers = append(d.pkg.Handlers, h)
+}
+
+// classify tells which shape a function has, or what keeps it from having one.
+func classify(t *ast.FuncType, imports map[string]string) (isHTTP bool, problem string) {
+	if t.TypeParams != nil {
+		return false, "it has type parameters"
+	}
+	params, results := flatten(t.Params), flatten(t.Results)
+	if slices.ContainsFunc(params, func(e ast.Expr) bool { _, ok := e.(*ast.Ellipsis); return ok }) {
+		return false, "it is variadic"
+	}
+	if len(params) == 2 && isNamed(params[0], imports, "net/http", "ResponseWriter") {
+		star, ok := params[1].(*ast.StarExpr)
+		if !ok || !isNamed(star.X, imports, "net/http", "Request") {
+			return false, "after an http.ResponseWriter comes an *http.Request"
+		}
+		if len(results) > 0 {
+			return false, "an http handler returns nothing"
+		}
+		return true, ""
+	}
+	if len(params) > 0 && isNamed(params[0], imports, "context", "Context") {
+		params = params[1:]
+	}
+	switch {
+	case len(params) > 1:
+		return false, fmt.Sprintf("it takes %d values besides the context", len(params))
+	case len(results) > 2:
+		return false, fmt.Sprintf("it returns %d values", len(results))
+	case len(results) == 2 && !isIdent(results[1], "error"):
+		return false, "the second of two results must be an error"
+	case len(params) == 1 && isNamed(params[0], imports, "context", "Context"):
+		return false, "it takes two contexts"
+	}
+	return false, ""
+}
+
+// flatten returns the type of each parameter, so that (a, b int) gives two.
+func flatten(list *ast.FieldList) []ast.Expr {
+	if list == nil {
+		return nil
+	}
+	var types []ast.Expr
+	for _, f := range list.List {
+		for range max(1, len(f.Names)) {
+			types = append(types, f.Type)
+		}
+	}
+	return types
+}
+
+// isNamed reports whether e is the type name of the package path.
+func isNamed(e ast.Expr, imports map[string]string, path, name string) bool {
+	if sel, ok := e.(*ast.SelectorExpr); ok {
+		x, ok := sel.X.(*ast.Ident)
+		return ok && sel.Sel.Name == name && imports[x.Name] == path
+	}
+	return imports["."] == path && isIdent(e, name)
+}
+
+func isIdent(e ast.Expr, name string) bool {
+	id, ok := e.(*ast.Ident)
+	return ok && id.Name == name
+}
+
+func (d *detector) result() (*Package, error) {
+	p := d.pkg
+	slices.Sort(p.Imports)
+	p.Imports = slices.Compact(p.Imports)
+	p.OwnMain = d.hasMain && d.serves
+	if p.Name == "main" && d.hasMain && !d.serves {
+		return nil, fmt.Errorf("%w in %s: a program with a main of its own is a function if it calls functions.Serve", ErrNoHandler, p.Dir)
+	}
+	if p.OwnMain {
+		return p, nil
+	}
+	if len(d.errs) > 0 {
+		AddExcerpts(d.errs)
+		return nil, &Error{Diagnostics: d.errs}
+	}
+	if len(p.Handlers) == 0 {
+		return nil, fmt.Errorf("%w in %s: %s", ErrNoHandler, p.Dir, Shapes)
+	}
+	slices.SortFunc(p.Handlers, func(a, b Handler) int { return strings.Compare(a.Endpoint, b.Endpoint) })
+	for i, h := range p.Handlers[1:] {
+		if before := p.Handlers[i]; before.Endpoint == h.Endpoint {
+			return nil, failure(h.File, h.Line, 0, "%s and %s are both the endpoint %q", before.Func, h.Func, h.Endpoint)
+		}
+	}
+	return p, nil
+}
+
+// kebab turns "CreateUser" into "create-user" and "HTTPGet" into "http-get".
+func kebab(s string) string {
+	runes := []rune(s)
+	var b strings.Builder
+	for i, r := range runes {
+		startsWord := unicode.IsUpper(r) && i > 0 &&
+			(!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1]))
+		if startsWord && runes[i-1] != '_' {
+			b.WriteByte('-')
+		}
+		if r == '_' {
+			r = '-'
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}

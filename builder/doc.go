@@ -1,0 +1,30 @@
+// Package builder turns a directory of Go source into an artifact: a program
+// that runs the functions' handlers as a worker process.
+//
+// A [Source] is a directory. [Detect] finds its handlers by parsing alone. Then
+// [Builder.Build] generates a main package that serves them, and hands it to the
+// go command through an overlay, in a directory that does not exist: nothing is
+// ever written into the user's tree, and compile errors keep the user's paths
+// and lines. Three kinds of directories are built:
+//
+//   - a bare directory of .go files, without go.mod: standard library and fnhost only
+//   - a directory with a go.mod of its own, and third-party dependencies
+//   - a directory inside a larger module, whose other packages it may import
+//
+// The library that functions import comes from the host itself ([fnhost.SDK]), so
+// that a function always speaks the protocol of the host that built it.
+//
+// # Safety
+//
+// Source is not trusted to stay in its tree: replace directives and symbolic
+// links that lead out of [Source.Root] are refused, cgo and version control are
+// off, and the environment is made from scratch. A build runs in a process group
+// of its own, which is killed when its context ends or its time is up, and no
+// file that it writes may exceed a limit. This keeps mistakes in; it is not a
+// wall against source that was written to attack the compiler.
+//
+// # Cache
+//
+// An artifact is named by the hash of all that it is made of: source, go.mod,
+// go.sum, toolchain, flags and library. The same hash is not built twice.
+package builder

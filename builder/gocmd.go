@@ -1,0 +1,156 @@
+package builder
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// goEnv is what a build takes over from the host's own Go settings.
+type goEnv struct {
+	GOROOT, GOVERSION, GOMODCACHE, GOTOOLDIR          string
+	GOPROXY, GONOPROXY, GOSUMDB, GONOSUMDB, GOPRIVATE string
+	GOINSECURE                                        string
+}
+
+// readGoEnv asks the go command.
+func readGoEnv(ctx context.Context, goCmd string) (goEnv, error) {
+	var env goEnv
+	cmd := exec.CommandContext(ctx, goCmd, "env", "-json", "GOROOT", "GOVERSION", "GOMODCACHE", "GOTOOLDIR",
+		"GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE")
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off")
+	out, err := cmd.Output()
+	if err != nil {
+		return env, fmt.Errorf("builder: %s env: %w", goCmd, err)
+	}
+	return env, json.Unmarshal(out, &env)
+}
+
+// flags are those of every build, for development and for deployment: another
+// set would compile the standard library anew.
+var flags = []string{"-buildvcs=false", "-trimpath", "-ldflags=-s -w"}
+
+// environ returns the environment of a build, from scratch.
+func (b *Builder) environ(work string) []string {
+	return []string{
+		"PATH=" + filepath.Join(b.env.GOROOT, "bin") + ":/usr/local/bin:/usr/bin:/bin",
+		"HOME=" + work, "TMPDIR=" + work, "GOTMPDIR=" + work,
+		"GOROOT=" + b.env.GOROOT, "GOPATH=" + filepath.Join(b.cache, "gopath"),
+		"GOMODCACHE=" + b.env.GOMODCACHE, "GOCACHE=" + filepath.Join(b.cache, "go-build"),
+		"CGO_ENABLED=0", "GOFLAGS=", "GOENV=off", "GOTOOLCHAIN=local", "GOWORK=off", "GOVCS=*:off", "GOAUTH=off", "GOTELEMETRY=off",
+		"GOPROXY=" + b.env.GOPROXY, "GONOPROXY=" + b.env.GONOPROXY, "GOSUMDB=" + b.env.GOSUMDB,
+		"GONOSUMDB=" + b.env.GONOSUMDB, "GOPRIVATE=" + b.env.GOPRIVATE, "GOINSECURE=" + b.env.GOINSECURE,
+	}
+}
+
+// run runs a tool in a process group of its own, within the limits of a build,
+// and returns what it wrote. The error is that of ctx, or says which limit was
+// passed, or is an *exec.ExitError.
+func (b *Builder) run(ctx context.Context, dir string, env []string, name string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, b.cfg.Timeout, fmt.Errorf("the build took longer than %v and was stopped", b.cfg.Timeout))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = dir, env
+	var out limitedBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = 2 * time.Second
+	ownGroup(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	limitFileSize(cmd.Process.Pid, b.cfg.MaxOutput)
+	err := cmd.Wait()
+	killGroup(cmd.Process.Pid) // what a tool has left behind
+	if ctx.Err() != nil {
+		return out.buf.Bytes(), context.Cause(ctx)
+	}
+	return out.buf.Bytes(), err
+}
+
+// limitedBuffer keeps the first of what is written to it: a build that fails in
+// a million places is understood from fewer.
+type limitedBuffer struct{ buf bytes.Buffer }
+
+const maxToolOutput = 16 << 20
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if room := maxToolOutput - b.buf.Len(); room > 0 {
+		b.buf.Write(p[:min(len(p), room)])
+	}
+	return len(p), nil
+}
+
+// buildEvent is one line of `go build -json`.
+type buildEvent struct{ ImportPath, Action, Output string }
+
+// parseEvents splits the output of `go build -json -x`; what is no event is
+// kept as the output of no package.
+func parseEvents(out []byte) []buildEvent {
+	var events []buildEvent
+	for line := range bytes.Lines(out) {
+		var e buildEvent
+		if json.Unmarshal(line, &e) != nil || e.Action == "" {
+			e = buildEvent{Action: "build-output", Output: string(line)}
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+var position = regexp.MustCompile(`^(\S[^:]*\.(?:go|s|mod)):(\d+)(?::(\d+))?: (.*)$`)
+
+// diagnostics picks the error messages out of a failed build's events. Paths
+// are made absolute, from dir; those of the generated file are left out.
+func diagnostics(events []buildEvent, dir, shim string) []Diagnostic {
+	failed := make(map[string]bool)
+	for _, e := range events {
+		if e.Action == "build-fail" {
+			failed[e.ImportPath] = true
+		}
+	}
+	var list []Diagnostic
+	inMessages := make(map[string]bool) // packages whose commands are over
+	for _, e := range events {
+		text := strings.TrimRight(e.Output, "\n")
+		if e.Action != "build-output" || text == "" {
+			continue
+		}
+		m := position.FindStringSubmatch(text)
+		switch {
+		case strings.HasPrefix(text, "# ") && e.ImportPath != "":
+			inMessages[e.ImportPath] = true
+		case m != nil && !isCommand(text):
+			inMessages[e.ImportPath] = true
+			d := Diagnostic{File: m[1], Message: m[4]}
+			d.Line, _ = strconv.Atoi(m[2])
+			d.Column, _ = strconv.Atoi(m[3])
+			if !filepath.IsAbs(d.File) {
+				d.File = filepath.Join(dir, d.File)
+			}
+			list = append(list, d)
+		case strings.HasPrefix(text, "\t") && len(list) > 0 && inMessages[e.ImportPath]:
+			list[len(list)-1].Message += "\n" + text
+		case strings.HasPrefix(text, "go: "), inMessages[e.ImportPath] && failed[e.ImportPath] && !isCommand(text):
+			list = append(list, Diagnostic{Message: text})
+		}
+	}
+	return list
+}
+
+// isCommand reports whether a line is what -x prints of the commands it runs.
+func isCommand(text string) bool {
+	first, _, _ := strings.Cut(text, " ")
+	switch first {
+	case "mkdir", "cat", "cd", "cp", "mv", "rm", "echo", "EOF", "go", "GOROOT=''":
+		return true
+	}
+	return strings.HasPrefix(text, "WORK=") || filepath.IsAbs(first) && strings.Contains(first, "/tool/")
+}

@@ -1,0 +1,135 @@
+package functions
+
+import (
+	"encoding"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Description is what a host learns of an endpoint when it asks.
+type Description struct {
+	Name string `json:"name"` // "" for the root
+	Kind string `json:"kind"` // "json", "raw" or "http"
+	// Request and Response are JSON schemas (draft 2020-12) of the body; nil
+	// where there is none or it is not JSON.
+	Request  *Schema `json:"request,omitempty"`
+	Response *Schema `json:"response,omitempty"`
+}
+
+// Describe returns the descriptions of endpoints, in their order.
+func Describe(endpoints []*Endpoint) []Description {
+	list := make([]Description, len(endpoints))
+	for i, e := range endpoints {
+		list[i] = Description{Name: e.Name, Kind: e.Kind, Request: SchemaOf(e.In), Response: SchemaOf(e.Out)}
+	}
+	return list
+}
+
+// Schema is the part of JSON Schema (https://json-schema.org/draft/2020-12) that
+// describes what encoding/json makes of Go types.
+type Schema struct {
+	Type        any                `json:"type,omitempty"` // a string, or a list of them
+	Format      string             `json:"format,omitempty"`
+	Encoding    string             `json:"contentEncoding,omitempty"`
+	Description string             `json:"description,omitempty"`
+	Properties  map[string]*Schema `json:"properties,omitempty"`
+	Order       []string           `json:"x-order,omitempty"` // of the properties, as declared
+	Required    []string           `json:"required,omitempty"`
+	Items       *Schema            `json:"items,omitempty"`
+	Values      *Schema            `json:"additionalProperties,omitempty"`
+	Minimum     *int               `json:"minimum,omitempty"`
+}
+
+// SchemaOf returns the schema of t, or nil for nil. A type that holds itself is
+// described to a depth of 8 and is anything below.
+func SchemaOf(t reflect.Type) *Schema {
+	if t == nil {
+		return nil
+	}
+	return schemaOf(t, 8)
+}
+
+var (
+	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
+	jsonMarshalerType = reflect.TypeFor[json.Marshaler]()
+)
+
+func schemaOf(t reflect.Type, depth int) *Schema {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if depth == 0 {
+		return &Schema{}
+	}
+	implements := func(i reflect.Type) bool { return t.Implements(i) || reflect.PointerTo(t).Implements(i) }
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return &Schema{Type: "string", Format: "date-time"}
+	case implements(jsonMarshalerType):
+		return &Schema{}
+	case implements(textMarshalerType):
+		return &Schema{Type: "string"}
+	}
+	zero := 0
+	switch t.Kind() {
+	case reflect.Bool:
+		return &Schema{Type: "boolean"}
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return &Schema{Type: "integer"}
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return &Schema{Type: "integer", Minimum: &zero}
+	case reflect.Float32, reflect.Float64:
+		return &Schema{Type: "number"}
+	case reflect.String:
+		return &Schema{Type: "string"}
+	case reflect.Slice, reflect.Array:
+		if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
+			return &Schema{Type: "string", Encoding: "base64"}
+		}
+		return &Schema{Type: "array", Items: schemaOf(t.Elem(), depth-1)}
+	case reflect.Map:
+		return &Schema{Type: "object", Values: schemaOf(t.Elem(), depth-1)}
+	case reflect.Struct:
+		s := &Schema{Type: "object", Properties: make(map[string]*Schema)}
+		s.addFields(t, depth)
+		return s
+	}
+	return &Schema{}
+}
+
+// addFields adds the properties that encoding/json sees in the struct t.
+func (s *Schema) addFields(t reflect.Type, depth int) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" && options == "" || !f.IsExported() && !f.Anonymous {
+			continue
+		}
+		ft := f.Type
+		for ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
+		}
+		if f.Anonymous && name == "" && ft.Kind() == reflect.Struct {
+			if depth > 1 {
+				s.addFields(ft, depth-1)
+			}
+			continue
+		}
+		if !f.IsExported() {
+			continue
+		}
+		if name == "" {
+			name = f.Name
+		}
+		property := schemaOf(f.Type, depth-1)
+		if strings.Contains(","+options+",", ",string,") {
+			property = &Schema{Type: "string"}
+		}
+		if _, ok := s.Properties[name]; !ok {
+			s.Order = append(s.Order, name)
+		}
+		s.Properties[name] = property
+	}
+}

@@ -1,0 +1,52 @@
+// Package functions is what the author of a function imports, if anything: a
+// function that only takes and returns values needs nothing of it.
+//
+// # Handlers
+//
+// A handler is a Go function of one of these shapes, where In and Out are any
+// type that encoding/json can decode and encode:
+//
+//	func()                        func(context.Context)
+//	func() error                  func(context.Context) error
+//	func(In)                      func(context.Context, In)
+//	func(In) error                func(context.Context, In) error
+//	func() Out                    func(context.Context) Out
+//	func() (Out, error)           func(context.Context) (Out, error)
+//	func(In) Out                  func(context.Context, In) Out
+//	func(In) (Out, error)         func(context.Context, In) (Out, error)
+//	func(http.ResponseWriter, *http.Request)
+//
+// In a directory that a host watches, the function Handle is the root endpoint
+// and each HandleXxx the endpoint xxx; the host generates main. A program with
+// a main of its own says it with [Serve] and [Handle].
+//
+// As In and Out, []byte and string are the body as it is, without JSON, and
+// io.Reader streams it. Out may also be an iter.Seq[T] or iter.Seq2[T, error],
+// each value of which goes out as it is yielded: a line of JSON each, or a
+// server-sent event each for a caller that accepts text/event-stream. An Out
+// with a method StatusCode() int chooses the HTTP status.
+//
+// # Input over HTTP
+//
+// For an In that is a struct (or a map with string keys), the fields of the
+// JSON body, of a form, the query parameters and the wildcards of the route are
+// merged, the later ones winning. Names are those of encoding/json, without
+// regard to case; "a.b" reaches into a nested struct; a parameter that repeats
+// fills a slice. What does not fit is answered with status 400 and the place.
+//
+// # Errors
+//
+// An error becomes status 500 with its message; [Errorf] chooses another
+// [Code]. A panic is caught, becomes status 500 without its text, and is logged
+// with its stack. The same errors come back from [Call]; compare them with
+// errors.Is and the sentinels of this package.
+//
+// # Context
+//
+// The context of an invocation ends at the function's timeout, at the caller's
+// deadline, or when the caller goes away. It reaches the host: [Call] another
+// function, [Log], [InvocationFrom]. All of them are safe for concurrent use.
+//
+// The package imports only the standard library, and neither net nor net/http:
+// they are linked into functions that use them (see httpfn).
+package functions

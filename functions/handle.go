@@ -1,0 +1,241 @@
+package functions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	"github.com/fnhost/fnhost/functions/wire"
+)
+
+// Handle returns the endpoint name ("" for the root) that runs fn, a function
+// of one of the shapes in the package documentation (for http.Handler style see
+// httpfn.Handle). If fn is of no such shape, [Endpoint.Err] says so, and
+// [Serve] refuses to start.
+func Handle(name string, fn any) Endpoint {
+	e := Endpoint{Name: name, Kind: wire.EndpointJSON}
+	if raw, ok := fn.(func(context.Context, []byte) ([]byte, error)); ok {
+		e.Kind = wire.EndpointRaw
+		e.serve = serveBytes(raw)
+		return e
+	}
+	h, err := newHandler(fn)
+	if err != nil {
+		e.err = fmt.Errorf("functions: endpoint %q: %w", name, err)
+		return e
+	}
+	if h.raw() {
+		e.Kind = wire.EndpointRaw
+	}
+	e.In, e.Out = h.schemaTypes()
+	e.serve = h.serve
+	return e
+}
+
+// serveBytes is the shortest way through, for the plainest of handlers.
+func serveBytes(fn func(context.Context, []byte) ([]byte, error)) func(context.Context, *Request, Responder) error {
+	return func(ctx context.Context, r *Request, w Responder) error {
+		in, err := r.ReadAll()
+		if err != nil {
+			return err
+		}
+		out, err := fn(ctx, in)
+		if err != nil {
+			return err
+		}
+		return w.Respond(nil, out, false)
+	}
+}
+
+var (
+	contextType    = reflect.TypeFor[context.Context]()
+	errorType      = reflect.TypeFor[error]()
+	readerType     = reflect.TypeFor[io.Reader]()
+	readCloserType = reflect.TypeFor[io.ReadCloser]()
+	bytesType      = reflect.TypeFor[[]byte]()
+)
+
+// handler is a function of one of the accepted shapes, taken apart once.
+type handler struct {
+	fn      reflect.Value
+	ctx     bool
+	in, out reflect.Type // nil for none
+	err     bool
+	bind    *binding // merges parameters into in, nil where that cannot be
+	stream  reflect.Type
+}
+
+func newHandler(fn any) (*handler, error) {
+	v := reflect.ValueOf(fn)
+	if !v.IsValid() || v.Kind() != reflect.Func || v.IsNil() {
+		return nil, fmt.Errorf("%T is not a function", fn)
+	}
+	t := v.Type()
+	h := &handler{fn: v}
+	in, out := t.NumIn(), t.NumOut()
+	first := 0
+	if in > 0 && t.In(0) == contextType {
+		h.ctx, first = true, 1
+	}
+	if out > 0 && t.Out(out-1) == errorType {
+		h.err = true
+		out--
+	}
+	if t.IsVariadic() || in-first > 1 || out > 1 {
+		return nil, fmt.Errorf("%v is not a handler: want func([context.Context], [In]) ([Out], [error])", t)
+	}
+	if in > first {
+		h.in = t.In(first)
+		h.bind = newBinding(h.in)
+	}
+	if out == 1 {
+		h.out = t.Out(0)
+		h.stream = streamOf(h.out)
+	}
+	return h, nil
+}
+
+func isRaw(t reflect.Type) bool {
+	return t == nil || t == bytesType || t.Kind() == reflect.String && t.PkgPath() == "" || t == readerType || t == readCloserType
+}
+
+// raw reports whether no JSON is involved, and something is.
+func (h *handler) raw() bool {
+	return isRaw(h.in) && isRaw(h.out) && (h.in != nil || h.out != nil)
+}
+
+func (h *handler) schemaTypes() (in, out reflect.Type) {
+	if !isRaw(h.in) {
+		in = h.in
+	}
+	switch {
+	case h.stream != nil:
+		out = h.stream
+	case !isRaw(h.out):
+		out = h.out
+	}
+	return in, out
+}
+
+func (h *handler) serve(ctx context.Context, r *Request, w Responder) error {
+	var args [2]reflect.Value
+	n := 0
+	if h.ctx {
+		args[n] = reflect.ValueOf(ctx)
+		n++
+	}
+	if h.in != nil {
+		in, err := h.input(r)
+		if err != nil {
+			return err
+		}
+		args[n] = in
+		n++
+	}
+	out := h.fn.Call(args[:n])
+	if h.err {
+		if err, _ := out[len(out)-1].Interface().(error); err != nil {
+			return err
+		}
+	}
+	if h.out == nil {
+		return w.Respond(wire.Header(nil).AddInt(wire.KeyStatus, 204), nil, false)
+	}
+	return h.output(r, w, out[0])
+}
+
+// input decodes the body, and merges parameters into it.
+func (h *handler) input(r *Request) (reflect.Value, error) {
+	if h.in == readerType || h.in == readCloserType {
+		return reflect.ValueOf(io.NopCloser(r.Reader())), nil
+	}
+	body, err := r.ReadAll()
+	if err != nil {
+		return reflect.Value{}, err
+	}
+	v := reflect.New(h.in)
+	switch {
+	case h.in == bytesType:
+		v.Elem().SetBytes(body)
+		return v.Elem(), nil
+	case isRaw(h.in):
+		v.Elem().SetString(string(body))
+		return v.Elem(), nil
+	}
+	form := isForm(r.Header.Get("Content-Type"))
+	if len(body) > 0 && !form {
+		if err := json.Unmarshal(body, v.Interface()); err != nil {
+			return v, badJSON(body, err)
+		}
+	}
+	if h.bind != nil {
+		if !form {
+			body = nil
+		}
+		if err := h.bind.merge(v.Elem(), r.Header, body); err != nil {
+			return v, err
+		}
+	}
+	return v.Elem(), nil
+}
+
+func isForm(contentType string) bool {
+	return strings.HasPrefix(contentType, "application/x-www-form-urlencoded")
+}
+
+// output encodes what a handler returned.
+func (h *handler) output(r *Request, w Responder, v reflect.Value) error {
+	switch {
+	case h.stream != nil:
+		return serveStream(r, w, v)
+	case h.out == bytesType:
+		return w.Respond(nil, v.Bytes(), false)
+	case h.out == readerType || h.out == readCloserType:
+		return serveReader(w, v.Interface())
+	case isRaw(h.out):
+		return w.Respond(wire.Header(nil).Add("Content-Type", "text/plain; charset=utf-8"), []byte(v.String()), false)
+	}
+	b, err := json.Marshal(v.Interface())
+	if err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	header := jsonHeader
+	if s, ok := v.Interface().(interface{ StatusCode() int }); ok && !isNil(v) {
+		header = header[:len(header):len(header)].AddInt(wire.KeyStatus, int64(s.StatusCode()))
+	}
+	return w.Respond(header, b, false)
+}
+
+var jsonHeader = wire.Header(nil).Add("Content-Type", "application/json")
+
+func isNil(v reflect.Value) bool {
+	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface) && v.IsNil()
+}
+
+// badJSON says where in body the error lies.
+func badJSON(body []byte, err error) *Error {
+	offset, what := int64(-1), strings.TrimPrefix(err.Error(), "json: ")
+	switch e := err.(type) {
+	case *json.SyntaxError:
+		offset = e.Offset
+	case *json.UnmarshalTypeError:
+		offset = e.Offset
+		what = fmt.Sprintf("%s does not fit %s", e.Value, e.Type)
+		if e.Field != "" {
+			what = fmt.Sprintf("field %q: %s", e.Field, what)
+		}
+	}
+	if offset < 0 || offset > int64(len(body)) {
+		return Errorf(BadRequest, "the body is not the JSON expected: %s", what)
+	}
+	line, column := 1, 1
+	for _, c := range body[:max(offset-1, 0)] {
+		if column++; c == '\n' {
+			line, column = line+1, 1
+		}
+	}
+	return Errorf(BadRequest, "the body is not the JSON expected: line %d, column %d: %s", line, column, what)
+}

@@ -1,0 +1,166 @@
+package functions
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/fnhost/fnhost/functions/wire"
+)
+
+// Invocation is what is known of one run of a function.
+type Invocation struct {
+	ID       string // unique; it is in every log record of the invocation
+	Function string
+	Endpoint string // "" for the root
+	Trigger  string // what started it: "http", "rpc", "call", "invoke"
+	Caller   string // the function that called, for the trigger "call"
+	Depth    int    // how many function-to-function calls lie above it
+
+	header wire.Header
+}
+
+// Header returns the first value of the request's header name, or "".
+func (i Invocation) Header(name string) string {
+	if name == "" || name[0] == ':' {
+		return ""
+	}
+	return i.header.Get(name)
+}
+
+// Runtime is the host, as a context reaches it. The worker's side of a session
+// is one, the host itself for in-process functions, and functest's for tests.
+type Runtime interface {
+	// Do asks the host for something, as [wire.Session.Do] does with a Call.
+	Do(ctx context.Context, req *wire.Request) (*wire.Response, error)
+	// Log records what an invocation logs. attrs is a JSON object, or empty.
+	Log(ctx context.Context, invocation string, level slog.Level, message string, attrs []byte)
+}
+
+type scopeKey struct{}
+
+// scope is what the context of an invocation carries.
+type scope struct {
+	invocation Invocation
+	runtime    Runtime
+}
+
+// NewContext returns a context for an invocation of function with the request
+// headers h, under which [Call], [Log] and [InvocationFrom] reach runtime. Hosts
+// and test helpers call it; functions do not.
+func NewContext(ctx context.Context, function string, h wire.Header, runtime Runtime) context.Context {
+	s := &scope{runtime: runtime}
+	s.invocation = Invocation{Function: function, header: h}
+	i := &s.invocation
+	for key, value := range h.Fields() {
+		switch string(key) {
+		case wire.KeyInvocation:
+			i.ID = string(value)
+		case wire.KeyEndpoint:
+			i.Endpoint = string(value)
+		case wire.KeyTrigger:
+			i.Trigger = string(value)
+		case wire.KeyCaller:
+			i.Caller = string(value)
+		case wire.KeyDepth:
+			i.Depth, _ = strconv.Atoi(string(value))
+		}
+	}
+	return context.WithValue(ctx, scopeKey{}, s)
+}
+
+// InvocationFrom returns the invocation that ctx belongs to, the zero value if none.
+func InvocationFrom(ctx context.Context) Invocation {
+	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
+		return s.invocation
+	}
+	return Invocation{}
+}
+
+// ErrNoHost is returned by what needs a host when the context is not that of an
+// invocation.
+var ErrNoHost = fmt.Errorf("functions: the context is not that of an invocation: pass on the one that the handler got")
+
+// Call invokes the function name ("orders", or "orders/create" for an endpoint)
+// through the host with in, and stores its result in out, a pointer, or nil to
+// ignore it. []byte and string (and pointers to them) go as they are, all else
+// as JSON. The deadline and the cancellation of ctx reach the called function.
+//
+// It returns an *[Error]: that of the called function, or of a code that the
+// sentinels of this package name, such as [ErrNotFound] for a function that
+// there is not and [ErrForbidden] for one that the manifest's access list does
+// not name; the error of ctx; or [ErrNoHost].
+func Call(ctx context.Context, name string, in, out any) error {
+	s, ok := ctx.Value(scopeKey{}).(*scope)
+	if !ok {
+		return ErrNoHost
+	}
+	payload, err := encode(in)
+	if err != nil {
+		return fmt.Errorf("call %q: encode the input: %w", name, err)
+	}
+	h := wire.Header(nil).Add(wire.KeyOp, "invoke").Add(wire.KeyTarget, name).Add(wire.KeyInvocation, s.invocation.ID)
+	if s.invocation.Depth > 0 {
+		h = h.AddInt(wire.KeyDepth, int64(s.invocation.Depth))
+	}
+	if us, ok := wire.TimeLeft(ctx); ok {
+		h = h.AddInt(wire.KeyTimeout, us)
+	}
+	r, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h, Payload: payload})
+	if err != nil {
+		return fmt.Errorf("call %q: %w", name, err)
+	}
+	body := r.Payload
+	if r.Body != nil {
+		defer r.Body.Close()
+		rest, err := io.ReadAll(r.Body)
+		if err != nil {
+			return fmt.Errorf("call %q: %w", name, err)
+		}
+		body = append(body[:len(body):len(body)], rest...)
+	}
+	if err := decode(body, out); err != nil {
+		return fmt.Errorf("call %q: decode the result: %w", name, err)
+	}
+	return nil
+}
+
+func encode(in any) ([]byte, error) {
+	switch in := in.(type) {
+	case nil:
+		return nil, nil
+	case []byte:
+		return in, nil
+	case string:
+		return []byte(in), nil
+	}
+	return json.Marshal(in)
+}
+
+func decode(b []byte, out any) error {
+	switch out := out.(type) {
+	case nil:
+		return nil
+	case *[]byte:
+		*out = b
+		return nil
+	case *string:
+		*out = string(b)
+		return nil
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	return json.Unmarshal(b, out)
+}
+
+// Timeout returns how long the invocation of ctx may still run; ok is false if
+// it has no deadline.
+func Timeout(ctx context.Context) (left time.Duration, ok bool) {
+	deadline, ok := ctx.Deadline()
+	return time.Until(deadline), ok
+}

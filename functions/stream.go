@@ -1,0 +1,94 @@
+package functions
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	"github.com/fnhost/fnhost/functions/wire"
+)
+
+// streamOf returns T for a type iter.Seq[T] or iter.Seq2[T, error], otherwise nil.
+func streamOf(t reflect.Type) reflect.Type {
+	if t.Kind() != reflect.Func || t.NumIn() != 1 || t.NumOut() != 0 || !(t.CanSeq() || t.CanSeq2()) {
+		return nil
+	}
+	yield := t.In(0)
+	if yield.NumIn() == 2 && yield.In(1) != errorType {
+		return nil
+	}
+	if yield.NumIn() == 0 {
+		return nil
+	}
+	return yield.In(0)
+}
+
+// serveStream sends each value of the sequence v as it is yielded.
+func serveStream(r *Request, w Responder, v reflect.Value) error {
+	events := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
+	contentType := "application/x-ndjson"
+	if events {
+		contentType = "text/event-stream"
+	}
+	header := wire.Header(nil).Add("Content-Type", contentType).Add("Cache-Control", "no-store")
+	if err := w.Respond(header, nil, true); err != nil || v.IsNil() {
+		return err
+	}
+	send := func(item reflect.Value) error {
+		b, err := json.Marshal(item.Interface())
+		if err != nil {
+			return fmt.Errorf("encode the result: %w", err)
+		}
+		if events {
+			b = fmt.Appendf(nil, "data: %s\n\n", b)
+		} else {
+			b = append(b, '\n')
+		}
+		_, err = w.Write(b)
+		return err
+	}
+	if v.Type().CanSeq2() && !v.Type().CanSeq() {
+		for item, failure := range v.Seq2() {
+			if err, _ := failure.Interface().(error); err != nil {
+				return err
+			}
+			if err := send(item); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for item := range v.Seq() {
+		if err := send(item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serveReader sends what a reader gives, and closes it if it can be closed.
+func serveReader(w Responder, v any) error {
+	r, _ := v.(io.Reader)
+	if c, ok := v.(io.Closer); ok {
+		defer c.Close()
+	}
+	if r == nil {
+		return w.Respond(nil, nil, false)
+	}
+	// A first read tells a short body from a long one, and an error from both.
+	first := make([]byte, 32<<10)
+	n, err := io.ReadFull(r, first)
+	switch {
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return w.Respond(nil, first[:n], false)
+	case err != nil:
+		return err
+	}
+	if err := w.Respond(nil, first, true); err != nil {
+		return err
+	}
+	_, err = io.Copy(struct{ io.Writer }{w}, r)
+	return err
+}

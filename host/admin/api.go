@@ -1,0 +1,83 @@
+// Package admin is the management API of a host, as a server and as a client.
+// The command line is a user of the client.
+//
+// Paths begin with /v1. Bodies are JSON; errors are problem documents (RFC 9457)
+// with a code of package wire.
+//
+//	GET  /v1/info                     what host this is, and where it listens
+//	GET  /v1/functions                all functions
+//	GET  /v1/functions/{name}         one
+//	POST /v1/invoke/{name...}         runs "function" or "function/endpoint" with the body
+//	GET  /v1/logs                     records, a JSON object a line; query: function, since, tail, follow
+//	GET  /healthz                     200 while the host runs
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/worker"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// Info says what host answers.
+type Info struct {
+	Version string    `json:"version"` // of fnhost
+	Go      string    `json:"go"`      // of the host itself
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	Dir     string    `json:"dir"`            // data directory
+	HTTP    string    `json:"http,omitempty"` // URL of the gateway
+	Admin   string    `json:"admin,omitempty"`
+	NATS    string    `json:"nats,omitempty"` // URL for NATS clients
+	Watch   []string  `json:"watch,omitempty"`
+}
+
+// Function is what there is to tell of a function.
+type Function struct {
+	Name        string       `json:"name"`
+	State       string       `json:"state"`             // "building", "ready", "failed" or "draining"
+	Version     string       `json:"version,omitempty"` // that serves
+	Since       *time.Time   `json:"since,omitempty"`   // when that became so
+	Dir         string       `json:"dir,omitempty"`     // "" for an in-process function
+	Doc         string       `json:"doc,omitempty"`
+	Artifact    string       `json:"artifact,omitempty"`
+	Size        int64        `json:"size,omitempty"`  // of the artifact, in bytes
+	Error       string       `json:"error,omitempty"` // why the latest source does not serve
+	Diagnostics []Diagnostic `json:"diagnostics,omitempty"`
+	Endpoints   []Endpoint   `json:"endpoints,omitempty"`
+	Routes      []string     `json:"routes,omitempty"`
+	Timeout     string       `json:"timeout,omitempty"`
+	Workers     worker.Stats `json:"workers"`
+}
+
+// Diagnostic is a fault of a source at its place.
+type Diagnostic struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Message string `json:"message"`
+	Excerpt string `json:"excerpt,omitempty"`
+}
+
+// Endpoint is one handler of a function.
+type Endpoint struct {
+	Name     string          `json:"name"` // "" for the root
+	Kind     string          `json:"kind"`
+	Doc      string          `json:"doc,omitempty"`
+	Path     string          `json:"path"`    // at the gateway
+	Subject  string          `json:"subject"` // of requests over NATS
+	Request  json.RawMessage `json:"request,omitempty"`
+	Response json.RawMessage `json:"response,omitempty"`
+}
+
+// Backend is what the API steers: a host.
+type Backend interface {
+	trigger.Invoker
+	Info() Info
+	Functions() []Function
+	Function(name string) (Function, error)
+	ReadLogs(ctx context.Context, q logs.Query, yield func(logs.Record) error) error
+}

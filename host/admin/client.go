@@ -1,0 +1,161 @@
+package admin
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/trigger/codec"
+)
+
+// ErrUnreachable is wrapped by the errors of a [Client] that finds no host.
+var ErrUnreachable = errors.New("no fnhost answers")
+
+// Client speaks to the management API of a host. It is safe for concurrent use.
+type Client struct {
+	base string
+	http *http.Client
+}
+
+// NewClient returns a Client of the host whose admin listener is at base, a URL
+// such as "http://127.0.0.1:8081".
+func NewClient(base string) (*Client, error) {
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("admin: %q is not the URL of a host: want http://HOST:PORT", base)
+	}
+	return &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}}, nil
+}
+
+// Info returns what host answers.
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	var v Info
+	return v, c.get(ctx, "/v1/info", &v)
+}
+
+// Functions returns all functions.
+func (c *Client) Functions(ctx context.Context) ([]Function, error) {
+	var v []Function
+	return v, c.get(ctx, "/v1/functions", &v)
+}
+
+// Function returns one. The error is of code NotFound if there is none of that name.
+func (c *Client) Function(ctx context.Context, name string) (Function, error) {
+	var v Function
+	return v, c.get(ctx, "/v1/functions/"+url.PathEscape(name), &v)
+}
+
+// Result is the answer of a function. Its Body must be closed.
+type Result struct {
+	ContentType string
+	Status      int // that it would have over HTTP
+	Version     string
+	Invocation  string
+	Body        io.ReadCloser
+}
+
+// Invoke runs "function" or "function/endpoint".
+func (c *Client) Invoke(ctx context.Context, name, contentType string, query url.Values, body io.Reader) (*Result, error) {
+	path := "/v1/invoke/" + name
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	resp, err := c.do(ctx, http.MethodPost, path, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	status, err := strconv.Atoi(resp.Header.Get("X-Fn-Status"))
+	if err != nil {
+		status = resp.StatusCode
+	}
+	return &Result{
+		ContentType: resp.Header.Get("Content-Type"), Status: status, Body: resp.Body,
+		Version: resp.Header.Get("X-Fn-Version"), Invocation: resp.Header.Get("X-Fn-Invocation"),
+	}, nil
+}
+
+// Logs calls yield with the records that q chooses, until there are no more,
+// yield returns an error, or, when following, ctx ends or the host goes away.
+func (c *Client) Logs(ctx context.Context, q logs.Query, yield func(logs.Record) error) error {
+	v := url.Values{"follow": {strconv.FormatBool(q.Follow)}, "tail": {strconv.Itoa(q.Tail)}}
+	if q.Function != "" {
+		v.Set("function", q.Function)
+	}
+	if !q.Since.IsZero() {
+		v.Set("since", q.Since.Format(time.RFC3339Nano))
+	}
+	resp, err := c.do(ctx, http.MethodGet, "/v1/logs?"+v.Encode(), "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	r := bufio.NewReader(resp.Body)
+	for {
+		line, err := r.ReadBytes('\n')
+		if len(bytes.TrimSpace(line)) > 0 {
+			var rec logs.Record
+			if err := codec.Unmarshal(line, &rec); err != nil {
+				return fmt.Errorf("logs: %w", err)
+			}
+			if err := yield(rec); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("logs: %w", err)
+		}
+	}
+}
+
+func (c *Client) get(ctx context.Context, path string, v any) error {
+	resp, err := c.do(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return codec.Decode(resp.Body, v)
+}
+
+// do sends a request. Answers other than 2xx become errors.
+func (c *Client) do(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, errors.Unwrap(err))
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	var p problem
+	data, _ := io.ReadAll(io.LimitReader(resp.Body, codec.MaxSize))
+	if codec.Unmarshal(data, &p) != nil || p.Code == "" {
+		return nil, fmt.Errorf("%s answers %s to %s: is it the admin address of an fnhost?", c.base, resp.Status, path)
+	}
+	return nil, &wire.Error{Code: wire.Code(p.Code), Message: p.Detail}
+}

@@ -1,0 +1,204 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/trigger"
+	"github.com/fnhost/fnhost/trigger/codec"
+)
+
+// Server is the API as an [http.Handler]. It is safe for concurrent use.
+type Server struct {
+	backend Backend
+	log     *slog.Logger
+	mux     *http.ServeMux
+}
+
+// NewServer returns a Server that steers backend.
+func NewServer(backend Backend, log *slog.Logger) *Server {
+	s := &Server{backend: backend, log: log, mux: http.NewServeMux()}
+	s.handle("GET /healthz", func(w http.ResponseWriter, _ *http.Request) error {
+		_, err := io.WriteString(w, "ok\n")
+		return err
+	})
+	s.handle("GET /v1/info", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Info()) })
+	s.handle("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Functions()) })
+	s.handle("GET /v1/functions/{name}", s.function)
+	s.handle("POST /v1/invoke/{name...}", s.invoke)
+	s.handle("GET /v1/logs", s.logs)
+	return s
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// A page of another site must not steer a host on the developer's machine:
+	// neither by a form, nor by a name that is made to mean this address.
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		fail(w, wire.Errorf(wire.Forbidden, "%v", err))
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+func (s *Server) handle(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if err := h(w, r); err != nil && r.Context().Err() == nil {
+			fail(w, err)
+		}
+	})
+}
+
+func reply(w http.ResponseWriter, v any) error {
+	b, err := codec.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
+
+// problem is a problem document.
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Code   string `json:"code"`
+}
+
+func fail(w http.ResponseWriter, err error) {
+	e := wire.AsError(err)
+	var notReady *trigger.NotReady
+	detail := e.Message
+	if errors.As(err, &notReady) {
+		detail = notReady.Error() + "\n" + notReady.Detail
+	}
+	status := trigger.StatusOf(e)
+	b, err := codec.Marshal(problem{Title: http.StatusText(status), Status: status, Detail: detail, Code: string(e.Code)})
+	if err != nil {
+		b = []byte("{}")
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	w.Write(b)
+}
+
+func (s *Server) function(w http.ResponseWriter, r *http.Request) error {
+	f, err := s.backend.Function(r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	return reply(w, f)
+}
+
+// maxInvokeBody bounds the body of an invocation by an operator, in bytes.
+const maxInvokeBody = 64 << 20
+
+func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
+	function, endpoint, _ := strings.Cut(r.PathValue("name"), "/")
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInvokeBody))
+	if err != nil {
+		return wire.Errorf(wire.TooLarge, "%v", err)
+	}
+	if _, err := s.backend.Await(r.Context(), function); err != nil {
+		return err
+	}
+	inv := &trigger.Invocation{Function: function, Endpoint: endpoint, Trigger: trigger.Direct, Payload: body}
+	if ct := r.Header.Get("Content-Type"); ct != "" {
+		inv.Header = inv.Header.Add("Content-Type", ct)
+	}
+	if r.URL.RawQuery != "" {
+		inv.Header = inv.Header.Add(wire.KeyQuery, r.URL.RawQuery)
+	}
+	result, err := s.backend.Invoke(r.Context(), inv)
+	if err != nil {
+		return err
+	}
+	return s.copyResult(w, inv, result)
+}
+
+func (s *Server) copyResult(w http.ResponseWriter, inv *trigger.Invocation, result *trigger.Result) error {
+	if ct := result.Header.Get("Content-Type"); ct != "" {
+		w.Header().Set("Content-Type", ct)
+	}
+	w.Header().Set("X-Fn-Invocation", inv.ID)
+	w.Header().Set("X-Fn-Version", result.Version)
+	w.Header().Set("X-Fn-Status", strconv.Itoa(result.Status()))
+	w.WriteHeader(http.StatusOK)
+	w.Write(result.Payload)
+	if result.Body == nil {
+		return nil
+	}
+	defer result.Body.Close()
+	rc := http.NewResponseController(w)
+	buf := make([]byte, 32<<10)
+	for {
+		rc.Flush()
+		n, err := result.Body.Read(buf)
+		w.Write(buf[:n])
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler) // the client must not take a part for the whole
+		}
+	}
+}
+
+func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseLogQuery(r.URL.Query())
+	if err != nil {
+		return wire.Errorf(wire.BadRequest, "%v", err)
+	}
+	if q.Function != "" {
+		if _, err := s.backend.Function(q.Function); err != nil {
+			return err
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	rc := http.NewResponseController(w)
+	rc.Flush()
+	s.backend.ReadLogs(r.Context(), q, func(rec logs.Record) error {
+		b, err := codec.Marshal(rec)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(append(b, '\n')); err != nil {
+			return err
+		}
+		return rc.Flush()
+	})
+	return nil
+}
+
+func parseLogQuery(v url.Values) (q logs.Query, err error) {
+	q.Function = v.Get("function")
+	if s := v.Get("since"); s != "" {
+		if q.Since, err = time.Parse(time.RFC3339Nano, s); err != nil {
+			return q, fmt.Errorf("since: want a time like 2026-01-02T15:04:05Z: %w", err)
+		}
+	}
+	if s := v.Get("tail"); s != "" {
+		if q.Tail, err = strconv.Atoi(s); err != nil {
+			return q, fmt.Errorf("tail: want a number")
+		}
+	}
+	if s := v.Get("follow"); s != "" {
+		if q.Follow, err = strconv.ParseBool(s); err != nil {
+			return q, fmt.Errorf("follow: want true or false")
+		}
+	}
+	return q, nil
+}

@@ -1,0 +1,256 @@
+// Package bus is the NATS server that a host embeds, or its connection to one
+// that runs elsewhere.
+//
+// An embedded server keeps its state in a directory of the host, has an account
+// for each namespace ([DefaultAccount] is the only one so far) and one for the
+// host's own state ([ControlAccount]), and takes no connection from outside
+// unless it is given an address to listen on.
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// Accounts of an embedded server.
+const (
+	DefaultAccount = "default" // the namespace "default"
+	ControlAccount = "fnhost"  // state of the host itself
+)
+
+// Config says which server to use.
+type Config struct {
+	// URL is that of a server that runs elsewhere. It excludes the rest.
+	URL string
+	// Listen is the address for NATS clients, "host:port"; port 0 picks one.
+	// Default: none, in-process connections only.
+	Listen string
+	// StoreDir is where an embedded server keeps streams.
+	StoreDir string
+	// Durability says when what is stored counts as stored. Default: [Process].
+	Durability Durability
+	// Logger gets what the server says: warnings, errors, and the rest at debug.
+	// Default: [slog.Default].
+	Logger *slog.Logger
+}
+
+// Durability says what stored data survives.
+type Durability string
+
+// Durabilities.
+const (
+	// Process survives the end of the process, however it ends (kill -9), but the
+	// latest two minutes may be lost with the power: data is in the system's hands.
+	Process Durability = "process"
+	// Power survives the loss of power: each write is synced, at some 20 times the cost.
+	Power Durability = "power"
+)
+
+// Bus is a running server and a connection to it. Its methods are safe for
+// concurrent use.
+type Bus struct {
+	srv     *server.Server // nil for a server elsewhere
+	conn    *nats.Conn
+	control *nats.Conn
+	secret  string
+	log     *slog.Logger
+}
+
+// startTimeout bounds how long a server may take to accept connections.
+const startTimeout = 20 * time.Second
+
+// Start starts a server, or connects to the one at Config.URL.
+func Start(cfg Config) (*Bus, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	b := &Bus{log: cfg.Logger}
+	if cfg.URL != "" {
+		conn, err := nats.Connect(cfg.URL, b.clientOptions("fnhost")...)
+		if err != nil {
+			return nil, fmt.Errorf("bus: connect to %s: %w", redacted(cfg.URL), err)
+		}
+		b.conn = conn
+		return b, nil
+	}
+	if err := b.embed(cfg); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func redacted(s string) string {
+	if u, err := url.Parse(s); err == nil {
+		return u.Redacted()
+	}
+	return "the NATS server"
+}
+
+// embed starts a server in this process and connects to it.
+func (b *Bus) embed(cfg Config) error {
+	b.secret = rand.Text()
+	opts, err := b.serverOptions(cfg)
+	if err != nil {
+		return err
+	}
+	auth := &authenticator{secret: b.secret, accounts: make(map[string]*server.Account)}
+	opts.CustomClientAuthentication = auth
+	if b.srv, err = server.NewServer(opts); err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	for _, name := range []string{DefaultAccount, ControlAccount} {
+		if auth.accounts[name], err = b.srv.LookupAccount(name); err != nil {
+			return fmt.Errorf("bus: account %q: %w", name, err)
+		}
+	}
+	failed := make(chan string, 1)
+	b.srv.SetLoggerV2(&serverLog{log: cfg.Logger, fatal: failed}, false, false, false)
+	b.srv.Start()
+	if !b.srv.ReadyForConnections(startTimeout) {
+		select {
+		case reason := <-failed:
+			return fmt.Errorf("bus: the NATS server did not start: %s", reason)
+		default:
+			return fmt.Errorf("bus: the NATS server did not start within %v", startTimeout)
+		}
+	}
+	for name, account := range auth.accounts {
+		if err := account.EnableJetStream(nil, nil); err != nil {
+			return fmt.Errorf("bus: streams of account %q: %w", name, err)
+		}
+	}
+	if b.conn, err = b.connect(DefaultAccount); err != nil {
+		return err
+	}
+	b.control, err = b.connect(ControlAccount)
+	return err
+}
+
+func (b *Bus) serverOptions(cfg Config) (*server.Options, error) {
+	opts := &server.Options{
+		ServerName: "fnhost",
+		DontListen: true,
+		NoSigs:     true,
+		NoLog:      false,
+		JetStream:  true,
+		StoreDir:   cfg.StoreDir,
+		SyncAlways: cfg.Durability == Power,
+		MaxPayload: 8 << 20,
+		MaxPending: 64 << 20,
+	}
+	switch cfg.Durability {
+	case "", Process, Power:
+	default:
+		return nil, fmt.Errorf("bus: durability %q: want %q or %q", cfg.Durability, Process, Power)
+	}
+	if cfg.Listen != "" {
+		host, port, err := net.SplitHostPort(cfg.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("bus: address of NATS: %w", err)
+		}
+		opts.DontListen = false
+		opts.Host = host
+		if opts.Port, err = strconv.Atoi(port); err != nil {
+			return nil, fmt.Errorf("bus: address of NATS %q: port is not a number", cfg.Listen)
+		}
+		if opts.Port == 0 {
+			opts.Port = server.RANDOM_PORT
+		} else if err := portFree(cfg.Listen); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{DefaultAccount, ControlAccount} {
+		opts.Accounts = append(opts.Accounts, server.NewAccount(name))
+	}
+	return opts, nil
+}
+
+// portFree finds out whether an address can be listened on before the server
+// does: the server ends the process's hopes by a log line alone.
+func portFree(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("bus: NATS: %w", err)
+	}
+	return l.Close()
+}
+
+func (b *Bus) clientOptions(name string) []nats.Option {
+	return []nats.Option{
+		nats.Name(name),
+		nats.MaxReconnects(-1),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			b.log.Warn("NATS: "+err.Error(), "subject", subject)
+		}),
+		nats.DisconnectErrHandler(func(c *nats.Conn, err error) {
+			if err != nil && !c.IsClosed() {
+				b.log.Warn("NATS: connection lost, trying again: " + err.Error())
+			}
+		}),
+	}
+}
+
+func (b *Bus) connect(account string) (*nats.Conn, error) {
+	opts := append(b.clientOptions("fnhost"), nats.InProcessServer(b.srv), nats.UserInfo(account, b.secret))
+	conn, err := nats.Connect("", opts...)
+	if err != nil {
+		return nil, fmt.Errorf("bus: connect in process: %w", err)
+	}
+	return conn, nil
+}
+
+// Conn returns the host's connection, in the default namespace.
+func (b *Bus) Conn() *nats.Conn { return b.conn }
+
+// Control returns the connection for the host's own state; with a server that
+// runs elsewhere it is the same as Conn.
+func (b *Bus) Control() *nats.Conn {
+	if b.control == nil {
+		return b.conn
+	}
+	return b.control
+}
+
+// Addr returns the address that NATS clients connect to, "" if there is none.
+func (b *Bus) Addr() string {
+	if b.srv == nil {
+		return b.conn.ConnectedAddr()
+	}
+	if addr := b.srv.Addr(); addr != nil {
+		return addr.String()
+	}
+	return ""
+}
+
+// Close closes the connections, and ends an embedded server and waits for it.
+func (b *Bus) Close() error {
+	var errs []error
+	for _, c := range []*nats.Conn{b.conn, b.control} {
+		if c != nil {
+			if err := c.FlushTimeout(time.Second); err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, context.DeadlineExceeded) {
+				errs = append(errs, err)
+			}
+			c.Close()
+		}
+	}
+	if b.srv != nil {
+		b.srv.Shutdown()
+		b.srv.WaitForShutdown()
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,86 @@
+package host
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/host/bus"
+)
+
+// Config says what a host does. The zero value of each field is its default;
+// only Dir has none.
+type Config struct {
+	// Dir is the data directory: streams, state, working directories. It is
+	// created if need be, and belongs to one host at a time.
+	Dir string
+	// Watch are the folders whose functions are built and run, and built anew
+	// when their source changes. Default: none.
+	Watch []string
+	// HTTP is the address of the gateway, "host:port"; port 0 picks one. Default:
+	// none; see [Host.Gateway].
+	HTTP string
+	// TLSCert and TLSKey are PEM files for the gateway. Default: plain HTTP,
+	// with HTTP/1.1 and HTTP/2 over clear text.
+	TLSCert, TLSKey string
+	// Admin is the address of the management API. Default: none.
+	Admin string
+	// NATS is the address on which the embedded NATS server takes clients.
+	// Default: none, only [Host.Conn].
+	NATS string
+	// NATSURL is that of a NATS server to use instead of the embedded one.
+	NATSURL string
+	// Durability says what stored data survives. Default: [bus.Process].
+	Durability bus.Durability
+	// Builder says how sources are built; see [builder.Config].
+	Builder builder.Config
+	// Drain bounds how long the invocations of a replaced version, and those in
+	// progress when the host stops, may run on. Default: 30 s.
+	Drain time.Duration
+	// Grace is how long an invocation may run on after its deadline before its
+	// worker is replaced. Default: 5 s.
+	Grace time.Duration
+	// MaxWorkers bounds the workers of a function whose manifest names no
+	// maximum. Default: the number of processors.
+	MaxWorkers int
+	// OnEvent is told what happens to functions. It must not block. Default: nobody.
+	OnEvent func(Event)
+	// Logger gets what the host has to say. Default: [slog.Default].
+	Logger *slog.Logger
+}
+
+func (c *Config) setDefaults() error {
+	if c.Dir == "" {
+		return fmt.Errorf("host: Config.Dir is empty: name a data directory")
+	}
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return fmt.Errorf("host: data directory: %w", err)
+	}
+	c.Dir = dir
+	if c.NATS != "" && c.NATSURL != "" {
+		return fmt.Errorf("host: both an address for the embedded NATS server (%s) and the URL of another one are set: choose one", c.NATS)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return fmt.Errorf("host: TLS needs both a certificate and a key")
+	}
+	if c.Drain == 0 {
+		c.Drain = 30 * time.Second
+	}
+	if c.Grace == 0 {
+		c.Grace = 5 * time.Second
+	}
+	if c.MaxWorkers == 0 {
+		c.MaxWorkers = runtime.NumCPU()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Builder.Logger == nil {
+		c.Builder.Logger = c.Logger
+	}
+	return nil
+}

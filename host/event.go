@@ -1,0 +1,43 @@
+package host
+
+import (
+	"errors"
+	"time"
+
+	"github.com/fnhost/fnhost/builder"
+)
+
+// State is where a function is in its life.
+type State string
+
+// States of functions.
+const (
+	Building State = "building" // a version is being built or started; an earlier one, if any, serves
+	Ready    State = "ready"    // the latest version serves
+	Failed   State = "failed"   // the latest version could not be built or started; an earlier one, if any, serves
+	Draining State = "draining" // removed; what runs may end
+)
+
+// Event says that the state of a function has changed.
+type Event struct {
+	Time     time.Time
+	Function string
+	State    State
+	Version  string        // that serves; "" if none does
+	Took     time.Duration // for Ready: from the change of the source to the first worker being ready
+	How      builder.How   // for Ready: how the program came about
+	First    bool          // for Ready: there was no version before
+	Err      error         // for Failed; an *[builder.Error] if the source is at fault
+}
+
+// Diagnostics returns what the source of the function is at fault with, if that
+// is why it failed.
+func (e *Event) Diagnostics() []builder.Diagnostic { return diagnosticsOf(e.Err) }
+
+func diagnosticsOf(err error) []builder.Diagnostic {
+	var b *builder.Error
+	if errors.As(err, &b) {
+		return b.Diagnostics
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/builder/watch"
+	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/worker"
+	"github.com/fnhost/fnhost/trigger/gateway"
+	"github.com/fnhost/fnhost/trigger/rpc"
+)
+
+// ErrClosed is returned by what needs a host that runs, once it has been closed.
+var ErrClosed = errors.New("host: closed")
+
+// Host runs functions. Make one with [New]. Its methods are safe for concurrent
+// use.
+type Host struct {
+	cfg     Config
+	log     *slog.Logger
+	logs    *logs.Hub
+	bus     *bus.Bus
+	builder *builder.Builder // nil without a go command
+	noBuild error            // why
+	spawner *worker.Spawner
+	gateway *gateway.Gateway
+	rpc     *rpc.Trigger
+	ids     idSource
+	sources []*watched
+	watcher *watch.Watcher // nil if no folder is watched
+
+	mu        sync.Mutex // guards what follows, and orders the updates of triggers
+	functions map[string]*function
+	outside   map[string]bool // directories watched beside the folders
+	closed    bool
+
+	discovering sync.Mutex      // held by discover, guards what follows
+	conflicts   map[string]bool // said already
+
+	ctx     context.Context // of builds and of what goes on in the background
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
+	closers []func() // in the order of starting
+	closing sync.Once
+	servers servers
+	started time.Time
+}
+
+// New starts a host: its NATS server, and the building of the functions in the
+// watched folders, which goes on in the background. [Host.Invoke] and
+// [Host.Gateway] work from then on; the listeners of Config open with [Host.Run].
+//
+// It returns [ErrInUse] if another host uses the data directory, and errors for
+// a bad Config, an address that is taken, or a folder that is not there. A host
+// without a go command on PATH starts, with a warning: it can run in-process
+// functions, and artifacts that were built before.
+func New(cfg Config) (*Host, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function)}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	if err := h.start(); err != nil {
+		h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// start starts the parts of the host, each of which adds to closers.
+func (h *Host) start() error {
+	lock, err := lockDir(h.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	h.closers = append(h.closers, func() { lock.Close() })
+	run := filepath.Join(h.cfg.Dir, "run")
+	os.RemoveAll(run) // what workers of a host that was killed have left
+	if err := os.MkdirAll(run, 0o700); err != nil {
+		return fmt.Errorf("host: data directory: %w", err)
+	}
+	h.bus, err = bus.Start(bus.Config{
+		URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, Durability: h.cfg.Durability, Logger: h.log,
+	})
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	h.closers = append(h.closers, func() {
+		if err := h.bus.Close(); err != nil {
+			h.log.Warn("closing NATS: " + err.Error())
+		}
+	})
+	if h.spawner, err = worker.NewSpawner(); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	h.closers = append(h.closers, h.spawner.Close, h.stopFunctions)
+	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Logger: h.log})
+	if h.rpc, err = rpc.New(rpc.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log}); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	h.closers = append(h.closers, h.rpc.Close)
+	if h.builder, err = builder.New(h.cfg.Builder); err != nil {
+		h.noBuild = err
+		if !errors.Is(err, builder.ErrNoGo) {
+			return fmt.Errorf("host: %w", err)
+		}
+		h.log.Warn(err.Error())
+	}
+	return h.watchFolders()
+}
+
+// stopFunctions ends all builds, and then all workers.
+func (h *Host) stopFunctions() {
+	h.cancel()
+	h.mu.Lock()
+	list := make([]*function, 0, len(h.functions))
+	for _, f := range h.functions {
+		list = append(list, f)
+	}
+	h.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Drain)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, f := range list {
+		wg.Go(func() { f.stop(ctx) })
+	}
+	wg.Wait()
+	h.tasks.Wait()
+}
+
+// Close stops the host: no more invocations, then those in progress end or the
+// drain limit of Config passes, then workers, then NATS. It returns when all
+// that the host has started has ended; calls after the first wait for it, too.
+func (h *Host) Close() error {
+	h.closing.Do(func() {
+		h.mu.Lock()
+		h.closed = true
+		h.mu.Unlock()
+		for i := len(h.closers) - 1; i >= 0; i-- {
+			h.closers[i]()
+		}
+		h.cancel()
+	})
+	return nil
+}
+
+// Gateway returns the HTTP handler of the functions, at paths /function[/…], to
+// mount in a server of your own. [Host.Run] serves it at Config.HTTP.
+func (h *Host) Gateway() http.Handler { return h.gateway }
+
+// Conn returns the host's connection to NATS. It is closed with the host.
+func (h *Host) Conn() *nats.Conn { return h.bus.Conn() }
+
+// Logs returns the latest output and log records of the functions.
+func (h *Host) Logs() *logs.Hub { return h.logs }
+
+// emit tells who wants to know of an event.
+func (h *Host) emit(e Event) {
+	if h.cfg.OnEvent != nil {
+		h.cfg.OnEvent(e)
+	}
+}

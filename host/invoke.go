@@ -1,0 +1,234 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fnhost/fnhost/builder/nearest"
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/worker"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// maxDepth is how many function-to-function calls may lie above one.
+const maxDepth = 32
+
+// Invoke runs the function name, "orders" or "orders/create" for an endpoint, with
+// a body, and returns the body of its result. The function's timeout bounds it,
+// and the deadline of ctx if that is sooner. The error is, or wraps, an
+// *[functions.Error]; errors.Is with the sentinels of package functions asks for
+// its code.
+func (h *Host) Invoke(ctx context.Context, name string, body []byte) ([]byte, error) {
+	function, endpoint, _ := strings.Cut(name, "/")
+	inv := invoker{h}
+	r, err := inv.Invoke(ctx, &trigger.Invocation{Function: function, Endpoint: endpoint, Trigger: trigger.Direct, Payload: body})
+	if err != nil {
+		return nil, err
+	}
+	return r.ReadAll()
+}
+
+// invoker is the host as triggers see it.
+type invoker struct{ h *Host }
+
+// Await implements [trigger.Invoker].
+func (i invoker) Await(ctx context.Context, name string) (*trigger.Function, error) {
+	f, r, err := i.h.serving(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	_ = f
+	return r.info.Load(), nil
+}
+
+// serving returns the function and the version of it that serves. It waits while
+// the first one is being built.
+func (h *Host) serving(ctx context.Context, name string) (*function, *release, error) {
+	h.mu.Lock()
+	f, closed := h.functions[name], h.closed
+	h.mu.Unlock()
+	if f == nil {
+		if closed {
+			return nil, nil, wire.Errorf(wire.Unavailable, "%v", ErrClosed)
+		}
+		return nil, nil, h.notFound(name)
+	}
+	if r := f.current.Load(); r != nil {
+		return f, r, nil
+	}
+	select {
+	case <-f.settled:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	if r := f.current.Load(); r != nil {
+		return f, r, nil
+	}
+	return nil, nil, f.notReady()
+}
+
+func (h *Host) notFound(name string) error {
+	h.mu.Lock()
+	names := slices.Collect(maps.Keys(h.functions))
+	h.mu.Unlock()
+	return wire.Errorf(wire.NotFound, "no function %q%s", name, nearest.DidYouMean(name, names))
+}
+
+// notReady returns why no version serves.
+func (f *function) notReady() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.removed || f.err == nil {
+		return wire.Errorf(wire.Unavailable, "function %q is being removed", f.name)
+	}
+	e := &trigger.NotReady{Function: f.name, Title: firstLine(f.err.Error()), Detail: f.err.Error()}
+	if list := diagnosticsOf(f.err); len(list) > 0 {
+		var b strings.Builder
+		for _, d := range list {
+			fmt.Fprintf(&b, "%s\n%s\n", d.Text(f.src.Root), d.Excerpt)
+		}
+		e.Title, e.Detail = firstLine(list[0].Text(f.src.Root)), b.String()
+	}
+	return e
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// Invoke implements [trigger.Invoker].
+func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Result, error) {
+	h := i.h
+	if inv.Depth > maxDepth {
+		return nil, wire.Errorf(wire.Loop, "%d functions have called each other to get here: a call that comes back to itself", inv.Depth)
+	}
+	f, r, err := h.serving(ctx, inv.Function)
+	if err != nil {
+		return nil, err
+	}
+	if inv.ID == "" {
+		inv.ID = h.ids.next()
+	}
+	deadline := time.Now().Add(r.manifest.Timeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	for {
+		result, err := f.run(ctx, r, inv)
+		if errors.Is(err, worker.ErrDraining) {
+			// Another version has taken over between the look-up and here.
+			if f, r, err = h.serving(ctx, inv.Function); err == nil && !f.isRemoved() {
+				continue
+			}
+			if err == nil {
+				err = wire.Errorf(wire.Unavailable, "function %q is being removed", inv.Function)
+			}
+		}
+		if err != nil {
+			cancel()
+			return nil, f.explain(r, inv, err, deadline)
+		}
+		if result.Body == nil {
+			cancel()
+		} else {
+			result.Body = &resultBody{ReadCloser: result.Body, cancel: cancel}
+		}
+		return result, nil
+	}
+}
+
+func (f *function) isRemoved() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.removed
+}
+
+// run hands an invocation to a version.
+func (f *function) run(ctx context.Context, r *release, inv *trigger.Invocation) (*trigger.Result, error) {
+	info := r.info.Load()
+	if inv.Endpoint != "" || len(info.Endpoints) > 0 {
+		if info.Endpoint(inv.Endpoint) == nil {
+			return nil, noEndpoint(info, inv.Endpoint)
+		}
+	}
+	header := inv.Header
+	if header == nil {
+		header = make(wire.Header, 0, 160)
+	}
+	if inv.Endpoint != "" {
+		header = header.Add(wire.KeyEndpoint, inv.Endpoint)
+	}
+	header = header.Add(wire.KeyInvocation, inv.ID).Add(wire.KeyTrigger, inv.Trigger)
+	if us, ok := wire.TimeLeft(ctx); ok {
+		header = header.AddInt(wire.KeyTimeout, us)
+	}
+	if inv.Caller != "" {
+		header = header.Add(wire.KeyCaller, inv.Caller)
+	}
+	if inv.Depth > 0 {
+		header = header.AddInt(wire.KeyDepth, int64(inv.Depth))
+	}
+	resp, err := r.runner.Do(ctx, &wire.Request{Kind: wire.Invoke, Header: header, Payload: inv.Payload, Body: inv.Body})
+	if err != nil {
+		return nil, err
+	}
+	return &trigger.Result{Version: r.version, Header: resp.Header, Payload: resp.Payload, Body: resp.Body}, nil
+}
+
+func noEndpoint(info *trigger.Function, name string) error {
+	var names []string
+	for _, e := range info.Endpoints {
+		if e.Name != "" {
+			names = append(names, e.Name)
+		}
+	}
+	if name == "" {
+		return wire.Errorf(wire.NotFound, "function %q has no root endpoint; it has %s", info.Name, strings.Join(names, ", "))
+	}
+	return wire.Errorf(wire.NotFound, "function %q has no endpoint %q%s", info.Name, name, nearest.DidYouMean(name, names))
+}
+
+// explain turns what went wrong into what the caller is told, and logs what the
+// caller is not.
+func (f *function) explain(r *release, inv *trigger.Invocation, err error, deadline time.Time) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		if !time.Now().Before(deadline) {
+			return wire.Errorf(wire.Timeout, "function %q did not answer within its timeout of %v", f.name, r.manifest.Timeout)
+		}
+		return wire.Errorf(wire.Timeout, "function %q did not answer before the caller's deadline", f.name)
+	}
+	var e *wire.Error
+	if errors.As(err, &e) && e.Code == wire.Panicked {
+		f.h.logs.Add(logs.Record{Level: slog.LevelError, Function: f.name, Version: r.version, Invocation: inv.ID, Source: logs.Host,
+			Message: "panic: " + e.Message + "\n" + e.Stack})
+		return wire.Errorf(wire.Panicked, "function %q panicked in invocation %s: its log has the stack", f.name, inv.ID)
+	}
+	return err
+}
+
+// resultBody ends the invocation's context with its body.
+type resultBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *resultBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.cancel()
+	}
+	return n, err
+}
+
+func (b *resultBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.cancel()
+	return err
+}

@@ -1,0 +1,185 @@
+package host
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/logs"
+)
+
+// servers are the listeners of a host that runs.
+type servers struct {
+	mu          sync.Mutex
+	http, admin net.Listener
+}
+
+// Timeouts and limits of both listeners.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 60 * time.Second // of a body that is not streamed
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// Run opens the listeners of Config and serves until ctx ends or one of them
+// fails. It then stops the host as [Host.Close] does, and returns when all that
+// the host has started has ended: nil if ctx was the reason. It can be called once.
+func (h *Host) Run(ctx context.Context) error {
+	err := h.Listen()
+	if err == nil {
+		err = h.serve(ctx)
+	}
+	return errors.Join(err, h.Close())
+}
+
+// Listen opens the listeners of Config, so that [Host.Info] tells their
+// addresses before [Host.Run] serves them. It returns an error for an address
+// that is taken.
+func (h *Host) Listen() error {
+	s := &h.servers
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range []struct {
+		address string
+		what    string
+		to      *net.Listener
+	}{{h.cfg.HTTP, "gateway", &s.http}, {h.cfg.Admin, "management API", &s.admin}} {
+		if l.address == "" || *l.to != nil {
+			continue
+		}
+		listener, err := net.Listen("tcp", l.address)
+		if err != nil {
+			return fmt.Errorf("host: %s: %w: stop what uses the port, or choose another one", l.what, err)
+		}
+		*l.to = listener
+		h.onClose(func() { listener.Close() })
+	}
+	return nil
+}
+
+// onClose adds to what Close does first.
+func (h *Host) onClose(fn func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closers = append(h.closers, fn)
+}
+
+func (h *Host) serve(ctx context.Context) error {
+	gateway, err := h.server(h.gateway, true)
+	if err != nil {
+		return err
+	}
+	management, err := h.server(admin.NewServer(backend{invoker{h}}, h.log), false)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 2)
+	var running []*http.Server
+	start := func(srv *http.Server, l net.Listener) {
+		if l == nil {
+			return
+		}
+		running = append(running, srv)
+		go func() {
+			var err error
+			if srv.TLSConfig != nil {
+				err = srv.ServeTLS(l, "", "")
+			} else {
+				err = srv.Serve(l)
+			}
+			ended <- err
+		}()
+	}
+	start(gateway, h.servers.http)
+	start(management, h.servers.admin)
+	select {
+	case <-ctx.Done():
+	case err = <-ended:
+		err = fmt.Errorf("host: %w", err)
+	}
+	return errors.Join(err, h.shutDown(running))
+}
+
+// shutDown ends servers: no new connections, then the requests in progress end,
+// or the drain limit passes.
+func (h *Host) shutDown(list []*http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Drain)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, srv := range list {
+		wg.Go(func() {
+			if err := srv.Shutdown(ctx); err != nil {
+				h.log.Warn("some requests did not end within the drain limit", "limit", h.cfg.Drain)
+				srv.Close()
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+func (h *Host) server(handler http.Handler, public bool) (*http.Server, error) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	srv := &http.Server{
+		Handler: handler, Protocols: protocols,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // what clients do to their connections
+	}
+	if public && h.cfg.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(h.cfg.TLSCert, h.cfg.TLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("host: TLS: %w", err)
+		}
+		protocols.SetHTTP2(true)
+		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	return srv, nil
+}
+
+// Version is that of fnhost.
+const Version = "0.1.0"
+
+// Info says where the host listens, once it does.
+func (h *Host) Info() admin.Info {
+	h.servers.mu.Lock()
+	defer h.servers.mu.Unlock()
+	info := admin.Info{Version: Version, Go: runtime.Version(), PID: os.Getpid(), Started: h.started, Dir: h.cfg.Dir, Watch: h.cfg.Watch}
+	if l := h.servers.http; l != nil {
+		scheme := "http://"
+		if h.cfg.TLSCert != "" {
+			scheme = "https://"
+		}
+		info.HTTP = scheme + l.Addr().String()
+	}
+	if l := h.servers.admin; l != nil {
+		info.Admin = "http://" + l.Addr().String()
+	}
+	if addr := h.bus.Addr(); addr != "" {
+		info.NATS = "nats://" + addr
+	}
+	return info
+}
+
+// backend is the host as the management API sees it.
+type backend struct{ invoker }
+
+func (b backend) Info() admin.Info            { return b.h.Info() }
+func (b backend) Functions() []admin.Function { return b.h.Functions() }
+
+func (b backend) Function(name string) (admin.Function, error) { return b.h.Function(name) }
+
+func (b backend) ReadLogs(ctx context.Context, q logs.Query, yield func(logs.Record) error) error {
+	return b.h.logs.Read(ctx, q, yield)
+}

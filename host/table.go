@@ -1,0 +1,137 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fnhost/fnhost/functions"
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/trigger"
+	"github.com/fnhost/fnhost/trigger/rpc"
+)
+
+// publish makes a new table of the versions that serve, and tells the triggers.
+func (h *Host) publish() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := &trigger.Table{Functions: make(map[string]*trigger.Function, len(h.functions))}
+	for name, f := range h.functions {
+		if r := f.current.Load(); r != nil {
+			t.Functions[name] = r.info.Load()
+		}
+	}
+	h.gateway.Update(t)
+	h.rpc.Update(t)
+}
+
+// schemaTimeout bounds how long a worker may take to describe itself.
+const schemaTimeout = 10 * time.Second
+
+// learnSchemas asks a worker of a new version for the schemas of its endpoints:
+// after the switch, since nobody who waits for the new version needs them.
+func (f *function) learnSchemas(r *release) {
+	var list []functions.Description
+	if !readBeside(r.artifact, schemasSuffix, &list) {
+		ctx, cancel := context.WithTimeout(f.h.ctx, schemaTimeout)
+		defer cancel()
+		resp, err := r.runner.Do(ctx, &wire.Request{Kind: wire.Describe})
+		if err != nil {
+			f.h.log.Debug("no schemas: "+err.Error(), "function", f.name)
+			return
+		}
+		data := resp.Payload
+		if resp.Body != nil {
+			rest, err := io.ReadAll(resp.Body)
+			if err != nil {
+				return
+			}
+			data = append(data[:len(data):len(data)], rest...)
+		}
+		if json.Unmarshal(data, &list) != nil {
+			return
+		}
+		writeBeside(r.artifact, schemasSuffix, list)
+	}
+	old := r.info.Load()
+	info := *old
+	info.Endpoints = slices.Clone(old.Endpoints)
+	for i := range info.Endpoints {
+		e := &info.Endpoints[i]
+		for _, d := range list {
+			if d.Name == e.Name {
+				e.Request, e.Response = schemaJSON(d.Request), schemaJSON(d.Response)
+			}
+		}
+	}
+	r.info.Store(&info)
+	if f.current.Load() == r {
+		f.h.publish()
+	}
+}
+
+// Functions returns the status of all functions, sorted by name.
+func (h *Host) Functions() []admin.Function {
+	h.mu.Lock()
+	list := make([]*function, 0, len(h.functions))
+	for _, f := range h.functions {
+		list = append(list, f)
+	}
+	h.mu.Unlock()
+	slices.SortFunc(list, func(a, b *function) int { return strings.Compare(a.name, b.name) })
+	status := make([]admin.Function, len(list))
+	for i, f := range list {
+		status[i] = f.status()
+	}
+	return status
+}
+
+// Function returns the status of one function. It returns an *[functions.Error]
+// of code NotFound, which names the nearest one, if there is none of that name.
+func (h *Host) Function(name string) (admin.Function, error) {
+	h.mu.Lock()
+	f := h.functions[name]
+	h.mu.Unlock()
+	if f == nil {
+		return admin.Function{}, h.notFound(name)
+	}
+	return f.status(), nil
+}
+
+func (f *function) status() admin.Function {
+	f.mu.Lock()
+	s := admin.Function{Name: f.name, State: string(f.state), Dir: f.src.Dir}
+	if f.err != nil {
+		s.Error = f.err.Error()
+		for _, d := range diagnosticsOf(f.err) {
+			s.Diagnostics = append(s.Diagnostics, admin.Diagnostic(d))
+		}
+	}
+	f.mu.Unlock()
+	r := f.current.Load()
+	if r == nil {
+		return s
+	}
+	info := r.info.Load()
+	s.Version, s.Since, s.Doc, s.Workers = r.version, &r.since, info.Doc, r.runner.Stats()
+	s.Timeout = r.manifest.Timeout.String()
+	for _, route := range r.manifest.Triggers.HTTP {
+		s.Routes = append(s.Routes, route.Patterns()...)
+	}
+	for _, e := range info.Endpoints {
+		path := "/" + f.name
+		if e.Name != "" {
+			path += "/" + e.Name
+		}
+		s.Endpoints = append(s.Endpoints, admin.Endpoint{Name: e.Name, Kind: e.Kind, Doc: e.Doc, Path: path,
+			Subject: rpc.Subject(f.name, e.Name), Request: e.Request, Response: e.Response})
+	}
+	if r.artifact != nil {
+		s.Artifact, s.Size = r.artifact.ID, r.artifact.Size
+	}
+	return s
+}

@@ -1,0 +1,129 @@
+package worker
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fnhost/fnhost/host/logs"
+)
+
+const (
+	maxLine       = 16 << 10 // bytes; longer lines are cut into several
+	maxLineRate   = 5000     // lines a second of one stream; more are counted and left out
+	tailLines     = 8
+	tailLineBytes = 400
+)
+
+// outputPipes are the standard output and error of a worker.
+type outputPipes struct{ outR, outW, errR, errW *os.File }
+
+func (p *outputPipes) open() (err error) {
+	if p.outR, p.outW, err = os.Pipe(); err != nil {
+		return err
+	}
+	if p.errR, p.errW, err = os.Pipe(); err != nil {
+		p.outR.Close()
+		p.outW.Close()
+	}
+	return err
+}
+
+func (p *outputPipes) closeWriters() {
+	p.outW.Close()
+	p.errW.Close()
+}
+
+func (p *outputPipes) closeReaders() {
+	p.outR.Close()
+	p.errR.Close()
+}
+
+// copyLines passes on each line that the worker writes. It always reads on, so
+// that a worker never blocks on its output.
+func (w *native) copyLines(r io.Reader, source logs.Source) {
+	br := bufio.NewReaderSize(r, maxLine)
+	var rate lineRate
+	for {
+		line, err := br.ReadSlice('\n')
+		if len(line) > 0 {
+			w.line(strings.TrimRight(string(line), "\r\n"), source, &rate)
+		}
+		if err != nil && err != bufio.ErrBufferFull {
+			return
+		}
+	}
+}
+
+func (w *native) line(text string, source logs.Source, rate *lineRate) {
+	now := time.Now()
+	pass, dropped := rate.allow(now)
+	if dropped > 0 {
+		w.pool.output(logs.Record{Time: now, Level: slog.LevelWarn, Source: logs.Host, Worker: w.id,
+			Message: fmt.Sprintf("%d lines of %s left out: over %d a second", dropped, source, maxLineRate)})
+	}
+	if !pass {
+		return
+	}
+	level := slog.LevelInfo
+	if source == logs.Stderr {
+		level = slog.LevelWarn
+		w.last.add(text)
+	}
+	w.pool.output(logs.Record{Time: now, Level: level, Source: source, Worker: w.id, Message: text})
+}
+
+// lineRate counts lines by the second.
+type lineRate struct {
+	second  int64
+	passed  int
+	dropped int
+}
+
+// allow reports whether a line may pass, and, once a second is over, how many did
+// not in it.
+func (r *lineRate) allow(now time.Time) (pass bool, dropped int) {
+	if s := now.Unix(); s != r.second {
+		dropped = r.dropped
+		*r = lineRate{second: s}
+	}
+	if r.passed >= maxLineRate {
+		r.dropped++
+		return false, dropped
+	}
+	r.passed++
+	return true, dropped
+}
+
+// tail keeps the latest lines that a worker wrote to standard error.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (t *tail) add(line string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(line) > tailLineBytes {
+		line = line[:tailLineBytes] + "…"
+	}
+	t.lines = append(t.lines, line)
+	if len(t.lines) > tailLines {
+		t.lines = t.lines[1:]
+	}
+}
+
+// quoted returns the lines to go behind an error message.
+func (t *tail) quoted() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == 0 {
+		return ""
+	}
+	return "; it wrote:\n\t" + strings.Join(t.lines, "\n\t")
+}

@@ -1,0 +1,303 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/logs"
+)
+
+// Spec says what the workers of a pool are.
+type Spec struct {
+	Function string
+	Version  string // for the log
+	Path     string // the program
+	Dir      string // where the directories of the workers are made; they go with them
+	Env      []string
+	Limits   Limits
+	// StartTimeout is how long a worker may take to be ready. Default: 10 s.
+	StartTimeout time.Duration
+	// Serve answers what workers ask the host.
+	Serve func(ctx context.Context, x *wire.Exchange)
+	// Output takes what they write and log. It must not block.
+	Output func(logs.Record)
+	// Spawner starts them.
+	Spawner *Spawner
+}
+
+// Endpoint is what a worker says it serves.
+type Endpoint struct{ Name, Kind string }
+
+// NewPool returns the pool of the version that spec describes. It starts no
+// worker yet; see [Pool.Warm].
+func NewPool(spec Spec) *NativePool {
+	if spec.StartTimeout == 0 {
+		spec.StartTimeout = 10 * time.Second
+	}
+	n := &NativePool{spec: spec}
+	n.Pool = newPool(spec.Limits, n.startProcess, n.report)
+	return n
+}
+
+// NativePool is a [Pool] of native processes.
+type NativePool struct {
+	*Pool
+	spec      Spec
+	nextID    atomic.Int64
+	endpoints atomic.Pointer[[]Endpoint]
+}
+
+// Endpoints returns what the workers serve, as the first one to be ready has
+// said; nil before.
+func (n *NativePool) Endpoints() []Endpoint {
+	if e := n.endpoints.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// report tells the log what happened to a worker.
+func (n *NativePool) report(event string, err error) {
+	message := map[string]string{
+		"crash":   "worker ended unexpectedly",
+		"start":   "worker did not start",
+		"recycle": "worker is replaced",
+	}[event]
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	n.output(logs.Record{Level: slog.LevelError, Source: logs.Host, Message: message + ": " + err.Error()})
+}
+
+func (n *NativePool) output(r logs.Record) {
+	r.Function, r.Version = n.spec.Function, n.spec.Version
+	if n.spec.Output != nil {
+		n.spec.Output(r)
+	}
+}
+
+// native is a worker process.
+type native struct {
+	pool    *NativePool
+	id      string
+	proc    *os.Process
+	session *wire.Session
+	dir     string
+	ready   chan *wire.Frame // capacity 1
+	exited  chan struct{}
+	reason  string // why it ended; after exited
+	last    tail   // its latest lines, for the reason
+	stop    sync.Once
+
+	mu   sync.Mutex
+	dead bool // the process was waited for: its id is no longer its own
+}
+
+// startProcess starts a worker and waits until it is ready.
+func (n *NativePool) startProcess(ctx context.Context) (process, error) {
+	w := &native{pool: n, id: fmt.Sprintf("w%d", n.nextID.Add(1)), ready: make(chan *wire.Frame, 1), exited: make(chan struct{})}
+	if err := w.spawn(); err != nil {
+		return nil, err
+	}
+	timeout := time.NewTimer(n.spec.StartTimeout)
+	defer timeout.Stop()
+	var err error
+	select {
+	case f := <-w.ready:
+		if err = w.checkReady(f); err == nil {
+			return w, nil
+		}
+	case <-w.exited:
+		return nil, fmt.Errorf("%s before it was ready%s", w.reason, w.last.quoted())
+	case <-timeout.C:
+		err = fmt.Errorf("not ready within %v%s", n.spec.StartTimeout, w.last.quoted())
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	w.kill()
+	<-w.exited
+	return nil, err
+}
+
+// spawn starts the process with its channel and its pipes.
+func (w *native) spawn() error {
+	spec := &w.pool.spec
+	dir, err := os.MkdirTemp(spec.Dir, filepath.Base(spec.Function)+"-"+w.id+"-")
+	if err != nil {
+		return fmt.Errorf("worker directory: %w", err)
+	}
+	w.dir = dir
+	host, child, err := socketpair()
+	if err != nil {
+		os.RemoveAll(dir)
+		return err
+	}
+	defer child.Close()
+	var pipes outputPipes
+	if err := pipes.open(); err != nil {
+		host.Close()
+		os.RemoveAll(dir)
+		return err
+	}
+	defer pipes.closeWriters()
+	w.proc, err = spec.Spawner.start(spec.Path, []string{spec.Function}, &os.ProcAttr{
+		Dir:   dir,
+		Env:   w.environ(),
+		Files: []*os.File{spec.Spawner.null, pipes.outW, pipes.errW, child},
+		Sys:   sysProcAttr(),
+	})
+	if err != nil {
+		host.Close()
+		pipes.closeReaders()
+		os.RemoveAll(dir)
+		return fmt.Errorf("start %s: %w", spec.Path, err)
+	}
+	w.session = wire.NewSession(host, wire.Config{Host: true, Serve: spec.Serve, Control: w.control})
+	go w.run(&pipes)
+	return nil
+}
+
+// environ returns the environment of the worker, from scratch.
+func (w *native) environ() []string {
+	spec := &w.pool.spec
+	env := []string{
+		"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
+		"HOME=" + w.dir, "TMPDIR=" + w.dir,
+		wire.WorkerEnv + "=" + spec.Function,
+	}
+	return append(env, spec.Env...)
+}
+
+// run goes along with the process to its end.
+func (w *native) run(pipes *outputPipes) {
+	var output sync.WaitGroup
+	output.Go(func() { w.copyLines(pipes.outR, logs.Stdout) })
+	output.Go(func() { w.copyLines(pipes.errR, logs.Stderr) })
+	sessionErr := make(chan error, 1)
+	go func() {
+		err := w.session.Run()
+		// A worker that has closed its channel is of no use, and one that breaks
+		// the protocol even less.
+		w.closing(err)
+		sessionErr <- err
+	}()
+	state, err := w.proc.Wait()
+	w.mu.Lock()
+	w.dead = true
+	killGroup(w.proc.Pid) // its children die with it
+	w.mu.Unlock()
+	w.session.Close()
+	broken := <-sessionErr
+	// Children that left the group may hold the pipes: do not wait for them for long.
+	timer := time.AfterFunc(time.Second, pipes.closeReaders)
+	output.Wait()
+	timer.Stop()
+	pipes.closeReaders()
+	os.RemoveAll(w.dir)
+	switch {
+	case err != nil:
+		w.reason = err.Error()
+	case broken != nil && !errors.Is(broken, syscall.ECONNRESET):
+		w.reason = fmt.Sprintf("%v, after %v", state, broken)
+	default:
+		w.reason = state.String()
+	}
+	close(w.exited)
+}
+
+// closing gives a worker whose session has ended a moment to end by itself.
+func (w *native) closing(err error) {
+	if err == nil {
+		time.AfterFunc(time.Second, w.kill)
+		return
+	}
+	w.kill()
+}
+
+func (w *native) control(f *wire.Frame) {
+	switch f.Kind {
+	case wire.Ready:
+		select {
+		case w.ready <- f:
+		default: // said twice
+		}
+	case wire.Log:
+		w.log(f)
+	}
+}
+
+func (w *native) log(f *wire.Frame) {
+	r := logs.Record{Source: logs.Log, Worker: w.id}
+	for key, value := range f.Header.Fields() {
+		switch string(key) {
+		case wire.KeyLevel:
+			r.Level.UnmarshalText(value)
+		case wire.KeyMessage:
+			r.Message = string(value)
+		case wire.KeyInvocation:
+			r.Invocation = string(value)
+		}
+	}
+	if json.Valid(f.Payload) {
+		r.Attrs = f.Payload
+	}
+	w.pool.output(r)
+}
+
+// checkReady looks at what the worker said of itself.
+func (w *native) checkReady(f *wire.Frame) error {
+	if v := f.Header.Get(wire.KeyProtocol); v != wire.Version {
+		return fmt.Errorf("it speaks version %q of the protocol, and this host version %q: build it with the library of this host", v, wire.Version)
+	}
+	var list []Endpoint
+	for key, value := range f.Header.All() {
+		if key == wire.KeyEndpoint {
+			name, kind, _ := strings.Cut(value, " ")
+			list = append(list, Endpoint{Name: name, Kind: kind})
+		}
+	}
+	w.pool.endpoints.CompareAndSwap(nil, &list)
+	return nil
+}
+
+func (w *native) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
+	return w.session.Do(ctx, req)
+}
+
+func (w *native) Exited() <-chan struct{} { return w.exited }
+func (w *native) ExitReason() string      { return w.reason }
+
+// stopPatience is how long a worker may take to end once it was asked to.
+const stopPatience = 500 * time.Millisecond
+
+func (w *native) Stop() {
+	w.stop.Do(func() {
+		w.session.Send(&wire.Frame{Kind: wire.Drain})
+		select {
+		case <-w.exited:
+		case <-time.After(stopPatience):
+			w.kill()
+		}
+	})
+}
+
+func (w *native) kill() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.dead {
+		killGroup(w.proc.Pid)
+	}
+}
+
+func killGroup(pid int) { syscall.Kill(-pid, syscall.SIGKILL) }

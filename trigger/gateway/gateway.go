@@ -1,0 +1,229 @@
+// Package gateway is HTTP in: the trigger that turns requests into invocations.
+//
+// The path /orders is the root endpoint of the function orders, /orders/create
+// its endpoint create, and what follows is left to the handler; /orders/x, where
+// there is no endpoint x, is the root's too. Routes of a manifest, patterns of
+// [http.ServeMux], are looked at first.
+//
+// A typed endpoint gets query, form and path values merged into its input; a
+// multipart form is turned into a plain one, with files in base64. Raw and http
+// endpoints get the body as it is, streamed if it is long or of unknown length.
+// Responses stream as they are written.
+//
+// Hop-by-hop headers and X-Fn-… are not passed on. The response names the
+// version and the invocation (X-Fn-Version, X-Fn-Invocation). Errors are problem
+// documents (RFC 9457) with the member "code", one of package wire's.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// Config says how a Gateway works.
+type Config struct {
+	// Invoker runs the functions.
+	Invoker trigger.Invoker
+	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
+	Logger *slog.Logger
+}
+
+// Gateway is an [http.Handler]. It is safe for concurrent use.
+type Gateway struct {
+	cfg    Config
+	log    *slog.Logger
+	routes atomic.Pointer[routes]
+}
+
+// New returns a Gateway that knows of no functions yet.
+func New(cfg Config) *Gateway {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	g := &Gateway{cfg: cfg, log: cfg.Logger}
+	g.routes.Store(&routes{})
+	return g
+}
+
+// target is what a request is for.
+type target struct {
+	fn       *trigger.Function
+	endpoint *trigger.Endpoint
+	prefix   string // the part of the path that is the function's, not the handler's
+	uri      string // what the handler sees of the path, escaped
+	values   []string
+}
+
+// ServeHTTP implements [http.Handler].
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rt := g.routes.Load()
+	if rt.mux != nil {
+		if _, pattern := rt.mux.Handler(r); pattern != "" {
+			rt.mux.ServeHTTP(w, r) // sets the path values and comes back to serve
+			return
+		}
+	}
+	t, err := g.resolve(rt, r)
+	if err != nil {
+		if allow := rt.methodsFor(r); allow != "" {
+			w.Header().Set("Allow", allow)
+			err = wire.Errorf(wire.NoMethod, "%s is not allowed here; allowed: %s", r.Method, allow)
+		}
+		g.fail(w, r, "", err)
+		return
+	}
+	g.serve(w, r, rt, t)
+}
+
+// resolve finds the function and endpoint of a path.
+func (g *Gateway) resolve(rt *routes, r *http.Request) (*target, error) {
+	path := r.URL.EscapedPath()
+	name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if name == "" {
+		return nil, wire.Errorf(wire.NotFound, "no function is named: paths are /function or /function/endpoint")
+	}
+	fn := rt.functions[name]
+	if fn == nil {
+		ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
+		defer cancel()
+		var err error
+		if fn, err = g.cfg.Invoker.Await(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	t := &target{fn: fn, prefix: path[:len(path)-len(rest)]}
+	if first, below, _ := strings.Cut(rest, "/"); first != "" {
+		if t.endpoint = fn.Endpoint(first); t.endpoint != nil {
+			t.uri = "/" + below
+			t.prefix = path[:len(path)-len(below)]
+		}
+	}
+	if t.endpoint == nil {
+		t.uri = "/" + rest
+		if t.endpoint = fn.Endpoint(""); t.endpoint == nil {
+			// The invoker says which endpoints there are.
+			first, _, _ := strings.Cut(rest, "/")
+			t.endpoint = &trigger.Endpoint{Name: first, Kind: wire.EndpointRaw}
+		}
+	}
+	t.prefix = strings.TrimSuffix(t.prefix, "/")
+	return t, nil
+}
+
+// serve applies CORS, and then invokes.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, rt *routes, t *target) {
+	if c := rt.cors[t.fn.Name]; c != nil {
+		c.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request) { g.invoke(w, r, t) })
+		return
+	}
+	g.invoke(w, r, t)
+}
+
+func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
+	inv := &trigger.Invocation{Function: t.fn.Name, Endpoint: t.endpoint.Name, Trigger: trigger.HTTP}
+	var err error
+	if inv.Header, err = requestHeader(r, t); err != nil {
+		g.fail(w, r, "", err)
+		return
+	}
+	b, err := readBody(w, r, t, inv)
+	if err != nil {
+		g.fail(w, r, "", err)
+		return
+	}
+	if b != nil {
+		defer b.release()
+	}
+	result, err := g.cfg.Invoker.Invoke(r.Context(), inv)
+	if err != nil {
+		g.fail(w, r, inv.ID, err)
+		return
+	}
+	g.respond(w, r, inv, result)
+}
+
+// respond writes a result.
+func (g *Gateway) respond(w http.ResponseWriter, r *http.Request, inv *trigger.Invocation, result *trigger.Result) {
+	h := w.Header()
+	for key, value := range result.Header.Fields() {
+		if key[0] == ':' || isHopByHop(string(key)) {
+			continue
+		}
+		name := http.CanonicalHeaderKey(string(key))
+		h[name] = append(h[name], string(value))
+	}
+	h["X-Fn-Invocation"] = []string{inv.ID}
+	h["X-Fn-Version"] = []string{result.Version}
+	if result.Body == nil {
+		setLength(h, r, result)
+		w.WriteHeader(result.Status())
+		w.Write(result.Payload)
+		return
+	}
+	defer result.Body.Close()
+	h.Del("Content-Length") // it was said of a body that may still end early
+	w.WriteHeader(result.Status())
+	if err := copyFlushing(w, result); err != nil {
+		if r.Context().Err() == nil {
+			g.log.Warn("response broken off: "+err.Error(), "function", inv.Function, "invocation", inv.ID)
+		}
+		panic(http.ErrAbortHandler) // the client must not take a part for the whole
+	}
+}
+
+// copyFlushing passes on each part as it comes.
+func copyFlushing(w http.ResponseWriter, result *trigger.Result) error {
+	rc := http.NewResponseController(w)
+	if _, err := w.Write(result.Payload); err != nil {
+		return err
+	}
+	if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := result.Body.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+			if err := rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// bodyError says what is wrong with a body that could not be read.
+func bodyError(err error) error {
+	var tooLarge *http.MaxBytesError
+	var e *wire.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.As(err, &tooLarge):
+		return wire.Errorf(wire.TooLarge, "the body is larger than the function's limit of %d bytes", tooLarge.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return wire.Errorf(codeSlow, "the body did not arrive in time")
+	}
+	return wire.Errorf(wire.BadRequest, "reading the body: %v", err)
+}
+
+// codeSlow is the gateway's own code: nobody else waits for a client.
+const codeSlow wire.Code = "request_timeout"

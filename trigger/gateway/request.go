@@ -1,0 +1,233 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// hopByHop are the headers that concern one connection alone (RFC 9110, 7.6.1).
+var hopByHop = map[string]bool{
+	"Connection": true, "Proxy-Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
+	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+}
+
+func isHopByHop(name string) bool { return hopByHop[name] }
+
+// requestHeader encodes what a function gets to know of a request.
+func requestHeader(r *http.Request, t *target) (wire.Header, error) {
+	h := make(wire.Header, 0, 1024)
+	h = h.Add(wire.KeyMethod, r.Method)
+	fits := true
+	add := func(key, value string) {
+		if fits = fits && h.Fits(key, value); fits {
+			h = h.Add(key, value)
+		}
+	}
+	uri := t.uri
+	if r.URL.RawQuery != "" {
+		uri += "?" + r.URL.RawQuery
+		add(wire.KeyQuery, r.URL.RawQuery)
+	}
+	add(wire.KeyURI, uri)
+	add(wire.KeyHost, r.Host)
+	add(wire.KeyRemote, r.RemoteAddr)
+	if r.TLS != nil {
+		h = h.Add(wire.KeyScheme, "https")
+	}
+	for _, name := range t.values {
+		add(wire.KeyValue, name+"="+r.PathValue(name))
+	}
+	dropped := connectionHeaders(r.Header)
+	for name, values := range r.Header {
+		if isHopByHop(name) || strings.HasPrefix(name, "X-Fn-") || dropped[name] {
+			continue
+		}
+		for _, value := range values {
+			add(name, value)
+		}
+	}
+	if t.prefix != "" && t.endpoint.Kind == wire.EndpointHTTP {
+		add("X-Forwarded-Prefix", t.prefix)
+	}
+	if !fits || len(h) > wire.MaxHeader-reserved {
+		return nil, wire.Errorf(wire.HeaderLarge, "the request's headers are larger than %d bytes", wire.MaxHeader-reserved)
+	}
+	return h, nil
+}
+
+// reserved is the room that the invoker's own fields need.
+const reserved = 1 << 10
+
+// connectionHeaders returns the headers that Connection names, which are then
+// hop-by-hop, too.
+func connectionHeaders(h http.Header) map[string]bool {
+	values := h["Connection"]
+	if len(values) == 0 {
+		return nil
+	}
+	var named map[string]bool
+	for _, v := range values {
+		for name := range strings.SplitSeq(v, ",") {
+			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+			if name == "" || name == "Close" || name == "Keep-Alive" {
+				continue
+			}
+			if named == nil {
+				named = make(map[string]bool)
+			}
+			named[name] = true
+		}
+	}
+	return named
+}
+
+// setLength says how long a complete response is.
+func setLength(h http.Header, r *http.Request, result *trigger.Result) {
+	status := result.Status()
+	if status == http.StatusNoContent || status == http.StatusNotModified || r.Method == http.MethodHead && h["Content-Length"] != nil {
+		return
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(result.Payload))}
+}
+
+// inlineBody is up to what length a body is read before the invocation.
+const inlineBody = wire.MaxPayload
+
+// readBody gives the request's body to the invocation: whole, if it is short,
+// else as a stream, which is returned and must be released.
+func readBody(w http.ResponseWriter, r *http.Request, t *target, inv *trigger.Invocation) (*streamedBody, error) {
+	limit := t.fn.Manifest.Body
+	switch {
+	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
+		return nil, nil
+	case r.ContentLength > limit:
+		return nil, wire.Errorf(wire.TooLarge, "the body of %d bytes is larger than the function's limit of %d", r.ContentLength, limit)
+	case t.endpoint.Kind == wire.EndpointJSON && isMultipart(r):
+		return nil, readMultipart(w, r, limit, inv)
+	case r.ContentLength > 0 && r.ContentLength <= inlineBody:
+		inv.Payload = make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(r.Body, inv.Payload); err != nil {
+			return nil, bodyError(err)
+		}
+		return nil, nil
+	}
+	b := &streamedBody{r: http.MaxBytesReader(w, r.Body, limit), rc: http.NewResponseController(w)}
+	b.rc.EnableFullDuplex() // not needed, and refused, for HTTP/2
+	b.rc.SetReadDeadline(time.Time{})
+	inv.Body = b
+	return b, nil
+}
+
+// streamedBody is a body that is read while the function runs. The server wants
+// nobody to read it any more when the handler has returned.
+type streamedBody struct {
+	r        io.Reader
+	rc       *http.ResponseController
+	mu       sync.Mutex // held while reading
+	ended    bool
+	released bool
+}
+
+var errReleased = errors.New("the request is over")
+
+func (b *streamedBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.released {
+		return 0, errReleased
+	}
+	n, err := b.r.Read(p)
+	if err != nil {
+		b.ended = true
+		if err != io.EOF {
+			err = bodyError(err)
+		}
+	}
+	return n, err
+}
+
+// release ends the reading.
+func (b *streamedBody) release() {
+	if !b.mu.TryLock() {
+		b.rc.SetReadDeadline(time.Unix(1, 0)) // wakes a read that waits for the client
+		b.mu.Lock()
+	}
+	b.released = true
+	b.mu.Unlock()
+}
+
+func isMultipart(r *http.Request) bool {
+	return strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data")
+}
+
+// readMultipart turns a multipart form into a plain one, which typed endpoints
+// decode without linking a MIME parser. Files become base64, as []byte is in JSON.
+func readMultipart(w http.ResponseWriter, r *http.Request, limit int64, inv *trigger.Invocation) error {
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	parts, err := r.MultipartReader()
+	if err != nil {
+		return wire.Errorf(wire.BadRequest, "multipart form: %v", err)
+	}
+	values := make(url.Values)
+	for {
+		part, err := parts.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return multipartError(err)
+		}
+		data, err := io.ReadAll(part)
+		if err != nil {
+			return multipartError(err)
+		}
+		text := string(data)
+		if part.FileName() != "" {
+			text = base64.StdEncoding.EncodeToString(data)
+		}
+		values.Add(part.FormName(), text)
+	}
+	inv.Payload = []byte(values.Encode())
+	inv.Header = replaceContentType(inv.Header, "application/x-www-form-urlencoded")
+	return nil
+}
+
+func multipartError(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return bodyError(err)
+	}
+	return wire.Errorf(wire.BadRequest, "multipart form: %v", err)
+}
+
+func replaceContentType(h wire.Header, contentType string) wire.Header {
+	changed := make(wire.Header, 0, len(h)+64)
+	for key, value := range h.All() {
+		if key != "Content-Type" && key != "Content-Length" {
+			changed = changed.Add(key, value)
+		}
+	}
+	return changed.Add("Content-Type", contentType)
+}
+
+// wantsHTML reports whether a browser asks, rather than a program.
+func wantsHTML(r *http.Request) bool {
+	for part := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
+		media, params, err := mime.ParseMediaType(part)
+		if err == nil && media == "text/html" && params["q"] != "0" {
+			return true
+		}
+	}
+	return false
+}

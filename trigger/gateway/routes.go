@@ -1,0 +1,116 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+
+	"github.com/rs/cors"
+
+	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// routes is what a Gateway knows of the functions at one time.
+type routes struct {
+	functions map[string]*trigger.Function
+	cors      map[string]*cors.Cors
+	mux       *http.ServeMux // the manifests' routes; nil if there are none
+}
+
+// Update implements [trigger.Trigger]. A route that conflicts with that of
+// another function is left out, with a warning.
+func (g *Gateway) Update(t *trigger.Table) {
+	rt := &routes{functions: t.Functions}
+	var routed []string
+	for name, fn := range t.Functions {
+		if len(fn.Manifest.Triggers.HTTP) > 0 {
+			routed = append(routed, name)
+		}
+		if fn.Manifest.CORS != nil {
+			if rt.cors == nil {
+				rt.cors = make(map[string]*cors.Cors)
+			}
+			rt.cors[name] = newCORS(fn.Manifest.CORS)
+		}
+	}
+	slices.Sort(routed) // so that the same one of two that conflict wins each time
+	for _, name := range routed {
+		if rt.mux == nil {
+			rt.mux = http.NewServeMux()
+		}
+		fn := t.Functions[name]
+		for _, route := range fn.Manifest.Triggers.HTTP {
+			if err := rt.add(g, fn, route); err != nil {
+				g.log.Warn("a route is left out: "+err.Error(), "function", name, "route", route.Path)
+			}
+		}
+	}
+	g.routes.Store(rt)
+}
+
+var wildcard = regexp.MustCompile(`\{([^}.$]+)(?:\.\.\.)?\}`)
+
+// add registers a route. ServeMux panics where two patterns conflict.
+func (rt *routes) add(g *Gateway, fn *trigger.Function, route manifest.Route) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%v", v)
+		}
+	}()
+	var values []string
+	for _, m := range wildcard.FindAllStringSubmatch(route.Path, -1) {
+		values = append(values, m[1])
+	}
+	endpoint := fn.Endpoint(route.Endpoint)
+	if endpoint == nil {
+		return fmt.Errorf("the function has no endpoint %q", route.Endpoint)
+	}
+	for _, pattern := range route.Patterns() {
+		rt.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			g.serve(w, r, rt, &target{fn: fn, endpoint: endpoint, uri: r.URL.EscapedPath(), values: values})
+		})
+	}
+	return nil
+}
+
+// methodsFor returns the methods of the routes that match but for the method,
+// as the header Allow has them; "" if there are none.
+func (rt *routes) methodsFor(r *http.Request) string {
+	if rt.mux == nil {
+		return ""
+	}
+	h, _ := rt.mux.Handler(r)
+	answer := headerOnly{header: make(http.Header)}
+	h.ServeHTTP(&answer, r) // the handler of no pattern: it only says why not
+	if answer.status != http.StatusMethodNotAllowed {
+		return ""
+	}
+	return answer.header.Get("Allow")
+}
+
+// headerOnly is a ResponseWriter that keeps status and headers.
+type headerOnly struct {
+	header http.Header
+	status int
+}
+
+func (h *headerOnly) Header() http.Header         { return h.header }
+func (h *headerOnly) Write(p []byte) (int, error) { return len(p), nil }
+func (h *headerOnly) WriteHeader(status int)      { h.status = status }
+
+func newCORS(c *manifest.CORS) *cors.Cors {
+	methods := c.Methods
+	if len(methods) == 0 {
+		methods = []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins:   c.Origins,
+		AllowedMethods:   methods,
+		AllowedHeaders:   c.Headers,
+		ExposedHeaders:   c.Expose,
+		AllowCredentials: c.Credentials,
+		MaxAge:           int(c.MaxAge.Seconds()),
+	})
+}

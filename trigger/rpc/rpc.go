@@ -1,0 +1,245 @@
+// Package rpc is NATS in: the trigger that turns requests on subjects into
+// invocations.
+//
+// A request on fn.orders runs the root endpoint of the function orders, one on
+// fn.orders.create its endpoint create. Nodes share the queue group "fn". Headers
+// of the request reach the function. The reply holds the result's body; for an
+// http endpoint also its headers, and its status in Fn-Status. A result that is
+// larger than a message, or that never ends, cannot be had this way.
+//
+// An error is a reply with the headers Nats-Service-Error-Code, an HTTP status,
+// and Nats-Service-Error, its text, as NATS services have them (ADR-32), and
+// Fn-Error, one of package wire's codes.
+//
+// The host also answers the discovery protocol of NATS services, as one service
+// named "fnhost" with an endpoint for each endpoint of each function.
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+const (
+	// Prefix is what the subjects of functions begin with.
+	Prefix = "fn."
+	// Queue is the queue group that nodes share.
+	Queue = "fn"
+)
+
+// Headers of replies.
+const (
+	HeaderError     = "Nats-Service-Error"
+	HeaderErrorCode = "Nats-Service-Error-Code"
+	HeaderCode      = "Fn-Error"
+	HeaderStatus    = "Fn-Status"
+)
+
+// backlog is how many messages may wait to be looked at. What they ask for then
+// waits in the pool of the function, which bounds it.
+const backlog = 8192
+
+// Config says how a Trigger works.
+type Config struct {
+	Conn    *nats.Conn
+	Invoker trigger.Invoker
+	Logger  *slog.Logger // default: slog.Default
+}
+
+// Trigger is a [trigger.Trigger].
+type Trigger struct {
+	conn    *nats.Conn
+	invoker trigger.Invoker
+	log     *slog.Logger
+	service *service
+
+	messages chan *nats.Msg // nil is the last one
+	loop     sync.WaitGroup
+	running  sync.WaitGroup
+
+	mu   sync.Mutex
+	subs map[string][2]*nats.Subscription // by function
+}
+
+// New returns a Trigger that answers discovery, and knows of no functions yet.
+func New(cfg Config) (*Trigger, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	t := &Trigger{
+		conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger,
+		messages: make(chan *nats.Msg, backlog), subs: make(map[string][2]*nats.Subscription),
+	}
+	var err error
+	if t.service, err = newService(t.conn); err != nil {
+		return nil, fmt.Errorf("rpc: %w", err)
+	}
+	t.loop.Go(t.receive)
+	return t, nil
+}
+
+// Update implements [trigger.Trigger].
+func (t *Trigger) Update(table *trigger.Table) {
+	t.service.update(table)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name := range table.Functions {
+		if _, ok := t.subs[name]; ok {
+			continue
+		}
+		subs, err := t.subscribe(name)
+		if err != nil {
+			t.log.Error("no NATS requests: "+err.Error(), "function", name)
+			continue
+		}
+		t.subs[name] = subs
+	}
+	for name, subs := range t.subs {
+		if table.Functions[name] == nil {
+			unsubscribe(subs)
+			delete(t.subs, name)
+		}
+	}
+}
+
+// subscribe takes the subjects of one function. All subscriptions share one
+// channel, so that a function that is not called costs no goroutine.
+func (t *Trigger) subscribe(name string) (subs [2]*nats.Subscription, err error) {
+	for i, subject := range []string{Prefix + name, Prefix + name + ".*"} {
+		if subs[i], err = t.conn.ChanQueueSubscribe(subject, Queue, t.messages); err != nil {
+			unsubscribe(subs)
+			return subs, err
+		}
+	}
+	return subs, nil
+}
+
+func unsubscribe(subs [2]*nats.Subscription) {
+	for _, s := range subs {
+		if s != nil {
+			s.Unsubscribe()
+		}
+	}
+}
+
+// receive starts an invocation for each message.
+func (t *Trigger) receive() {
+	for m := range t.messages {
+		if m == nil {
+			return
+		}
+		t.running.Add(1)
+		go t.serve(m)
+	}
+}
+
+// Close takes no more requests, and waits for those in progress. It is called once.
+func (t *Trigger) Close() {
+	t.mu.Lock()
+	for name, subs := range t.subs {
+		unsubscribe(subs)
+		delete(t.subs, name)
+	}
+	t.mu.Unlock()
+	t.service.close()
+	t.conn.FlushTimeout(time.Second) // what came before the unsubscribing is here now
+	t.messages <- nil
+	t.loop.Wait()
+	t.running.Wait()
+}
+
+func (t *Trigger) serve(m *nats.Msg) {
+	defer t.running.Done()
+	start := time.Now()
+	function, endpoint, _ := strings.Cut(strings.TrimPrefix(m.Subject, Prefix), ".")
+	inv := &trigger.Invocation{Function: function, Endpoint: endpoint, Trigger: trigger.RPC, Payload: m.Data}
+	err := t.requestHeader(m, inv)
+	var reply *nats.Msg
+	if err == nil {
+		reply, err = t.invoke(inv)
+	}
+	t.service.count(function, endpoint, time.Since(start), err)
+	if m.Reply == "" {
+		return
+	}
+	if err != nil {
+		reply = errorReply(err)
+	}
+	reply.Subject = m.Reply
+	if err := t.conn.PublishMsg(reply); err != nil && !t.conn.IsClosed() {
+		t.log.Warn("reply lost: "+err.Error(), "function", function, "invocation", inv.ID)
+	}
+}
+
+// requestHeader passes the message's headers on, but for those of NATS and of the host.
+func (t *Trigger) requestHeader(m *nats.Msg, inv *trigger.Invocation) error {
+	if len(m.Header) == 0 {
+		return nil
+	}
+	h := make(wire.Header, 0, 512)
+	for key, values := range m.Header {
+		if strings.HasPrefix(key, "Nats-") || strings.HasPrefix(key, "X-Fn-") || strings.HasPrefix(key, ":") || key == "" {
+			continue
+		}
+		for _, value := range values {
+			if !h.Fits(key, value) || len(h) > wire.MaxHeader-2<<10 {
+				return wire.Errorf(wire.HeaderLarge, "the request's headers are too large")
+			}
+			h = h.Add(key, value)
+		}
+	}
+	inv.Header = h
+	return nil
+}
+
+func (t *Trigger) invoke(inv *trigger.Invocation) (*nats.Msg, error) {
+	result, err := t.invoker.Invoke(context.Background(), inv)
+	if err != nil {
+		return nil, err
+	}
+	body, err := result.ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if limit := t.conn.MaxPayload(); int64(len(body)) > limit-(64<<10) {
+		return nil, wire.Errorf(wire.TooLarge, "the result of %d bytes is larger than a NATS message may be (%d): ask over HTTP", len(body), limit)
+	}
+	reply := &nats.Msg{Data: body}
+	status, hasStatus := result.Header.Int(wire.KeyStatus)
+	for key, value := range result.Header.All() {
+		if key[0] == ':' || key == "Content-Type" && value == "application/json" {
+			continue
+		}
+		if reply.Header == nil {
+			reply.Header = make(nats.Header)
+		}
+		reply.Header.Add(key, strings.NewReplacer("\r", " ", "\n", " ").Replace(value))
+	}
+	if hasStatus && status != 204 {
+		if reply.Header == nil {
+			reply.Header = make(nats.Header)
+		}
+		reply.Header.Set(HeaderStatus, strconv.FormatInt(status, 10))
+	}
+	return reply, nil
+}
+
+func errorReply(err error) *nats.Msg {
+	e := wire.AsError(err)
+	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(e.Message)
+	return &nats.Msg{Header: nats.Header{
+		HeaderErrorCode: []string{strconv.Itoa(trigger.StatusOf(e))},
+		HeaderError:     []string{text},
+		HeaderCode:      []string{string(e.Code)},
+	}}
+}

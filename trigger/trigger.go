@@ -1,0 +1,131 @@
+// Package trigger is the contract between what starts functions and what runs
+// them. A trigger (an HTTP gateway, NATS requests, …) turns something that
+// happens into an [Invocation] and hands it to an [Invoker], the host, which
+// decides on version and worker. It learns of the functions that there are by a
+// [Table], anew each time something changes. There is no other way to run a
+// function.
+package trigger
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions/wire"
+)
+
+// Names of triggers, as they stand in an invocation.
+const (
+	HTTP   = "http"   // the gateway
+	RPC    = "rpc"    // a NATS request
+	Call   = "call"   // another function
+	Direct = "invoke" // the embedding program, or an operator
+)
+
+// Trigger is one way to start functions.
+type Trigger interface {
+	// Update tells it of the functions that there are now. It is called once
+	// before Run, and then whenever that changes, never concurrently.
+	Update(t *Table)
+	// Run serves until ctx ends. It returns when all that it has started has
+	// ended: invocations in progress end by themselves, or with their contexts.
+	Run(ctx context.Context) error
+}
+
+// Invoker runs functions.
+type Invoker interface {
+	// Invoke runs one invocation and returns the head of its result; the rest,
+	// if any, is read from the result's Body. The context, or the function's
+	// timeout if that is sooner, bounds all of it, the body included. The error
+	// is, or wraps, an *[wire.Error], or is that of ctx.
+	Invoke(ctx context.Context, inv *Invocation) (*Result, error)
+	// Await returns what there is to know of a function that is not in the table.
+	// It waits for one that is being built for the first time. It returns an
+	// *[wire.Error] of code NotFound if there is none, and one that is also a
+	// *[NotReady] if it could not be built.
+	Await(ctx context.Context, function string) (*Function, error)
+}
+
+// NotReady is the error of a function of which no version was ever ready.
+type NotReady struct {
+	Function string
+	Title    string // what is wrong, in a line
+	Detail   string // all there is to show: compile errors with their source
+}
+
+func (e *NotReady) Error() string {
+	return fmt.Sprintf("function %q is not ready: %s", e.Function, e.Title)
+}
+
+// Unwrap makes it an error of code Unavailable.
+func (e *NotReady) Unwrap() error { return &wire.Error{Code: wire.Unavailable} }
+
+// Invocation is one run of a function that is wanted.
+type Invocation struct {
+	ID       string // "" lets the invoker choose one, and set it
+	Function string
+	Endpoint string // "" for the root
+	Trigger  string
+	Caller   string // the calling function, for the trigger Call
+	Depth    int    // calls above this one
+	// Header is the request's: the protocol's keys for an HTTP request (see
+	// package wire) and the headers themselves. The invoker appends to it.
+	Header  wire.Header
+	Payload []byte    // the first part of the body, or all of it
+	Body    io.Reader // what follows, nil for nothing
+}
+
+// Result is the answer of a function.
+type Result struct {
+	Version string // that has answered
+	Header  wire.Header
+	Payload []byte
+	Body    io.ReadCloser // what follows, nil for nothing; to be read to its end or closed
+}
+
+// Status returns the HTTP status of the result.
+func (r *Result) Status() int { return wire.StatusOf(r.Header, 200) }
+
+// ReadAll returns the whole body.
+func (r *Result) ReadAll() ([]byte, error) {
+	if r.Body == nil {
+		return r.Payload, nil
+	}
+	defer r.Body.Close()
+	rest, err := io.ReadAll(r.Body)
+	return append(r.Payload[:len(r.Payload):len(r.Payload)], rest...), err
+}
+
+// Table is the functions that there are at one time. It is not changed once made.
+type Table struct {
+	Functions map[string]*Function
+}
+
+// Function is what triggers need to know of one.
+type Function struct {
+	Name      string
+	Doc       string
+	Version   string
+	Endpoints []Endpoint // sorted by name
+	Manifest  *manifest.Manifest
+}
+
+// Endpoint returns the endpoint name, nil if there is none.
+func (f *Function) Endpoint(name string) *Endpoint {
+	for i := range f.Endpoints {
+		if f.Endpoints[i].Name == name {
+			return &f.Endpoints[i]
+		}
+	}
+	return nil
+}
+
+// Endpoint is one handler of a function.
+type Endpoint struct {
+	Name     string // "" for the root
+	Kind     string // wire.EndpointJSON, EndpointRaw or EndpointHTTP
+	Doc      string
+	Request  []byte // JSON schema, nil while unknown or where there is none
+	Response []byte
+}
