@@ -308,7 +308,7 @@ func (h *Host) watchSource(f *function, a *builder.Artifact) {
 			h.outside = make(map[string]bool)
 		}
 		h.outside[dir] = true
-		if _, err := h.watcher.Add(dir, h.sourceChanged); err != nil {
+		if _, err := h.watcher.AddDir(dir, h.sourceChanged); err != nil {
 			h.log.Warn("a directory that a function is built from is not watched: "+err.Error(), "dir", dir)
 		}
 	}

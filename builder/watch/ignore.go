@@ -7,7 +7,7 @@ import (
 
 // ignored reports whether path, below t's root, is not of interest.
 func (w *Watcher) ignored(t *Tree, path string, dir bool) bool {
-	if ignoredName(filepath.Base(path), dir) {
+	if t.flat && dir || ignoredName(filepath.Base(path), dir) {
 		return true
 	}
 	if w.cfg.Ignore == nil {

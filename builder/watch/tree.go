@@ -20,6 +20,7 @@ const (
 type Tree struct {
 	w        *Watcher
 	dir      string // absolute, as given to Add
+	flat     bool   // without what lies in directories below
 	debounce *debouncer
 
 	// Guarded by w.mu.
@@ -38,11 +39,20 @@ type Tree struct {
 // something else, and wraps fs.ErrNotExist if there is nothing. That the system
 // refuses to watch a directory is no error: it is polled.
 func (w *Watcher) Add(dir string, onChange func(Change)) (*Tree, error) {
+	return w.add(dir, false, onChange)
+}
+
+// AddDir is Add for the files in dir alone, without its directories.
+func (w *Watcher) AddDir(dir string, onChange func(Change)) (*Tree, error) {
+	return w.add(dir, true, onChange)
+}
+
+func (w *Watcher) add(dir string, flat bool, onChange func(Change)) (*Tree, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("watch %q: %w", dir, err)
 	}
-	t := &Tree{w: w, dir: abs, debounce: newDebouncer(w.cfg.Debounce, w.cfg.MaxDelay, onChange)}
+	t := &Tree{w: w, dir: abs, flat: flat, debounce: newDebouncer(w.cfg.Debounce, w.cfg.MaxDelay, onChange)}
 
 	w.mu.Lock()
 	defer w.mu.Unlock()

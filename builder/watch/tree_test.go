@@ -297,3 +297,29 @@ func TestAddErrors(t *testing.T) {
 		t.Errorf("left behind: %d nodes, %d trees", len(w.nodes), len(w.trees))
 	}
 }
+
+func TestAddDirWatchesTheFilesOfOneDirectoryAlone(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r := newRecorder(root)
+	if _, err := w.AddDir(root, r.onChange); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"sub/b.go", "a.go"} { // the last one is reported, so the first one was looked at
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-r.news
+	paths, _ := r.seen()
+	if want := []string{filepath.Join(root, "a.go")}; !slices.Equal(paths, want) {
+		t.Errorf("reported %q, want %q", paths, want)
+	}
+}
