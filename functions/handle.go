@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -165,7 +166,7 @@ func (h *handler) input(r *Request) (reflect.Value, error) {
 		v.Elem().SetString(string(body))
 		return v.Elem(), nil
 	}
-	form := isForm(r.Header.Get("Content-Type"))
+	form := isForm(r.Header.Get("Content-Type"), body)
 	if len(body) > 0 && !form {
 		if err := json.Unmarshal(body, v.Interface()); err != nil {
 			return v, badJSON(body, err)
@@ -182,8 +183,14 @@ func (h *handler) input(r *Request) (reflect.Value, error) {
 	return v.Elem(), nil
 }
 
-func isForm(contentType string) bool {
-	return strings.HasPrefix(contentType, "application/x-www-form-urlencoded")
+// isForm reports whether a body is a form. `curl -d` calls all that it sends one,
+// so what begins like a JSON object or list is taken for JSON whatever it is called.
+func isForm(contentType string, body []byte) bool {
+	if !strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
+		return false
+	}
+	body = bytes.TrimLeft(body, " \t\r\n")
+	return len(body) == 0 || body[0] != '{' && body[0] != '['
 }
 
 // output encodes what a handler returned.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,6 +43,8 @@ type Host struct {
 	sources []*watched
 	watcher *watch.Watcher // nil if no folder is watched
 
+	index atomic.Pointer[map[string]*function] // a copy of functions that is never changed
+
 	mu        sync.Mutex // guards what follows, and orders the updates of triggers
 	functions map[string]*function
 	outside   map[string]bool // directories watched beside the folders
@@ -72,6 +76,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.reindex()
 	if err := h.start(); err != nil {
 		h.Close()
 		return nil, err
@@ -119,6 +124,13 @@ func (h *Host) start() error {
 		h.log.Warn(err.Error())
 	}
 	return h.watchFolders()
+}
+
+// reindex lets invocations see the functions as they are now. h.mu is held, but
+// by New.
+func (h *Host) reindex() {
+	index := maps.Clone(h.functions)
+	h.index.Store(&index)
 }
 
 // stopFunctions ends all builds, and then all workers.

@@ -41,22 +41,19 @@ type invoker struct{ h *Host }
 
 // Await implements [trigger.Invoker].
 func (i invoker) Await(ctx context.Context, name string) (*trigger.Function, error) {
-	f, r, err := i.h.serving(ctx, name)
+	_, r, err := i.h.serving(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	_ = f
 	return r.info.Load(), nil
 }
 
 // serving returns the function and the version of it that serves. It waits while
 // the first one is being built.
 func (h *Host) serving(ctx context.Context, name string) (*function, *release, error) {
-	h.mu.Lock()
-	f, closed := h.functions[name], h.closed
-	h.mu.Unlock()
+	f := (*h.index.Load())[name]
 	if f == nil {
-		if closed {
+		if h.isClosed() {
 			return nil, nil, wire.Errorf(wire.Unavailable, "%v", ErrClosed)
 		}
 		return nil, nil, h.notFound(name)
@@ -75,10 +72,14 @@ func (h *Host) serving(ctx context.Context, name string) (*function, *release, e
 	return nil, nil, f.notReady()
 }
 
-func (h *Host) notFound(name string) error {
+func (h *Host) isClosed() bool {
 	h.mu.Lock()
-	names := slices.Collect(maps.Keys(h.functions))
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	return h.closed
+}
+
+func (h *Host) notFound(name string) error {
+	names := slices.Collect(maps.Keys(*h.index.Load()))
 	return wire.Errorf(wire.NotFound, "no function %q%s", name, nearest.DidYouMean(name, names))
 }
 
@@ -118,8 +119,7 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 	if inv.ID == "" {
 		inv.ID = h.ids.next()
 	}
-	deadline := time.Now().Add(r.manifest.Timeout)
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+	ctx, cancel := withTimeout(ctx, r.manifest.Timeout)
 	for {
 		result, err := f.run(ctx, r, inv)
 		if errors.Is(err, worker.ErrDraining) {
@@ -132,8 +132,9 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 			}
 		}
 		if err != nil {
+			err = f.explain(ctx, r, inv, err)
 			cancel()
-			return nil, f.explain(r, inv, err, deadline)
+			return nil, err
 		}
 		if result.Body == nil {
 			cancel()
@@ -142,6 +143,17 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 		}
 		return result, nil
 	}
+}
+
+// errTimeout is the cause of a context that ended with its function's timeout.
+var errTimeout = errors.New("timeout of the function")
+
+// withTimeout bounds an invocation. A timeout of 0 is none.
+func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, timeout, errTimeout)
 }
 
 func (f *function) isRemoved() bool {
@@ -197,9 +209,9 @@ func noEndpoint(info *trigger.Function, name string) error {
 
 // explain turns what went wrong into what the caller is told, and logs what the
 // caller is not.
-func (f *function) explain(r *release, inv *trigger.Invocation, err error, deadline time.Time) error {
+func (f *function) explain(ctx context.Context, r *release, inv *trigger.Invocation, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		if !time.Now().Before(deadline) {
+		if context.Cause(ctx) == errTimeout {
 			return wire.Errorf(wire.Timeout, "function %q did not answer within its timeout of %v", f.name, r.manifest.Timeout)
 		}
 		return wire.Errorf(wire.Timeout, "function %q did not answer before the caller's deadline", f.name)

@@ -51,6 +51,7 @@ func (h *Host) Handle(name string, fn any) error {
 		}
 		f = newFunction(h, name, builder.Source{})
 		h.functions[name] = f
+		h.reindex()
 	}
 	h.mu.Unlock()
 	f.mu.Lock()

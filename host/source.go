@@ -171,6 +171,7 @@ func (h *Host) discover() {
 			fresh = append(fresh, f)
 		}
 	}
+	h.reindex()
 	h.mu.Unlock()
 	if len(gone) > 0 {
 		h.publish()

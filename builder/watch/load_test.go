@@ -25,7 +25,7 @@ func TestManyFilesAreFewCallsAndNoneIsLost(t *testing.T) {
 	const dirs, files = 9, 1000
 	dir := realTemp(t)
 	var calls, seen, rescans atomic.Int64
-	w := watcher(t, Config{})
+	w := watcher(t, Config{Debounce: defaultDebounce})
 	done := make(chan struct{})
 	_, err := w.Add(dir, func(c Change) {
 		calls.Add(1)

@@ -138,6 +138,9 @@ func watcher(t *testing.T, cfg Config) *Watcher {
 
 func watcherOn(t *testing.T, cfg Config, open func() (*notifier, error)) *Watcher {
 	t.Helper()
+	if cfg.Debounce == 0 {
+		cfg.Debounce = 5 * time.Millisecond // most tests wait for it many times
+	}
 	w, err := start(cfg, open)
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		}
 		return nil
 	}
-	a.outputFlag(cmd, "text", "text", "json")
+	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
 

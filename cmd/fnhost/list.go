@@ -39,7 +39,7 @@ func (a *app) listCommand() *cobra.Command {
 		}
 		return w.Flush()
 	}
-	a.outputFlag(cmd, "table", "table", "json")
+	a.outputFlag(cmd, "table", "json")
 	return cmd
 }
 
@@ -105,7 +105,7 @@ func (a *app) describeCommand() *cobra.Command {
 		a.printFunction(&f, info.HTTP)
 		return nil
 	}
-	a.outputFlag(cmd, "text", "text", "json")
+	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
 

@@ -52,7 +52,7 @@ func (a *app) logsCommand() *cobra.Command {
 			return err
 		})
 	}
-	a.outputFlag(cmd, "text", "text", "json")
+	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
 

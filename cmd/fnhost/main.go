@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -127,16 +128,15 @@ func (a *app) client() (*admin.Client, error) {
 	return c, nil
 }
 
-// outputFlag gives a command the flag -o.
-func (a *app) outputFlag(cmd *cobra.Command, otherwise string, choices ...string) {
-	cmd.Flags().StringVarP(&a.output, "output", "o", otherwise, "one of "+strings.Join(choices, ", "))
+// outputFlag gives a command the flag -o, whose first choice is the default.
+func (a *app) outputFlag(cmd *cobra.Command, choices ...string) {
+	output := cmd.Flags().StringP("output", "o", choices[0], "one of "+strings.Join(choices, ", "))
 	before := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		for _, c := range choices {
-			if c == a.output {
-				return before(cmd, args)
-			}
+		if !slices.Contains(choices, *output) {
+			return usagef("-o %s: want one of %s", *output, strings.Join(choices, ", "))
 		}
-		return usagef("-o %s: want one of %s", a.output, strings.Join(choices, ", "))
+		a.output = *output
+		return before(cmd, args)
 	}
 }

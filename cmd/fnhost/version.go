@@ -32,6 +32,6 @@ func (a *app) versionCommand() *cobra.Command {
 		_, err := fmt.Fprintf(a.stdout, "fnhost %s %s %s\n", v.Version, v.Go, v.Platform)
 		return err
 	}
-	a.outputFlag(cmd, "text", "text", "json")
+	a.outputFlag(cmd, "text", "json")
 	return cmd
 }

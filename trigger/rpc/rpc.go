@@ -49,6 +49,9 @@ const (
 // waits in the pool of the function, which bounds it.
 const backlog = 8192
 
+// maxReplyTime bounds a request, however long the function's own timeout is.
+const maxReplyTime = 15 * time.Minute
+
 // Config says how a Trigger works.
 type Config struct {
 	Conn    *nats.Conn
@@ -203,7 +206,10 @@ func (t *Trigger) requestHeader(m *nats.Msg, inv *trigger.Invocation) error {
 }
 
 func (t *Trigger) invoke(inv *trigger.Invocation) (*nats.Msg, error) {
-	result, err := t.invoker.Invoke(context.Background(), inv)
+	// A function without a timeout may stream for ever; a reply has to end.
+	ctx, cancel := context.WithTimeout(context.Background(), maxReplyTime)
+	defer cancel()
+	result, err := t.invoker.Invoke(ctx, inv)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,16 @@
+package host
+
+import (
+	"context"
+
+	"github.com/fnhost/fnhost/host/logs"
+)
+
+// KeptRecords returns what the host has of a function's log.
+func (h *Host) KeptRecords(function string) (list []logs.Record) {
+	h.logs.Read(context.Background(), logs.Query{Function: function}, func(r logs.Record) error {
+		list = append(list, r)
+		return nil
+	})
+	return list
+}
