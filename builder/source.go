@@ -336,9 +336,13 @@ func (c *collector) add(file string) error {
 func (t *tree) hash() error {
 	h := sha256.New()
 	fmt.Fprintf(h, "fnhost artifact 1\n%s/%s\n%s\n", runtime.GOOS, runtime.GOARCH, t.importPath())
+	base := t.root
+	if t.bare() {
+		base = t.dir // the same wherever it lies
+	}
 	var total int64
 	for _, file := range t.files {
-		rel, err := filepath.Rel(t.root, file)
+		rel, err := filepath.Rel(base, file)
 		if err != nil {
 			return err
 		}

@@ -105,11 +105,12 @@ func (f *function) buildLoop() {
 		f.abort = abort
 		f.mu.Unlock()
 		err := f.build(ctx, changed)
+		superseded := ctx.Err() != nil
 		abort(nil)
 		f.mu.Lock()
 		f.abort = nil
 		f.mu.Unlock()
-		if err != nil && ctx.Err() == nil {
+		if err != nil && !superseded {
 			f.fail(err)
 		}
 	}

@@ -5,7 +5,7 @@
 //
 //	name: orders          # default: the directory's name
 //	runtime: go           # the only one
-//	timeout: 30s          # of an invocation, waiting included; up to 15m
+//	timeout: 30s          # of an invocation, waiting included; up to 15m, or none
 //	concurrency: 100      # invocations at once in one worker; 1 to 10000
 //	queue: 1000           # invocations that wait when all workers are full; 0 (none waits) to 100000
 //	scale:                # workers

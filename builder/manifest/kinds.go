@@ -149,6 +149,24 @@ func duration(low, high time.Duration) value[time.Duration] {
 	}
 }
 
+// orNone is a duration, or the word none, which is 0.
+func orNone(d value[time.Duration]) value[time.Duration] {
+	return value[time.Duration]{
+		read: func(r *reader, n node, into *time.Duration) {
+			if written, _ := n.scalar(); written == "none" {
+				*into = 0
+				return
+			}
+			d.read(r, n, into)
+		},
+		schema: func(def time.Duration) schema {
+			s := d.schema(def)
+			s["pattern"] = "^none$|" + s["pattern"].(string)
+			return s
+		},
+	}
+}
+
 // isDigits reports whether s is a number without a unit.
 func isDigits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""

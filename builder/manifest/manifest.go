@@ -41,7 +41,8 @@ type Manifest struct {
 	// Runtime is what runs the function. Default, and only value: "go".
 	Runtime string `json:"runtime"`
 	// Timeout is how long an invocation may take, waiting for a worker included,
-	// from MinTimeout to MaxTimeout. Default 30s.
+	// from MinTimeout to MaxTimeout; 0, in the file "none", is until its caller
+	// goes away. Default 30s.
 	Timeout time.Duration `json:"timeout"`
 	// Concurrency is how many invocations run at once in one worker, from 1 to
 	// MaxConcurrency. Default 100.

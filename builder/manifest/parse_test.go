@@ -111,6 +111,7 @@ func TestParse(t *testing.T) {
 		{"no triggers", "triggers: {}", Default()},
 		{"quoted duration", `timeout: "5m"`, with(func(m *Manifest) { m.Timeout = 5 * time.Minute })},
 		{"decimal duration", `timeout: 1.5s`, with(func(m *Manifest) { m.Timeout = 1500 * time.Millisecond })},
+		{"no timeout", `timeout: none`, with(func(m *Manifest) { m.Timeout = 0 })},
 		{"the longest timeout", `timeout: 15m`, with(func(m *Manifest) { m.Timeout = MaxTimeout })},
 		{"decimal size", "body: 10KB", with(func(m *Manifest) { m.Body = 10_000 })},
 		{"the largest body", "body: 1GiB", with(func(m *Manifest) { m.Body = MaxBody })},

@@ -1,51 +1,54 @@
 // Command fnhost runs functions: a directory of Go source becomes a running
 // function the moment it is saved.
 //
-//	fnhost dev DIR        watch, build, run, and serve over HTTP and NATS
-//	fnhost init DIR       make a new function
-//	fnhost invoke NAME    run one
-//	fnhost list           what there is
+//	fnhost init hello     make a new function
+//	fnhost dev hello      watch, build, run, and serve it over HTTP and NATS
+//	fnhost invoke hello   run it
+//	fnhost list           what there is; describe and logs tell more
+//	fnhost doctor         check what fnhost needs of this machine
 //
-// Results go to standard output, everything else to standard error. Exit codes:
-// 0 done, 1 failed, 2 used wrongly, 4 no host answers, 130 interrupted.
+// dev is a host (see package host). The other commands are clients of the
+// management API of one that runs, which --server names.
+//
+// # Settings
+//
+// Each flag has an environment variable, FNHOST_HTTP for --http, and a key in
+// fnhost.yaml, which is looked for in the working directory unless --config
+// names another file. A flag beats the variable, which beats the file, which
+// beats the default. Only the flags that make up one invocation (the input of
+// invoke, and its headers) are flags alone. The file may name hosts, too, for
+// --server:
+//
+//	http: 127.0.0.1:9080
+//	watch: [functions]
+//	servers:
+//	  staging: http://127.0.0.1:9081
+//
+// # Output
+//
+// Results go to standard output, everything else to standard error. There are
+// colours on a terminal only, and not with --no-color or NO_COLOR.
+//
+// Exit codes: 0 done, 1 failed, 2 used wrongly, 4 no host answers, 130 interrupted.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/fnhost/fnhost/host/admin"
 )
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
-
-// Exit codes.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitUnreachable = 4
-	exitInterrupted = 130
-)
-
-// errInterrupted ends a command that was interrupted twice.
-var errInterrupted = errors.New("interrupted")
-
-// usageError is a command line that says what cannot be meant.
-type usageError struct{ err error }
-
-func (e usageError) Error() string { return e.err.Error() }
-func (e usageError) Unwrap() error { return e.err }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // app is what all commands share.
 type app struct {
@@ -56,11 +59,19 @@ type app struct {
 	output         string
 	noColor        bool
 	quiet          bool
+	stop           context.CancelFunc // of the listening for signals
 }
 
 // run runs one command line and returns its exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: func() {}}
+	defer func() {
+		a.stop()
+		if p := recover(); p != nil {
+			fmt.Fprintf(stderr, "fnhost: a bug in fnhost itself: %v\nplease report it with what follows\n%s", p, debug.Stack())
+			code = exitFailed
+		}
+	}()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -70,63 +81,49 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return a.exit(cmd, err)
 }
 
-// exit says what went wrong, and what to do, and returns the exit code.
-func (a *app) exit(cmd *cobra.Command, err error) int {
-	var usage usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, errInterrupted):
-		return exitInterrupted
-	case errors.Is(err, context.Canceled):
-		return exitInterrupted
-	case errors.As(err, &usage) || isCobraUsage(err):
-		fmt.Fprintf(a.stderr, "fnhost: %v\nsee '%s --help'\n", err, cmd.CommandPath())
-		return exitUsage
-	case errors.Is(err, admin.ErrUnreachable):
-		fmt.Fprintf(a.stderr, "fnhost: %v\nstart one with `fnhost dev DIR`, or name another with --server URL\n", err)
-		return exitUnreachable
-	}
-	fmt.Fprintf(a.stderr, "fnhost: %v\n", err)
-	return exitFailed
-}
-
-// isCobraUsage recognises the errors that cobra makes itself.
-func isCobraUsage(err error) bool {
-	for _, prefix := range []string{"unknown command", "unknown flag", "unknown shorthand", "accepts ", "requires ", "invalid argument", "flag needs", "bad flag"} {
-		if strings.HasPrefix(err.Error(), prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "fnhost",
-		Short:         "Run functions: a directory of Go source is live the moment it is saved",
+		Use:   "fnhost",
+		Short: "Run functions: a directory of Go source is live the moment it is saved",
+		Long: `Run functions: a directory of Go source is live the moment it is saved.
+
+Each flag has an environment variable, which its help names, and a key of the flag's name in ` + configFile + `:
+a flag beats the variable, which beats the file.`,
+		Example:       "  fnhost init hello\n  fnhost dev hello\n  fnhost invoke hello --name=Ada",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", "http://127.0.0.1:8081", "admin address of the host that client commands speak to")
+	flags.StringVar(&a.server, "server", "http://127.0.0.1:8081", "admin address, or name in "+configFile+", of the host that client commands speak to")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, even on a terminal")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only errors and results")
 	a.settings = newSettings(flags)
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return a.settings.apply(cmd) }
+	root.PersistentPreRunE = a.prepare
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.devCommand(), a.initCommand(), a.invokeCommand(), a.listCommand(), a.describeCommand(),
 		a.logsCommand(), a.doctorCommand(), a.versionCommand())
+	nameVariables(root)
 	return root
 }
 
-// client returns a client of the host that --server names.
-func (a *app) client() (*admin.Client, error) {
-	c, err := admin.NewClient(a.server)
-	if err != nil {
-		return nil, usageError{err}
+// prepare runs before each command: it fills in the flags that the command line
+// does not set, and has the first signal end the command's context.
+func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	if cmd.Annotations[ownSignals] == "" {
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		cmd.SetContext(ctx)
+		a.stop = stop
 	}
-	return c, nil
+	if cmd.DisableFlagParsing {
+		return nil // it parses by itself, and applies the settings then
+	}
+	return a.settings.apply(cmd)
 }
+
+// ownSignals is the annotation of commands that deal with signals themselves.
+const ownSignals = "own-signals"
 
 // outputFlag gives a command the flag -o, whose first choice is the default.
 func (a *app) outputFlag(cmd *cobra.Command, choices ...string) {
@@ -139,4 +136,5 @@ func (a *app) outputFlag(cmd *cobra.Command, choices ...string) {
 		a.output = *output
 		return before(cmd, args)
 	}
+	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -4,17 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 )
-
-// isTerminal reports whether a person reads w.
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
-}
 
 // painter colours text where that is wanted.
 type painter struct{ on bool }
@@ -25,28 +17,53 @@ func (a *app) painter(w io.Writer) painter {
 
 // Colours of the terminal's own palette.
 const (
-	red     = 31
-	green   = 32
-	yellow  = 33
-	dim     = 2
-	bold    = 1
-	noColor = 0
+	red    = 31
+	green  = 32
+	yellow = 33
+	dim    = 2
+	bold   = 1
 )
 
 func (p painter) paint(colour int, s string) string {
-	if !p.on || colour == noColor {
+	if !p.on || s == "" {
 		return s
 	}
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, s)
 }
 
-// names of functions get one of these, always the same one.
+// nameColours are those of function names: each name always gets the same one.
 var nameColours = []int{36, 35, 34, 33, 32, 96, 95, 94}
 
-func (p painter) name(name string) string {
-	sum := 0
+// name colours text by the name of a function.
+func (p painter) name(name, text string) string {
+	sum := uint32(0)
 	for _, c := range name {
-		sum = sum*31 + int(c)
+		sum = sum*31 + uint32(c)
 	}
-	return p.paint(nameColours[(sum&0x7fffffff)%len(nameColours)], name)
+	return p.paint(nameColours[sum%uint32(len(nameColours))], text)
+}
+
+// relative returns path as seen from the working directory, if that is shorter.
+func relative(path string) string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	rel, err := filepath.Rel(wd, path)
+	if err != nil || strings.HasPrefix(rel, "../../..") || len(rel) > len(path) {
+		return path
+	}
+	return rel
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

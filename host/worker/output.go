@@ -62,12 +62,12 @@ func (w *native) copyLines(r io.Reader, source logs.Source) {
 
 func (w *native) line(text string, source logs.Source, rate *lineRate) {
 	now := time.Now()
-	pass, dropped := rate.allow(now)
-	if dropped > 0 {
+	switch pass, first := rate.allow(now); {
+	case first:
 		w.pool.output(logs.Record{Time: now, Level: slog.LevelWarn, Source: logs.Host, Worker: w.id,
-			Message: fmt.Sprintf("%d lines of %s left out: over %d a second", dropped, source, maxLineRate)})
-	}
-	if !pass {
+			Message: fmt.Sprintf("lines of %s are left out: more than %d in one second", source, maxLineRate)})
+		return
+	case !pass:
 		return
 	}
 	level := slog.LevelInfo
@@ -80,24 +80,18 @@ func (w *native) line(text string, source logs.Source, rate *lineRate) {
 
 // lineRate counts lines by the second.
 type lineRate struct {
-	second  int64
-	passed  int
-	dropped int
+	second int64
+	lines  int
 }
 
-// allow reports whether a line may pass, and, once a second is over, how many did
-// not in it.
-func (r *lineRate) allow(now time.Time) (pass bool, dropped int) {
+// allow reports whether a line may pass, and whether it is the first of its
+// second that may not.
+func (r *lineRate) allow(now time.Time) (pass, first bool) {
 	if s := now.Unix(); s != r.second {
-		dropped = r.dropped
 		*r = lineRate{second: s}
 	}
-	if r.passed >= maxLineRate {
-		r.dropped++
-		return false, dropped
-	}
-	r.passed++
-	return true, dropped
+	r.lines++
+	return r.lines <= maxLineRate, r.lines == maxLineRate+1
 }
 
 // tail keeps the latest lines that a worker wrote to standard error.

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/fnhost/fnhost/builder/nearest"
+	"github.com/fnhost/fnhost/functions"
+	"github.com/fnhost/fnhost/host/admin"
+)
+
+// Exit codes.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitUnreachable = 4
+	exitInterrupted = 130
+)
+
+// errInterrupted ends a command that was interrupted twice.
+var errInterrupted = errors.New("interrupted")
+
+// usageError is a command line, or a setting, that says what cannot be meant.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// exit says what went wrong, and what to do, and returns the exit code.
+func (a *app) exit(cmd *cobra.Command, err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &usage):
+		a.complain(err, fmt.Sprintf("see '%s --help'", cmd.CommandPath()))
+		return exitUsage
+	case errors.Is(err, admin.ErrUnreachable):
+		a.complain(err, "start one with `fnhost dev`, or name another with --server")
+		return exitUnreachable
+	}
+	a.complain(err, nextStep(err))
+	return exitFailed
+}
+
+func (a *app) complain(err error, next string) {
+	fmt.Fprintf(a.stderr, "%s %s\n", a.painter(a.stderr).paint(red, "fnhost:"), strings.TrimRight(err.Error(), "\n"))
+	if next != "" {
+		fmt.Fprintln(a.stderr, next)
+	}
+}
+
+// nextStep says what to do about errors that do not say it themselves.
+func nextStep(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "`fnhost doctor` says what uses it; --http, --admin and --nats choose other addresses, and port 0 picks a free one"
+	case errors.Is(err, functions.ErrNotFound):
+		return "`fnhost list` shows what there is"
+	case errors.Is(err, functions.ErrPanicked), errors.Is(err, functions.ErrCrashed):
+		return "`fnhost logs` shows what happened"
+	}
+	return ""
+}
+
+// flagError makes usage errors of what is wrong with flags.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+		return usageError{err}
+	}
+	var have []string
+	add := func(f *pflag.Flag) { have = append(have, f.Name) }
+	cmd.LocalFlags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	return usagef("unknown flag --%s%s", unknown.GetSpecifiedName(), flagHint(unknown.GetSpecifiedName(), have))
+}
+
+// flagHint suggests the flag that a mistyped one was meant to be.
+func flagHint(name string, have []string) string {
+	near, ok := nearest.Name(name, have)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean --%s?)", near)
+}
+
+// unknownCommand is the check of arguments of the root command.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var have []string
+	for _, sub := range cmd.Commands() {
+		if !sub.Hidden {
+			have = append(have, sub.Name())
+		}
+	}
+	return usagef("unknown command %q%s", args[0], nearest.DidYouMean(args[0], have))
+}
+
+// between is a check of the number of arguments; what names them.
+func between(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usagef("%s is missing: %s", what, cmd.UseLine())
+		case len(args) > most && most == 0:
+			return usagef("unexpected %q: %s takes no arguments", args[0], cmd.CommandPath())
+		case len(args) > most:
+			return usagef("unexpected %q: one %s is enough", args[most], what)
+		}
+		return nil
+	}
+}
