@@ -43,20 +43,45 @@ type Runtime interface {
 
 type scopeKey struct{}
 
-// scope is what the context of an invocation carries.
+// scope is the context of an invocation: the one it was made of, and what the
+// package's functions need. The headers are looked at when somebody asks.
 type scope struct {
-	invocation Invocation
-	runtime    Runtime
+	context.Context
+	function string
+	header   wire.Header
+	runtime  Runtime
+}
+
+func (s *scope) Value(key any) any {
+	if key == (scopeKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+// AfterFunc passes on to the context below, which needs no goroutine for it.
+func (s *scope) AfterFunc(f func()) func() bool { return context.AfterFunc(s.Context, f) }
+
+func scopeOf(ctx context.Context) *scope {
+	s, _ := ctx.Value(scopeKey{}).(*scope)
+	return s
 }
 
 // NewContext returns a context for an invocation of function with the request
 // headers h, under which [Call], [Log] and [InvocationFrom] reach runtime. Hosts
 // and test helpers call it; functions do not.
 func NewContext(ctx context.Context, function string, h wire.Header, runtime Runtime) context.Context {
-	s := &scope{runtime: runtime}
-	s.invocation = Invocation{Function: function, header: h}
-	i := &s.invocation
-	for key, value := range h.Fields() {
+	return &scope{Context: ctx, function: function, header: h, runtime: runtime}
+}
+
+// InvocationFrom returns the invocation that ctx belongs to, the zero value if none.
+func InvocationFrom(ctx context.Context) Invocation {
+	s := scopeOf(ctx)
+	if s == nil {
+		return Invocation{}
+	}
+	i := Invocation{Function: s.function, header: s.header}
+	for key, value := range s.header.Fields() {
 		switch string(key) {
 		case wire.KeyInvocation:
 			i.ID = string(value)
@@ -70,15 +95,7 @@ func NewContext(ctx context.Context, function string, h wire.Header, runtime Run
 			i.Depth, _ = strconv.Atoi(string(value))
 		}
 	}
-	return context.WithValue(ctx, scopeKey{}, s)
-}
-
-// InvocationFrom returns the invocation that ctx belongs to, the zero value if none.
-func InvocationFrom(ctx context.Context) Invocation {
-	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
-		return s.invocation
-	}
-	return Invocation{}
+	return i
 }
 
 // ErrNoHost is returned by what needs a host when the context is not that of an
@@ -95,17 +112,17 @@ var ErrNoHost = fmt.Errorf("functions: the context is not that of an invocation:
 // there is not and [ErrForbidden] for one that the manifest's access list does
 // not name; the error of ctx; or [ErrNoHost].
 func Call(ctx context.Context, name string, in, out any) error {
-	s, ok := ctx.Value(scopeKey{}).(*scope)
-	if !ok {
+	s := scopeOf(ctx)
+	if s == nil {
 		return ErrNoHost
 	}
 	payload, err := encode(in)
 	if err != nil {
 		return fmt.Errorf("call %q: encode the input: %w", name, err)
 	}
-	h := wire.Header(nil).Add(wire.KeyOp, "invoke").Add(wire.KeyTarget, name).Add(wire.KeyInvocation, s.invocation.ID)
-	if s.invocation.Depth > 0 {
-		h = h.AddInt(wire.KeyDepth, int64(s.invocation.Depth))
+	h := wire.Header(nil).Add(wire.KeyOp, "invoke").Add(wire.KeyTarget, name).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
+	if depth, ok := s.header.Int(wire.KeyDepth); ok {
+		h = h.AddInt(wire.KeyDepth, depth)
 	}
 	if us, ok := wire.TimeLeft(ctx); ok {
 		h = h.AddInt(wire.KeyTimeout, us)

@@ -5,13 +5,15 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+
+	"github.com/fnhost/fnhost/functions/wire"
 )
 
 // Log returns a logger whose records carry the function, version, worker and
 // invocation of ctx. Outside of an invocation it is slog.Default().
 func Log(ctx context.Context) *slog.Logger {
-	s, ok := ctx.Value(scopeKey{}).(*scope)
-	if !ok {
+	s := scopeOf(ctx)
+	if s == nil {
 		return slog.Default()
 	}
 	return slog.New(newLogHandler(s))
@@ -58,7 +60,7 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	if string(b) == "{}" {
 		b = nil
 	}
-	h.sink.s.runtime.Log(ctx, h.sink.s.invocation.ID, r.Level, r.Message, b)
+	h.sink.s.runtime.Log(ctx, h.sink.s.header.Get(wire.KeyInvocation), r.Level, r.Message, b)
 	return nil
 }
 

@@ -82,7 +82,7 @@ func (w *worker) run(channel *os.File) error {
 	return w.session.Run()
 }
 
-func (w *worker) control(f *wire.Frame) {
+func (w *worker) control(f wire.Frame) {
 	if f.Kind == wire.Drain {
 		w.draining.Store(true)
 		w.leaveIfDone()

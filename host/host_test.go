@@ -368,9 +368,9 @@ func TestAFunctionThatMisbehaves(t *testing.T) {
 		{"exit", 502, "crashed"},
 		{"goroutine", 502, "crashed"},
 		{"sleep", 504, "timeout"},
-		{"stuck", 504, "timeout"},
 		{"flood", 200, ""},
 		{"leak", 200, ""},
+		{"stuck", 504, "timeout"},
 	}
 	for _, test := range tests {
 		t.Run(test.what, func(t *testing.T) {

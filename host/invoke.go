@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -119,9 +118,12 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 	if inv.ID == "" {
 		inv.ID = h.ids.next()
 	}
-	ctx, cancel := withTimeout(ctx, r.manifest.Timeout)
+	var deadline time.Time
+	if r.manifest.Timeout > 0 {
+		deadline = time.Now().Add(r.manifest.Timeout)
+	}
 	for {
-		result, err := f.run(ctx, r, inv)
+		result, err := f.run(ctx, deadline, r, inv)
 		if errors.Is(err, worker.ErrDraining) {
 			// Another version has taken over between the look-up and here.
 			if f, r, err = h.serving(ctx, inv.Function); err == nil && !f.isRemoved() {
@@ -132,28 +134,10 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 			}
 		}
 		if err != nil {
-			err = f.explain(ctx, r, inv, err)
-			cancel()
-			return nil, err
-		}
-		if result.Body == nil {
-			cancel()
-		} else {
-			result.Body = &resultBody{ReadCloser: result.Body, cancel: cancel}
+			return nil, f.explain(ctx, r, inv, err)
 		}
 		return result, nil
 	}
-}
-
-// errTimeout is the cause of a context that ended with its function's timeout.
-var errTimeout = errors.New("timeout of the function")
-
-// withTimeout bounds an invocation. A timeout of 0 is none.
-func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	if timeout == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeoutCause(ctx, timeout, errTimeout)
 }
 
 func (f *function) isRemoved() bool {
@@ -163,7 +147,7 @@ func (f *function) isRemoved() bool {
 }
 
 // run hands an invocation to a version.
-func (f *function) run(ctx context.Context, r *release, inv *trigger.Invocation) (*trigger.Result, error) {
+func (f *function) run(ctx context.Context, deadline time.Time, r *release, inv *trigger.Invocation) (*trigger.Result, error) {
 	info := r.info.Load()
 	if inv.Endpoint != "" || len(info.Endpoints) > 0 {
 		if info.Endpoint(inv.Endpoint) == nil {
@@ -178,8 +162,11 @@ func (f *function) run(ctx context.Context, r *release, inv *trigger.Invocation)
 		header = header.Add(wire.KeyEndpoint, inv.Endpoint)
 	}
 	header = header.Add(wire.KeyInvocation, inv.ID).Add(wire.KeyTrigger, inv.Trigger)
-	if us, ok := wire.TimeLeft(ctx); ok {
-		header = header.AddInt(wire.KeyTimeout, us)
+	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
+		deadline = d
+	}
+	if !deadline.IsZero() {
+		header = header.AddInt(wire.KeyTimeout, max(time.Until(deadline).Microseconds(), 1))
 	}
 	if inv.Caller != "" {
 		header = header.Add(wire.KeyCaller, inv.Caller)
@@ -187,7 +174,7 @@ func (f *function) run(ctx context.Context, r *release, inv *trigger.Invocation)
 	if inv.Depth > 0 {
 		header = header.AddInt(wire.KeyDepth, int64(inv.Depth))
 	}
-	resp, err := r.runner.Do(ctx, &wire.Request{Kind: wire.Invoke, Header: header, Payload: inv.Payload, Body: inv.Body})
+	resp, err := r.runner.Do(ctx, &wire.Request{Kind: wire.Invoke, Header: header, Payload: inv.Payload, Body: inv.Body, Deadline: deadline})
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +198,7 @@ func noEndpoint(info *trigger.Function, name string) error {
 // caller is not.
 func (f *function) explain(ctx context.Context, r *release, inv *trigger.Invocation, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		if context.Cause(ctx) == errTimeout {
+		if d, ok := ctx.Deadline(); !ok || time.Now().Before(d) {
 			return wire.Errorf(wire.Timeout, "function %q did not answer within its timeout of %v", f.name, r.manifest.Timeout)
 		}
 		return wire.Errorf(wire.Timeout, "function %q did not answer before the caller's deadline", f.name)
@@ -222,25 +209,5 @@ func (f *function) explain(ctx context.Context, r *release, inv *trigger.Invocat
 			Message: "panic: " + e.Message + "\n" + e.Stack})
 		return wire.Errorf(wire.Panicked, "function %q panicked in invocation %s: its log has the stack", f.name, inv.ID)
 	}
-	return err
-}
-
-// resultBody ends the invocation's context with its body.
-type resultBody struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
-
-func (b *resultBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.cancel()
-	}
-	return n, err
-}
-
-func (b *resultBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.cancel()
 	return err
 }

@@ -98,11 +98,23 @@ func (l *local) Do(ctx context.Context, req *wire.Request) (*wire.Response, erro
 	l.running++
 	l.mu.Unlock()
 	answer := newLocalAnswer()
-	go l.run(ctx, req, answer)
+	cancel := func() {}
+	if !req.Deadline.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, req.Deadline)
+	}
+	go func() {
+		defer cancel()
+		l.run(ctx, req, answer)
+	}()
 	select {
 	case <-answer.head:
 		return answer.resp, answer.err
 	case <-ctx.Done():
+		select {
+		case <-answer.head: // it was that which ended the context
+			return answer.resp, answer.err
+		default:
+		}
 		answer.abandon()
 		return nil, ctx.Err()
 	}

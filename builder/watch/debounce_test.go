@@ -64,6 +64,7 @@ func TestDebouncerCoalescesWhatComesDuringACall(t *testing.T) {
 			d.add(fmt.Sprint(i), false)
 			time.Sleep(50 * time.Millisecond)
 		}
+		d.fire() // as a timer that was set anew when it had just expired
 		time.Sleep(5 * time.Second)
 		d.close()
 		want := [][]string{{"0"}, {"1", "2", "3", "4", "5", "6", "7", "8", "9"}}

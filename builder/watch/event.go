@@ -72,7 +72,6 @@ func (w *Watcher) entryChanged(path string, gone bool) {
 func (w *Watcher) anchorChanged(t *Tree, gone bool) {
 	if !gone && !t.moved() {
 		if root, err := w.locate(t); err == nil && root.path == t.root.path && root.id == t.root.id {
-			t.root = root
 			return
 		}
 	}

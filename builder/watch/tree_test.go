@@ -252,6 +252,33 @@ func TestRootExchangedWhileTheWatcherIsBusy(t *testing.T) {
 	r.expect(t, "pkg/x.go")
 }
 
+func TestRootThatReturnsBeforeItsAnchorIsWatched(t *testing.T) {
+	top := realTemp(t)
+	dir := top + "/parent/fn"
+	writeAll(t, dir+"/x.go", "")
+	open := func() (*notifier, error) {
+		n, err := openNotifier()
+		if err != nil {
+			return nil, err
+		}
+		watch, armed := n.add, true
+		n.add = func(path string) error {
+			if path == top && armed { // the root was looked for, and was missing
+				armed = false
+				writeAll(t, dir+"/x.go", "")
+			}
+			return watch(path)
+		}
+		return n, nil
+	}
+	_, r := add(t, watcherOn(t, Config{PollInterval: time.Hour}, open), dir)
+	must(t, os.RemoveAll(top+"/parent"))
+	r.waitRescan(t)
+	r.flush(t)
+	write(t, dir+"/x.go", "changed")
+	r.expect(t, "x.go")
+}
+
 func TestAncestorRenamedIsNoticedByPolling(t *testing.T) {
 	top := realTemp(t)
 	dir := top + "/a/b/c/fn"

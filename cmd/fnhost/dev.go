@@ -2,20 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/host"
+	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/trigger/codec"
@@ -23,11 +22,12 @@ import (
 
 // devFlags are the flags of dev.
 type devFlags struct {
-	cfg        host.Config
-	durability string
-	cache      string
-	readyFile  string
-	verbose    bool
+	cfg          host.Config
+	durability   string
+	logFormat    string
+	readyFile    string
+	allowExposed bool
+	verbose      bool
 }
 
 func (a *app) devCommand() *cobra.Command {
@@ -39,81 +39,98 @@ func (a *app) devCommand() *cobra.Command {
 A function is live again the moment its source is saved; a build that fails keeps the version before.
 
 A subdirectory that holds a handler is a function; so is the folder itself, and, at any depth, a directory
-with a function.yaml. Nothing asks for a token here, so only addresses of this machine are listened on.`,
-		Example: "  fnhost dev examples\n  fnhost dev . --http 127.0.0.1:0",
+with a function.yaml. Nothing asks for a token here, so only addresses of this machine are listened on.
+
+The first Ctrl+C lets running invocations end, the second one does not wait.`,
+		Example:     "  fnhost dev functions\n  fnhost dev . --http 127.0.0.1:0",
+		Annotations: map[string]string{ownSignals: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				args = []string{"."}
+			if len(args) > 0 {
+				f.cfg.Watch = args
 			}
-			f.cfg.Watch = args
 			return a.dev(cmd.Context(), &f)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&f.cfg.HTTP, "http", "127.0.0.1:8080", "address of the gateway; port 0 picks one")
-	flags.StringVar(&f.cfg.Admin, "admin", "127.0.0.1:8081", "address of the management API")
-	flags.StringVar(&f.cfg.NATS, "nats", "127.0.0.1:4222", "address for NATS clients")
-	flags.StringVar(&f.cfg.NATSURL, "nats-url", "", "use the NATS server at this URL instead of the embedded one")
-	flags.StringVar(&f.cfg.Dir, "data", "", "data directory (default .fnhost beside the first folder)")
-	flags.StringVar(&f.cfg.TLSCert, "tls-cert", "", "PEM file of the gateway's certificate")
-	flags.StringVar(&f.cfg.TLSKey, "tls-key", "", "PEM file of its key")
-	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long invocations of a replaced version may run on")
-	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process or power")
-	flags.StringVar(&f.cache, "cache", "", "build cache (default fnhost in the user's cache directory)")
-	flags.StringVar(&f.readyFile, "ready-file", "", "file to write the addresses to, as JSON, once they are served")
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say more of what the host does")
+	f.register(cmd.Flags())
+	cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"process", "power"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// complete fills in what depends on other settings.
-func (f *devFlags) complete(a *app) error {
+func (f *devFlags) register(flags *pflag.FlagSet) {
+	hostFlags(flags, &f.cfg)
+	flags.StringSliceVar(&f.cfg.Watch, "watch", []string{"."}, "folders to watch, if none are named as DIR")
+	flags.StringVar(&f.cfg.NATSURL, "nats-url", "", "use the NATS server at this URL instead of the embedded one")
+	flags.StringVar(&f.cfg.TLSCert, "tls-cert", "", "PEM file of the gateway's certificate")
+	flags.StringVar(&f.cfg.TLSKey, "tls-key", "", "PEM file of its key")
+	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long running invocations may go on, of a replaced version or when stopping")
+	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process (its end), or power (the loss of it; slower)")
+	flags.StringVar(&f.logFormat, "log-format", "text", "of what is shown: text or json, an object a line")
+	flags.StringVar(&f.readyFile, "ready-file", "", "write the addresses to this file, as JSON, while they are served")
+	flags.BoolVar(&f.allowExposed, "allow-exposed", false, "listen on addresses that other machines reach, too: whoever does may run functions, and read their logs")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say more of what the host does")
+}
+
+// hostFlags adds the flags of dev that doctor looks at, too.
+func hostFlags(flags *pflag.FlagSet, cfg *host.Config) {
+	flags.StringVar(&cfg.HTTP, "http", "127.0.0.1:8080", "address of the gateway; port 0 picks one")
+	flags.StringVar(&cfg.Admin, "admin", "127.0.0.1:8081", "address of the management API")
+	flags.StringVar(&cfg.NATS, "nats", "127.0.0.1:4222", "address for NATS clients")
+	flags.StringVar(&cfg.Dir, "data", "", "data directory (default .fnhost beside the first folder)")
+	flags.StringVar(&cfg.Builder.Cache, "cache", "", "build cache (default fnhost in the user's cache directory)")
+}
+
+// complete checks the flags and fills in what depends on others.
+func (f *devFlags) complete() error {
 	f.cfg.Durability = bus.Durability(f.durability)
-	f.cfg.Builder = builder.Config{Cache: f.cache}
+	if f.durability != string(bus.Process) && f.durability != string(bus.Power) {
+		return usagef("--durability %s: want process or power", f.durability)
+	}
+	if f.logFormat != "text" && f.logFormat != "json" {
+		return usagef("--log-format %s: want text or json", f.logFormat)
+	}
+	if (f.cfg.TLSCert == "") != (f.cfg.TLSKey == "") {
+		return usagef("--tls-cert and --tls-key go together")
+	}
 	if f.cfg.NATSURL != "" {
 		f.cfg.NATS = ""
 	}
-	for flag, address := range map[string]string{"http": f.cfg.HTTP, "admin": f.cfg.Admin, "nats": f.cfg.NATS} {
-		if address != "" && !isLoopback(address) {
-			return usagef("--%s %s can be reached from other machines, and nothing asks for a token in dev: use 127.0.0.1", flag, address)
+	if err := f.checkAddresses(); err != nil {
+		return err
+	}
+	for _, dir := range f.cfg.Watch {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return fmt.Errorf("no directory %s to watch: `fnhost init %s` makes a function there", dir, dir)
 		}
 	}
-	if f.cfg.Dir == "" {
-		abs, err := filepath.Abs(f.cfg.Watch[0])
-		if err != nil {
-			return err
-		}
-		f.cfg.Dir = filepath.Join(filepath.Dir(abs), ".fnhost")
-		if err := os.MkdirAll(f.cfg.Dir, 0o700); err != nil {
-			return fmt.Errorf("%w: name a data directory with --data", err)
-		}
-		if err := os.WriteFile(filepath.Join(f.cfg.Dir, ".gitignore"), []byte("*\n"), 0o600); err != nil {
-			return err
-		}
+	if f.cfg.Dir != "" {
+		return nil
 	}
-	level := slog.LevelWarn
-	if f.verbose {
-		level = slog.LevelDebug
+	dir, err := defaultData(f.cfg.Watch[0])
+	if err != nil {
+		return fmt.Errorf("%w: name a data directory with --data", err)
 	}
-	f.cfg.Logger = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
-	return nil
+	f.cfg.Dir = dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w: name another one with --data", err)
+	}
+	return os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*\n"), 0o600)
 }
 
-func isLoopback(address string) bool {
-	name, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return true // the listener says what is wrong with it
-	}
-	ip := net.ParseIP(name)
-	return name == "localhost" || ip != nil && ip.IsLoopback()
+// defaultData is the data directory of a host that watches folder: beside it.
+func defaultData(folder string) (string, error) {
+	abs, err := filepath.Abs(folder)
+	return filepath.Join(filepath.Dir(abs), ".fnhost"), err
 }
 
 func (a *app) dev(ctx context.Context, f *devFlags) error {
-	if err := f.complete(a); err != nil {
+	if err := f.complete(); err != nil {
 		return err
 	}
-	p := newPrinter(a)
+	p := newPrinter(a, f.logFormat == "json")
 	defer p.close()
 	f.cfg.OnEvent = p.event
+	f.cfg.Logger = hostLogger(p, f.verbose)
 	h, err := host.New(f.cfg)
 	if err != nil {
 		return err
@@ -123,31 +140,57 @@ func (a *app) dev(ctx context.Context, f *devFlags) error {
 		return err
 	}
 	info := h.Info()
-	p.banner(info)
-	logCtx, stopLogs := context.WithCancel(ctx)
+	p.banner(info, functionNames(h))
+	logCtx, stopLogs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLogs()
-	go h.Logs().Read(logCtx, logs.Query{Follow: true, Tail: -1}, p.record)
+	go h.Logs().Read(logCtx, logs.Query{Follow: true}, p.record)
 	if f.readyFile != "" {
-		b, err := codec.Marshal(info)
-		if err == nil {
-			err = os.WriteFile(f.readyFile, b, 0o644)
-		}
-		if err != nil {
+		if err := writeReady(f.readyFile, info); err != nil {
 			h.Close()
-			return err
+			return fmt.Errorf("ready file: %w", err)
 		}
+		defer os.Remove(f.readyFile)
 	}
-	return a.untilSignal(ctx, h, p)
+	return untilSignal(ctx, h, p, f.cfg.Drain)
+}
+
+func functionNames(h *host.Host) []string {
+	var names []string
+	for _, f := range h.Functions() {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// writeReady writes the addresses so that who waits for the file finds it whole.
+func writeReady(file string, info admin.Info) error {
+	b, err := codec.Marshal(info)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".ready-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(append(b, '\n'))
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+	}
+	return err
 }
 
 // untilSignal runs the host until the first signal, which ends it gracefully;
 // the second one does not wait.
-func (a *app) untilSignal(ctx context.Context, h *host.Host, p *printer) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+func untilSignal(ctx context.Context, h *host.Host, p *printer, drain time.Duration) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
 	select {
@@ -155,34 +198,24 @@ func (a *app) untilSignal(ctx context.Context, h *host.Host, p *printer) error {
 		return err
 	case <-signals:
 	}
-	running := 0
-	for _, f := range h.Functions() {
-		running += f.Workers.Running
-	}
-	switch running {
-	case 0:
-		p.say("stopping")
-	default:
-		p.say(fmt.Sprintf("stopping: waiting for %d invocations; again to stop at once", running))
-	}
+	p.stopping(waitsFor(h), drain)
 	stop()
 	select {
 	case err := <-done:
 		return err
 	case <-signals:
+		p.say("stopped at once")
 		return errInterrupted
 	}
 }
 
-// relative returns path as seen from the working directory, if that is shorter.
-func relative(path string) string {
-	wd, err := os.Getwd()
-	if err != nil {
-		return path
+// waitsFor lists the functions that run invocations, with how many.
+func waitsFor(h *host.Host) []string {
+	var list []string
+	for _, f := range h.Functions() {
+		if n := f.Workers.Running + f.Workers.Waiting; n > 0 {
+			list = append(list, fmt.Sprintf("%s (%d)", f.Name, n))
+		}
 	}
-	rel, err := filepath.Rel(wd, path)
-	if err != nil || strings.HasPrefix(rel, "../../..") || len(rel) > len(path) {
-		return path
-	}
-	return rel
+	return list
 }

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,17 +13,17 @@ import (
 
 func (a *app) logsCommand() *cobra.Command {
 	var q logs.Query
-	var since string
+	var since, tail string
 	cmd := &cobra.Command{
 		Use:               "logs [NAME]",
 		Short:             "Show what functions wrote and logged",
 		Example:           "  fnhost logs hello -f\n  fnhost logs --since 10m --tail 100",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              between(0, 1, "NAME"),
 		ValidArgsFunction: a.completeFunctions,
 	}
-	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes")
+	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes, until interrupted")
 	cmd.Flags().StringVar(&since, "since", "", "from then on: a duration such as 10m, or a time such as 2026-01-02T15:04:05Z")
-	cmd.Flags().IntVarP(&q.Tail, "tail", "n", 0, "only the latest N records (default all that are kept)")
+	cmd.Flags().StringVarP(&tail, "tail", "n", "all", "only the latest N records")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			q.Function = args[0]
@@ -34,33 +32,41 @@ func (a *app) logsCommand() *cobra.Command {
 		if q.Since, err = parseSince(since); err != nil {
 			return err
 		}
+		if q.Tail, err = parseTail(tail); err != nil {
+			return err
+		}
 		c, err := a.client()
 		if err != nil {
 			return err
 		}
-		p := a.painter(a.stdout)
-		return c.Logs(cmd.Context(), q, func(r logs.Record) error {
-			if a.output == "json" {
-				b, err := codec.Marshal(r)
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(a.stdout, "%s\n", b)
-				return err
-			}
-			_, err := fmt.Fprintln(a.stdout, recordText(p, &r, true))
-			return err
-		})
+		return c.Logs(cmd.Context(), q, a.logLine())
 	}
 	a.outputFlag(cmd, "text", "json")
 	return cmd
+}
+
+// logLine returns what prints a record.
+func (a *app) logLine() func(logs.Record) error {
+	p := a.painter(a.stdout)
+	return func(r logs.Record) error {
+		if a.output != "json" {
+			_, err := fmt.Fprintln(a.stdout, recordText(p, &r))
+			return err
+		}
+		b, err := codec.Marshal(r)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.stdout, "%s\n", b)
+		return err
+	}
 }
 
 func parseSince(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return time.Now().Add(-d), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
@@ -70,31 +76,17 @@ func parseSince(s string) (time.Time, error) {
 	return t, nil
 }
 
-// attrText writes attributes as key=value, those of groups as group.key=value.
-func attrText(data []byte) string {
-	var attrs map[string]any
-	if len(data) == 0 || json.Unmarshal(data, &attrs) != nil {
-		return ""
+// parseTail returns N as [logs.Query] has it: 0 for all, negative for none.
+func parseTail(s string) (int, error) {
+	if s == "all" {
+		return 0, nil
 	}
-	var parts []string
-	var visit func(prefix string, m map[string]any)
-	visit = func(prefix string, m map[string]any) {
-		for key, v := range m {
-			if group, ok := v.(map[string]any); ok {
-				visit(prefix+key+".", group)
-				continue
-			}
-			text, ok := v.(string)
-			if b, err := json.Marshal(v); !ok || strings.ContainsAny(text, " \"\n=") || text == "" {
-				if err != nil {
-					continue
-				}
-				text = string(b)
-			}
-			parts = append(parts, prefix+key+"="+text)
-		}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		return 0, usagef("--tail %q: want a number, or all", s)
 	}
-	visit("", attrs)
-	slices.Sort(parts)
-	return strings.Join(parts, " ")
+	if n == 0 {
+		return -1, nil
+	}
+	return n, nil
 }

@@ -14,108 +14,203 @@ import (
 	"github.com/fnhost/fnhost/host/logs"
 )
 
-// printer shows what happens in dev, in one place, so that lines stay whole.
+// printer shows what happens in dev, in one place, so that lines stay whole. Who
+// has something to show never waits for the terminal.
 type printer struct {
 	w     io.Writer
 	p     painter
 	quiet bool
+	json  *slog.Logger // instead of text
 
-	mu   sync.Mutex
-	http string
-	more chan func() // what happens, in order; never blocks who says it
-	done chan struct{}
+	mu     sync.Mutex // guards what follows
+	queue  []func()
+	lost   int
+	closed bool
+	wake   chan struct{} // capacity 1
+	done   chan struct{}
+
+	// The rest belongs to the printing goroutine.
+	http   string
+	width  int               // of the longest name so far
+	failed map[string]string // why the latest build of a function failed
 }
 
-func newPrinter(a *app) *printer {
-	p := &printer{w: a.stderr, p: a.painter(a.stderr), quiet: a.quiet, more: make(chan func(), 4096), done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		for print := range p.more {
-			print()
-		}
-	}()
+// maxQueue bounds what waits to be shown.
+const maxQueue = 10_000
+
+func newPrinter(a *app, inJSON bool) *printer {
+	p := &printer{
+		w: a.stderr, p: a.painter(a.stderr), quiet: a.quiet,
+		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(map[string]string),
+	}
+	if inJSON {
+		p.json = slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	go p.loop()
 	return p
 }
 
-// close prints what is left.
-func (p *printer) close() {
-	p.mu.Lock()
-	close(p.more)
-	p.more = nil
-	p.mu.Unlock()
-	<-p.done
+func (p *printer) loop() {
+	defer close(p.done)
+	for {
+		<-p.wake
+		p.mu.Lock()
+		queue, lost, closed := p.queue, p.lost, p.closed
+		p.queue, p.lost = nil, 0
+		p.mu.Unlock()
+		for _, print := range queue {
+			print()
+		}
+		if lost > 0 {
+			p.line("%d lines left out here, since they came faster than they were shown", lost)
+		}
+		if closed {
+			return
+		}
+	}
 }
 
+// later queues something to show.
 func (p *printer) later(print func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.more == nil {
+	switch {
+	case p.closed:
 		return
+	case len(p.queue) >= maxQueue:
+		p.lost++
+	default:
+		p.queue = append(p.queue, print)
 	}
+	p.signal()
+}
+
+func (p *printer) signal() {
 	select {
-	case p.more <- print:
-	default: // a terminal that does not keep up must not hold the host
+	case p.wake <- struct{}{}:
+	default:
 	}
 }
 
-func (p *printer) say(s string) {
-	if !p.quiet {
-		p.later(func() { fmt.Fprintln(p.w, p.p.paint(dim, s)) })
-	}
+// close shows what is left.
+func (p *printer) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.signal()
+	<-p.done
 }
 
-func (p *printer) banner(info admin.Info) {
-	p.http = info.HTTP
-	if p.quiet {
+// line shows a line of fnhost's own.
+func (p *printer) line(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if p.json != nil {
+		p.json.Info(text)
 		return
 	}
+	fmt.Fprintln(p.w, p.p.paint(dim, text))
+}
+
+func (p *printer) say(text string) {
+	if !p.quiet {
+		p.later(func() { p.line("%s", text) })
+	}
+}
+
+// stopping says what the end of the host waits for.
+func (p *printer) stopping(running []string, drain time.Duration) {
+	if len(running) == 0 {
+		p.say("stopping")
+		return
+	}
+	p.say(fmt.Sprintf("stopping: up to %v for the invocations of %s; Ctrl+C again stops at once", drain, strings.Join(running, ", ")))
+}
+
+// banner says where the host listens.
+func (p *printer) banner(info admin.Info, functions []string) {
 	p.later(func() {
+		p.http = info.HTTP
+		for _, name := range functions {
+			p.width = max(p.width, len(name))
+		}
+		if p.json != nil {
+			p.json.Info("listening", "http", info.HTTP, "nats", info.NATS, "admin", info.Admin, "watch", info.Watch, "dir", info.Dir)
+			return
+		}
+		if p.quiet {
+			return
+		}
+		var watched []string
+		for _, dir := range info.Watch {
+			watched = append(watched, relative(dir))
+		}
 		fmt.Fprintf(p.w, "%s %s\n", p.p.paint(bold, "fnhost"), info.Version)
-		for _, line := range [][2]string{{"gateway", info.HTTP}, {"admin", info.Admin}, {"NATS", info.NATS}, {"watching", strings.Join(info.Watch, ", ")}, {"data", relative(info.Dir)}} {
+		for _, line := range [][2]string{{"gateway", info.HTTP}, {"nats", info.NATS}, {"admin", info.Admin},
+			{"watching", strings.Join(watched, ", ")}, {"data", relative(info.Dir)}} {
 			if line[1] != "" {
-				fmt.Fprintf(p.w, "  %-9s %s\n", line[0], line[1])
+				fmt.Fprintf(p.w, "  %s %s\n", p.p.paint(dim, fmt.Sprintf("%-9s", line[0])), line[1])
 			}
 		}
 		fmt.Fprintln(p.w)
+		if len(functions) == 0 {
+			p.line("no functions yet: `fnhost init %s/hello` makes one", strings.TrimSuffix(watched[0], "/"))
+		}
 	})
 }
 
 // event is host.Config.OnEvent.
 func (p *printer) event(e host.Event) {
-	p.later(func() { p.printEvent(&e) })
-}
-
-func (p *printer) printEvent(e *host.Event) {
-	name := fmt.Sprintf("%-16s", e.Function)
-	switch e.State {
-	case host.Ready:
-		if p.quiet {
+	p.later(func() {
+		p.width = max(p.width, len(e.Function))
+		if e.State == host.Failed {
+			p.failed[e.Function] = e.Err.Error()
+		}
+		if p.json != nil {
+			p.jsonEvent(&e)
 			return
 		}
-		how := ""
-		if e.How != "" {
-			how = fmt.Sprintf(" (%s)", e.How)
-		}
-		line := fmt.Sprintf("%s %-4s %s in %v%s", p.p.name(name), e.Version, p.p.paint(green, "ready"), round(e.Took), how)
-		if e.First {
-			line += fmt.Sprintf("  %s/%s  fn.%s", p.http, e.Function, e.Function)
-		}
-		fmt.Fprintln(p.w, line)
+		p.textEvent(&e)
+	})
+}
+
+func (p *printer) jsonEvent(e *host.Event) {
+	attrs := []any{logs.KeyFunction, e.Function, logs.KeyVersion, e.Version}
+	switch e.State {
+	case host.Ready:
+		p.json.Info("ready", append(attrs, "took", e.Took.String(), "how", e.How)...)
 	case host.Failed:
-		fmt.Fprintf(p.w, "%s %-4s %s%s\n", p.p.name(name), e.Version, p.p.paint(red, "failed"), keeps(e.Version))
+		p.json.Error("failed", append(attrs, "error", e.Err.Error(), "diagnostics", e.Diagnostics())...)
+	default:
+		p.json.Debug(string(e.State), attrs...)
+	}
+}
+
+func (p *printer) textEvent(e *host.Event) {
+	head := fmt.Sprintf("%s  %-3s", p.p.name(e.Function, fmt.Sprintf("%-*s", p.width, e.Function)), e.Version)
+	switch {
+	case e.State == host.Failed:
+		fmt.Fprintf(p.w, "%s %s: %s\n", head, p.p.paint(red, "failed"), keeps(e.Version))
 		p.printError(e)
-	case host.Draining:
-		if !p.quiet {
-			fmt.Fprintf(p.w, "%s %-4s removed\n", p.p.name(name), e.Version)
+	case p.quiet:
+	case e.State == host.Draining:
+		fmt.Fprintf(p.w, "%s removed\n", head)
+	case e.State == host.Ready:
+		took := fmt.Sprintf("in %v", round(e.Took))
+		if e.How != "" {
+			took += fmt.Sprintf(" (%s)", e.How)
 		}
+		if e.First {
+			took = fmt.Sprintf("%-20s  %-*s  fn.%s", took, len(p.http)+1+p.width, p.http+"/"+e.Function, e.Function)
+		}
+		fmt.Fprintf(p.w, "%s %s %s\n", head, p.p.paint(green, "ready"), took)
 	}
 }
 
 func keeps(version string) string {
 	if version == "" {
-		return ""
+		return "no version serves yet"
 	}
-	return ": " + version + " keeps serving"
+	return version + " keeps serving"
 }
 
 func (p *printer) printError(e *host.Event) {
@@ -124,10 +219,8 @@ func (p *printer) printError(e *host.Event) {
 		fmt.Fprintf(p.w, "  %s\n", strings.ReplaceAll(e.Err.Error(), "\n", "\n  "))
 	}
 	for _, d := range list {
-		fmt.Fprintln(p.w, diagnosticText(d))
-		if d.Excerpt != "" {
-			fmt.Fprint(p.w, p.p.paint(dim, d.Excerpt))
-		}
+		fmt.Fprintln(p.w, p.p.paint(bold, diagnosticText(d)))
+		fmt.Fprint(p.w, p.p.paint(dim, d.Excerpt))
 	}
 }
 
@@ -147,47 +240,4 @@ func round(d time.Duration) time.Duration {
 		return d.Round(10 * time.Millisecond)
 	}
 	return d.Round(time.Millisecond)
-}
-
-// record shows what a function writes. What the host says of builds comes as
-// an event.
-func (p *printer) record(r logs.Record) error {
-	if r.Source == logs.Host && strings.HasPrefix(r.Message, "build failed: ") {
-		return nil
-	}
-	p.later(func() { fmt.Fprintln(p.w, recordText(p.p, &r, false)) })
-	return nil
-}
-
-// recordText is a record as a line.
-func recordText(p painter, r *logs.Record, long bool) string {
-	var b strings.Builder
-	if long {
-		fmt.Fprintf(&b, "%s %s %s %s ", p.paint(dim, r.Time.Local().Format("15:04:05.000")), p.name(r.Function), r.Version, r.Worker)
-	} else {
-		fmt.Fprintf(&b, "%s ", p.name(fmt.Sprintf("%-16s", r.Function)))
-	}
-	if r.Source == logs.Log || r.Source == logs.Host {
-		b.WriteString(p.paint(levelColour(r.Level), r.Level.String()) + " ")
-	}
-	b.WriteString(r.Message)
-	if text := attrText(r.Attrs); text != "" {
-		b.WriteString(" " + p.paint(dim, text))
-	}
-	if long && r.Invocation != "" {
-		b.WriteString(" " + p.paint(dim, "invocation="+r.Invocation))
-	}
-	return b.String()
-}
-
-func levelColour(l slog.Level) int {
-	switch {
-	case l >= slog.LevelError:
-		return red
-	case l >= slog.LevelWarn:
-		return yellow
-	case l >= slog.LevelInfo:
-		return green
-	}
-	return dim
 }

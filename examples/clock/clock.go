@@ -1,45 +1,50 @@
-// Package clock tells the time, as a stream that goes on until the caller leaves.
+// Package clock tells the time, again and again, until the caller goes away:
 //
-//	curl -N localhost:8080/clock
+//	curl -N localhost:8080/clock?every=500ms
+//	nats request fn.clock '{"count":3}'
+//
+// For a caller that accepts text/event-stream, as a browser's EventSource does,
+// each value is a server-sent event; for others, a line of JSON.
 package clock
 
 import (
-	"fmt"
-	"net/http"
-	"strconv"
+	"context"
+	"iter"
 	"time"
+
+	"github.com/fnhost/fnhost/functions"
 )
 
-// Handle sends a server-sent event each ?every= (default 1s), ?count= of them
-// (default: no end).
-func Handle(w http.ResponseWriter, r *http.Request) {
+// Request says how often.
+type Request struct {
+	Every string `json:"every"` // such as "500ms"; default 1s
+	Count int    `json:"count"` // how many times; default without end
+}
+
+// Tick is one moment.
+type Tick struct {
+	N    int       `json:"n"`
+	Time time.Time `json:"time"`
+}
+
+// Handle returns a sequence, each value of which goes out as it is yielded.
+func Handle(ctx context.Context, in Request) (iter.Seq[Tick], error) {
 	every := time.Second
-	if s := r.URL.Query().Get("every"); s != "" {
-		d, err := time.ParseDuration(s)
-		if err != nil || d < time.Millisecond {
-			http.Error(w, fmt.Sprintf("every %q: want a duration such as 500ms", s), http.StatusBadRequest)
-			return
-		}
-		every = d
-	}
-	count, _ := strconv.Atoi(r.URL.Query().Get("count"))
-	if r.Method == http.MethodPost && count == 0 {
-		count = 1 // a NATS request wants an answer that ends
-	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	flush := http.NewResponseController(w).Flush
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for n := 1; ; n++ {
-		fmt.Fprintf(w, "id: %d\ndata: %s\n\n", n, time.Now().Format(time.RFC3339Nano))
-		if flush() != nil || n == count {
-			return
-		}
-		select {
-		case <-ticker.C:
-		case <-r.Context().Done():
-			return
+	if in.Every != "" {
+		var err error
+		if every, err = time.ParseDuration(in.Every); err != nil || every < time.Millisecond {
+			return nil, functions.Errorf(functions.BadRequest, "every %q: want a duration such as 500ms", in.Every)
 		}
 	}
+	return func(yield func(Tick) bool) {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for n := 1; yield(Tick{N: n, Time: time.Now()}) && n != in.Count; n++ {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done(): // the caller has gone away
+				return
+			}
+		}
+	}, nil
 }

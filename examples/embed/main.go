@@ -1,7 +1,9 @@
-// Command embed is a program that hosts functions: one of its own, and those of
-// a folder, behind its own HTTP server.
+// Command embed is a server of its own with a host inside: one function is part
+// of the program, those of a folder are built, watched and run.
 //
-//	go run ./examples/embed -functions examples -http 127.0.0.1:9090
+//	go run ./examples/embed -functions examples
+//	curl localhost:9090/fn/hello?name=Ada
+//	curl localhost:9090/fn/ping?from=Ada
 package main
 
 import (
@@ -9,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -16,44 +19,53 @@ import (
 	"github.com/fnhost/fnhost/host"
 )
 
-type ping struct{ From string }
-type pong struct{ Answer string }
+// Ping is what the function ping takes.
+type Ping struct{ From string }
+
+// Pong is its answer.
+type Pong struct{ To string }
+
+func ping(ctx context.Context, in Ping) (Pong, error) {
+	return Pong{To: in.From}, nil
+}
 
 func main() {
-	folder := flag.String("functions", "examples", "folder to watch")
-	data := flag.String("data", "data", "data directory")
-	address := flag.String("http", "127.0.0.1:9090", "address to listen on")
+	address := flag.String("http", "localhost:9090", "`address` to listen on")
+	data := flag.String("data", ".fnhost", "data `directory`")
+	functions := flag.String("functions", "examples", "`directory` of functions")
 	flag.Parse()
-	if err := run(*folder, *data, *address); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *address, *data, *functions); err != nil {
 		slog.Error(err.Error())
 		os.Exit(1)
 	}
 }
 
-func run(folder, data, address string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	h, err := host.New(host.Config{Dir: data, Watch: []string{folder}})
+func run(ctx context.Context, address, data, functions string) error {
+	h, err := host.New(host.Config{Dir: data, Watch: []string{functions}})
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	err = h.Handle("ping", func(ctx context.Context, in ping) (pong, error) {
-		return pong{Answer: "pong, " + in.From}, nil
-	})
+	if err := h.Handle("ping", ping); err != nil { // a function of this program
+		return err
+	}
+	greeting, err := h.Invoke(ctx, "hello", []byte(`{"Name":"Ada"}`)) // waits until it is built
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/fn/", http.StripPrefix("/fn", h.Gateway()))
-	server := &http.Server{Addr: address, Handler: mux}
-	context.AfterFunc(ctx, func() { server.Close() })
-	go server.ListenAndServe()
 
-	out, err := h.Invoke(ctx, "hello", []byte(`{"Name":"Ada"}`))
+	mux := http.NewServeMux()
+	mux.Handle("/fn/", http.StripPrefix("/fn", h.Gateway())) // beside handlers of your own
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
-	fmt.Println(string(out))
-	return h.Run(ctx)
+	server := &http.Server{Handler: mux}
+	go server.Serve(listener)
+	defer server.Shutdown(context.Background())         // last, the answers of those requests
+	context.AfterFunc(ctx, func() { listener.Close() }) // first, no more connections
+	fmt.Printf("%s\nlistening on http://%s/fn/\n", greeting, listener.Addr())
+	return h.Run(ctx) // until ctx ends and what runs then has ended
 }

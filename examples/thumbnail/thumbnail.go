@@ -1,7 +1,10 @@
-// Package thumbnail makes images smaller. It has a go.mod of its own, and a
+// Package thumbnail makes pictures smaller. It has a go.mod of its own, with a
 // third-party dependency.
 //
 //	curl --data-binary @photo.jpg 'localhost:8080/thumbnail?width=200' > small.jpg
+//
+// A handler in the style of net/http sees the query of the request, and decides
+// on status and type of the answer.
 package thumbnail
 
 import (
@@ -15,60 +18,77 @@ import (
 	"strconv"
 
 	"golang.org/x/image/draw"
-	_ "golang.org/x/image/webp" // so that WebP can be read, too
+	_ "golang.org/x/image/webp" // so that image.Decode knows it
 )
 
 const (
 	defaultWidth = 160
-	maxWidth     = 2000
-	maxPixels    = 50_000_000 // of the original: a small file can unpack to gigabytes
+	maxWidth     = 1000
+
+	// Of the original: a file of a few bytes may unpack to gigabytes.
+	maxSide   = 10_000
+	maxPixels = 25_000_000
 )
 
-// Handle scales the posted JPEG, PNG or WebP to ?width= pixels, keeps its
-// proportions, and answers with a JPEG, or a PNG for a PNG.
+// Handle answers a posted JPEG, PNG or WebP with the picture at ?width= pixels,
+// or fewer if it has fewer: as a JPEG if it was one, else as a PNG.
 func Handle(w http.ResponseWriter, r *http.Request) {
-	width := defaultWidth
-	if s := r.URL.Query().Get("width"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > maxWidth {
-			http.Error(w, fmt.Sprintf("width %q: want a number from 1 to %d", s, maxWidth), http.StatusBadRequest)
-			return
-		}
-		width = n
-	}
-	data, err := io.ReadAll(r.Body)
+	width, err := widthOf(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	info, format, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		http.Error(w, "the body is no JPEG, PNG or WebP: "+err.Error(), http.StatusUnprocessableEntity)
-		return
-	}
-	if info.Width*info.Height > maxPixels {
-		http.Error(w, fmt.Sprintf("%d × %d pixels are more than %d", info.Width, info.Height, maxPixels), http.StatusUnprocessableEntity)
-		return
-	}
-	original, _, err := image.Decode(bytes.NewReader(data))
+	picture, format, err := decode(r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		return
 	}
-	small := scale(original, width)
-	if format == "png" {
-		w.Header().Set("Content-Type", "image/png")
-		png.Encode(w, small)
+	small := shrink(picture, width)
+	if format == "jpeg" {
+		w.Header().Set("Content-Type", "image/jpeg")
+		jpeg.Encode(w, small, &jpeg.Options{Quality: 85})
 		return
 	}
-	w.Header().Set("Content-Type", "image/jpeg")
-	jpeg.Encode(w, small, &jpeg.Options{Quality: 85})
+	w.Header().Set("Content-Type", "image/png")
+	png.Encode(w, small)
 }
 
-func scale(original image.Image, width int) image.Image {
-	b := original.Bounds()
-	height := max(1, b.Dy()*width/b.Dx())
+func widthOf(r *http.Request) (int, error) {
+	text := r.URL.Query().Get("width")
+	if text == "" {
+		return defaultWidth, nil
+	}
+	width, err := strconv.Atoi(text)
+	if err != nil || width < 1 || width > maxWidth {
+		return 0, fmt.Errorf("width %q: want a number from 1 to %d", text, maxWidth)
+	}
+	return width, nil
+}
+
+// decode looks at the size that a picture claims before it unpacks it.
+func decode(body io.Reader) (picture image.Image, format string, err error) {
+	var head bytes.Buffer
+	claimed, format, err := image.DecodeConfig(io.TeeReader(body, &head))
+	if err != nil {
+		return nil, "", fmt.Errorf("the body is not a JPEG, PNG or WebP: %w", err)
+	}
+	if claimed.Width > maxSide || claimed.Height > maxSide || claimed.Width*claimed.Height > maxPixels {
+		return nil, "", fmt.Errorf("%d × %d pixels are too many: want up to %d a side and %d in all",
+			claimed.Width, claimed.Height, maxSide, maxPixels)
+	}
+	picture, _, err = image.Decode(io.MultiReader(&head, body))
+	if err != nil {
+		return nil, "", fmt.Errorf("the %s is damaged: %w", format, err)
+	}
+	return picture, format, nil
+}
+
+// shrink keeps the proportions, and never enlarges.
+func shrink(picture image.Image, width int) image.Image {
+	from := picture.Bounds()
+	width = min(width, from.Dx())
+	height := max(1, from.Dy()*width/from.Dx())
 	small := image.NewRGBA(image.Rect(0, 0, width, height))
-	draw.CatmullRom.Scale(small, small.Bounds(), original, b, draw.Src, nil)
+	draw.CatmullRom.Scale(small, small.Bounds(), picture, from, draw.Src, nil)
 	return small
 }

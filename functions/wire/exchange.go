@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // An Exchange is one request and its response. A handler (see [Config]) reads
@@ -19,10 +20,10 @@ type Exchange struct {
 	kind    Kind
 	header  Header
 	payload []byte
-	cancel  context.CancelFunc // of a served exchange's context
+	ctx     requestContext // of a served exchange
 
-	head chan *Frame // the response's first frame, to who asked
-	done func()
+	head chan answer // the head of the response, to who asked
+	done Done
 
 	mu       sync.Mutex
 	in       *inbox  // chunks of the peer, nil while there are none to come
@@ -132,7 +133,7 @@ func (x *Exchange) finish() {
 		x.s.out.send(&Frame{ID: x.id, Kind: Chunk, Flags: End})
 	}
 	x.s.forget(x.id)
-	x.cancel()
+	x.ctx.cancel(context.Canceled)
 	if in != nil {
 		in.fail(errEnded)
 	}
@@ -157,7 +158,7 @@ func (x *Exchange) receiveHead(f *Frame) error {
 		x.in = newInbox(x)
 	}
 	x.mu.Unlock()
-	x.head <- f
+	x.head <- answer{header: f.Header, payload: f.Payload, flags: f.Flags}
 	if ended {
 		x.complete()
 	}
@@ -204,7 +205,7 @@ func (x *Exchange) receiveCancel() {
 	x.unwanted = true
 	in, outlet := x.in, x.outlet
 	x.mu.Unlock()
-	x.cancel()
+	x.ctx.cancel(context.Canceled)
 	if in != nil {
 		in.fail(context.Canceled)
 	}
@@ -228,7 +229,7 @@ func (x *Exchange) complete() {
 		outlet.close(errEnded)
 	}
 	if x.done != nil {
-		x.done()
+		x.done.ExchangeDone()
 	}
 }
 
@@ -254,7 +255,7 @@ func (x *Exchange) abandon() {
 // sessionEnded fails whatever waits on x.
 func (x *Exchange) sessionEnded(err error) {
 	if x.served {
-		x.cancel()
+		x.ctx.cancel(context.Canceled)
 	}
 	x.mu.Lock()
 	answered, in, outlet := x.answered, x.in, x.outlet
@@ -270,52 +271,66 @@ func (x *Exchange) sessionEnded(err error) {
 		return
 	}
 	if !answered {
-		x.head <- nil
+		x.head <- answer{err: err}
 	}
 	x.complete()
 }
 
 // response turns the head of a response into what Do returns.
-func (x *Exchange) response(ctx context.Context, f *Frame) (*Response, error) {
-	if f == nil {
-		x.s.mu.Lock()
-		defer x.s.mu.Unlock()
-		return nil, x.s.err
+func (x *Exchange) response(ctx context.Context, deadline time.Time, a answer) (*Response, error) {
+	if a.err != nil {
+		return nil, a.err
 	}
-	if f.Flags&Failed != 0 {
-		return nil, errorOf(f.Header)
+	if a.flags&Failed != 0 {
+		return nil, errorOf(a.header)
 	}
-	r := &Response{Header: f.Header, Payload: f.Payload}
-	if f.Flags&End == 0 {
-		b := &body{x: x, in: x.in}
-		b.stop = context.AfterFunc(ctx, func() {
-			b.in.fail(ctx.Err())
-			x.abandon()
-		})
-		r.Body = b
+	r := &Response{Header: a.header, Payload: a.payload}
+	if a.flags&End == 0 {
+		r.Body = newBody(ctx, deadline, x)
 	}
 	return r, nil
 }
 
 // body is the rest of a response.
 type body struct {
-	x    *Exchange
-	in   *inbox
-	stop func() bool
+	x     *Exchange
+	in    *inbox
+	stop  func() bool
+	timer *time.Timer // nil without a deadline
+}
+
+func newBody(ctx context.Context, deadline time.Time, x *Exchange) *body {
+	b := &body{x: x, in: x.in}
+	end := func(err error) {
+		b.in.fail(err)
+		x.abandon()
+	}
+	b.stop = context.AfterFunc(ctx, func() { end(ctx.Err()) })
+	if !deadline.IsZero() {
+		b.timer = time.AfterFunc(time.Until(deadline), func() { end(context.DeadlineExceeded) })
+	}
+	return b
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.in.Read(p)
 	if err != nil {
-		b.stop()
+		b.release()
 	}
 	return n, err
 }
 
 func (b *body) Close() error {
-	b.stop()
+	b.release()
 	b.x.abandon()
 	return nil
+}
+
+func (b *body) release() {
+	b.stop()
+	if b.timer != nil {
+		b.timer.Stop()
+	}
 }
 
 // withRest returns a reader of p and then of rest, which may be nil.

@@ -25,7 +25,7 @@ type Config struct {
 	// a body it opened. Nil refuses every request.
 	Serve func(ctx context.Context, x *Exchange)
 	// Control receives the frames that belong to no exchange: Ready, Log, Drain.
-	Control func(f *Frame)
+	Control func(f Frame)
 }
 
 // Session multiplexes exchanges over one stream. Its methods are safe for
@@ -74,9 +74,9 @@ func (s *Session) Run() error {
 
 func (s *Session) read() error {
 	r := NewReader(s.rwc)
+	var f Frame
 	for {
-		f := new(Frame)
-		if err := r.Next(f); err != nil {
+		if err := r.Next(&f); err != nil {
 			select {
 			case <-s.done:
 				return nil
@@ -84,7 +84,7 @@ func (s *Session) read() error {
 				return err
 			}
 		}
-		if err := s.receive(f); err != nil {
+		if err := s.receive(&f); err != nil {
 			return err
 		}
 	}
@@ -133,7 +133,7 @@ func (s *Session) receive(f *Frame) error {
 	switch f.Kind {
 	case Ready, Log, Drain:
 		if s.cfg.Control != nil {
-			s.cfg.Control(f)
+			s.cfg.Control(*f)
 		}
 		return nil
 	case Invoke, Call, Describe:
@@ -164,46 +164,45 @@ func (s *Session) accept(f *Frame) error {
 	if fromHost == s.cfg.Host || f.ID == 0 {
 		return fmt.Errorf("%w: id %d opened by the wrong side", ErrFrame, f.ID)
 	}
-	ctx, cancel := contextOf(f.Header)
-	x := &Exchange{s: s, id: f.ID, kind: f.Kind, header: f.Header, payload: f.Payload, served: true, cancel: cancel}
+	x := &Exchange{s: s, id: f.ID, kind: f.Kind, header: f.Header, payload: f.Payload, served: true}
+	x.ctx.deadline = deadlineOf(f.Header)
 	if f.Flags&End == 0 {
 		x.in = newInbox(x)
 	}
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
-		cancel()
 		return nil
 	}
 	if f.ID <= s.lastPeer {
 		s.mu.Unlock()
-		cancel()
 		return fmt.Errorf("%w: id %d opened twice", ErrFrame, f.ID)
 	}
 	s.lastPeer = f.ID
 	s.open[f.ID] = x
 	s.serving.Add(1)
 	s.mu.Unlock()
-	go s.serve(ctx, x)
+	go s.serve(x)
 	return nil
 }
 
-// contextOf returns the context of a request with these headers.
-func contextOf(h Header) (context.Context, context.CancelFunc) {
+// deadlineOf returns when the time of a request with these headers is up, zero
+// for never.
+func deadlineOf(h Header) time.Time {
 	if us, ok := h.Int(KeyTimeout); ok && us >= 0 && us < int64(1<<62)/int64(time.Microsecond) {
-		return context.WithTimeout(context.Background(), time.Duration(us)*time.Microsecond)
+		return time.Now().Add(time.Duration(us) * time.Microsecond)
 	}
-	return context.WithCancel(context.Background())
+	return time.Time{}
 }
 
-func (s *Session) serve(ctx context.Context, x *Exchange) {
+func (s *Session) serve(x *Exchange) {
 	defer s.serving.Done()
 	defer x.finish() // deferred, since a handler may call runtime.Goexit
 	if s.cfg.Serve == nil {
 		x.Fail(Errorf(NotFound, "wire: requests are not served here"))
 		return
 	}
-	s.cfg.Serve(ctx, x)
+	s.cfg.Serve(&x.ctx, x)
 }
 
 // forget removes an exchange that both sides have done with.
@@ -221,12 +220,18 @@ type Request struct {
 	// Body is what follows Payload, nil for nothing. It is read, in a goroutine
 	// of its own, until its end or that of the exchange; Do never closes it.
 	Body io.Reader
-	// Done, if set, is called once, when the peer has finished with the
-	// exchange, which may be long after Do has returned (when it was cancelled,
-	// or while the body of the response is read). It must not block. It is not
-	// called if Do returned an error without having sent anything.
-	Done func()
+	// Deadline bounds the exchange, the body of the response included, as one of
+	// the context would, and is cheaper. Zero is none.
+	Deadline time.Time
+	// Done, if set, is told once, when the peer has finished with the exchange,
+	// which may be long after Do has returned (when it was cancelled, or while the
+	// body of the response is read). It is not told if Do returned an error that
+	// wraps [ErrNotSent].
+	Done Done
 }
+
+// Done is told of the end of an exchange. It must not block.
+type Done interface{ ExchangeDone() }
 
 // A Response is the answer to a Request.
 type Response struct {
@@ -245,18 +250,51 @@ var ErrNotSent = errors.New("wire: not sent")
 // *[Error] if the peer answered with one, that of ctx if it ended first (the
 // peer is then told to cancel), or wraps [ErrClosed] if the session ended.
 func (s *Session) Do(ctx context.Context, req *Request) (*Response, error) {
-	x := &Exchange{s: s, kind: req.Kind, done: req.Done, head: make(chan *Frame, 1)}
+	head := heads.Get().(chan answer)
+	x := &Exchange{s: s, kind: req.Kind, done: req.Done, head: head}
 	if err := s.start(x, req); err != nil {
+		heads.Put(head)
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
+	var expired <-chan time.Time
+	if !req.Deadline.IsZero() {
+		timer := timers.Get().(*time.Timer)
+		timer.Reset(time.Until(req.Deadline))
+		defer func() {
+			timer.Stop()
+			timers.Put(timer)
+		}()
+		expired = timer.C
+	}
 	select {
-	case f := <-x.head:
-		return x.response(ctx, f)
+	case a := <-head:
+		heads.Put(head) // nothing is sent to it any more
+		return x.response(ctx, req.Deadline, a)
 	case <-ctx.Done():
 		x.abandon()
 		return nil, ctx.Err()
+	case <-expired:
+		x.abandon()
+		return nil, context.DeadlineExceeded
 	}
 }
+
+// answer is the head of a response, or why there is none.
+type answer struct {
+	header  Header
+	payload []byte
+	flags   Flags
+	err     error
+}
+
+var (
+	heads  = sync.Pool{New: func() any { return make(chan answer, 1) }}
+	timers = sync.Pool{New: func() any {
+		t := time.NewTimer(time.Hour)
+		t.Stop()
+		return t
+	}}
+)
 
 // start registers x under the next id and sends its opening frame, in one
 // critical section of the writer, so that ids leave in order.
@@ -272,24 +310,26 @@ func (s *Session) start(x *Exchange, req *Request) error {
 	} else {
 		x.outlet = newOutlet(x)
 	}
-	err := s.out.sendWith(&f, func() error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.err != nil {
-			return s.err
-		}
-		s.nextID += 2
-		f.ID, x.id = s.nextID, s.nextID
-		s.open[x.id] = x
-		return nil
-	})
-	if err != nil {
+	if err := s.out.sendWith(&f, s, x); err != nil {
 		s.forget(x.id)
 		return err
 	}
 	if rest != nil {
 		go x.outlet.pump(rest)
 	}
+	return nil
+}
+
+// register opens x under the next id.
+func (s *Session) register(x *Exchange, f *Frame) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	s.nextID += 2
+	f.ID, x.id = s.nextID, s.nextID
+	s.open[x.id] = x
 	return nil
 }
 

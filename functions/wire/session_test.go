@@ -49,6 +49,10 @@ func pair(t testing.TB, serve func(context.Context, *Exchange)) (host, worker *S
 	return host, worker
 }
 
+type doneFunc func()
+
+func (f doneFunc) ExchangeDone() { f() }
+
 func echo(_ context.Context, x *Exchange) {
 	if x.Body() == nil {
 		x.Respond(x.Header(), x.Payload(), false)
@@ -85,7 +89,7 @@ func TestBodiesOfEverySizeComeBackWhole(t *testing.T) {
 					req.Payload, req.Body = nil, bytes.NewReader(want)
 				}
 				done := make(chan struct{})
-				req.Done = func() { close(done) }
+				req.Done = doneFunc(func() { close(done) })
 				r, err := host.Do(t.Context(), req)
 				if err != nil {
 					t.Fatal(err)
@@ -200,7 +204,7 @@ func TestCancelReachesTheHandlerAndDoneWaitsForIt(t *testing.T) {
 	done := make(chan struct{})
 	errs := make(chan error, 1)
 	go func() {
-		_, err := host.Do(ctx, &Request{Kind: Invoke, Done: func() { close(done) }})
+		_, err := host.Do(ctx, &Request{Kind: Invoke, Done: doneFunc(func() { close(done) })})
 		errs <- err
 	}()
 	<-entered
@@ -231,6 +235,52 @@ func TestDeadlineTravels(t *testing.T) {
 	r, err := host.Do(ctx, &Request{Kind: Invoke, Header: Header(nil).AddInt(KeyTimeout, us)})
 	if err != nil || string(r.Payload) != "true true" {
 		t.Errorf("got %s, %v", r.Payload, err)
+	}
+}
+
+func TestTheDeadlineOfARequestEndsIt(t *testing.T) {
+	host, _ := pair(t, func(ctx context.Context, x *Exchange) {
+		if string(x.Payload()) == "stream" {
+			x.Respond(nil, []byte("head"), true)
+		}
+		<-ctx.Done()
+	})
+	soon := time.Now().Add(30 * time.Millisecond)
+	if _, err := host.Do(t.Context(), &Request{Kind: Invoke, Deadline: soon}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Do = %v", err)
+	}
+	r, err := host.Do(t.Context(), &Request{Kind: Invoke, Payload: []byte("stream"), Deadline: time.Now().Add(100 * time.Millisecond)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(r.Body); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("body: %v", err)
+	}
+}
+
+func TestContextOfARequest(t *testing.T) {
+	c := &requestContext{deadline: time.Now().Add(20 * time.Millisecond)}
+	child, cancel := context.WithCancel(c)
+	defer cancel()
+	<-child.Done()
+	if !errors.Is(child.Err(), context.DeadlineExceeded) || !errors.Is(c.Err(), context.DeadlineExceeded) {
+		t.Errorf("after the deadline: %v, %v", child.Err(), c.Err())
+	}
+	c = &requestContext{}
+	ran := make(chan struct{})
+	stop := c.AfterFunc(func() { t.Error("ran although stopped") })
+	if !stop() || stop() {
+		t.Error("stop: want true, then false")
+	}
+	c.AfterFunc(func() { close(ran) })
+	if c.Err() != nil {
+		t.Errorf("before: %v", c.Err())
+	}
+	c.cancel(context.Canceled)
+	<-ran
+	<-c.Done()
+	if c.Err() != context.Canceled {
+		t.Errorf("after: %v", c.Err())
 	}
 }
 
@@ -298,7 +348,7 @@ func TestTheEndOfASessionFailsWhatIsOpen(t *testing.T) {
 	var done atomic.Int64
 	errs := make(chan error, 1)
 	go func() {
-		_, err := host.Do(t.Context(), &Request{Kind: Invoke, Done: func() { done.Add(1) }})
+		_, err := host.Do(t.Context(), &Request{Kind: Invoke, Done: doneFunc(func() { done.Add(1) })})
 		errs <- err
 	}()
 	for openExchanges(worker) < 2 {

@@ -65,7 +65,7 @@ func (w *writer) tryOnce(fd uintptr) bool {
 }
 
 func (w *writer) send(f *Frame) error {
-	return w.sendWith(f, nil)
+	return w.sendWith(f, nil, nil)
 }
 
 // sendBounded is send that first waits until less than maxBuffered is held.
@@ -75,19 +75,19 @@ func (w *writer) sendBounded(f *Frame) error {
 		w.room.Wait()
 	}
 	w.mu.Unlock()
-	return w.sendWith(f, nil)
+	return w.sendWith(f, nil, nil)
 }
 
-// sendWith appends f to the buffer after prepare, both under the lock, and
-// writes if nobody else does.
-func (w *writer) sendWith(f *Frame, prepare func() error) error {
+// sendWith appends f to the buffer, and writes if nobody else does. An exchange
+// that f opens is registered under the same lock, so that ids leave in order.
+func (w *writer) sendWith(f *Frame, s *Session, x *Exchange) error {
 	w.mu.Lock()
 	if w.err != nil {
 		defer w.mu.Unlock()
 		return w.err
 	}
-	if prepare != nil {
-		if err := prepare(); err != nil {
+	if x != nil {
+		if err := s.register(x, f); err != nil {
 			w.mu.Unlock()
 			return err
 		}

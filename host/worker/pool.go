@@ -122,36 +122,55 @@ func (p *Pool) Warm(ctx context.Context) error {
 	return nil
 }
 
-// Do runs one invocation. Besides the errors of [wire.Session.Do] it returns
-// [ErrDraining], and *[wire.Error] of code Overloaded when the queue is full, of
-// Unavailable when no worker starts, and of Crashed when the worker ended in the
-// middle. The context bounds the waiting, too.
+// Do runs one invocation. It sets req.Done. Besides the errors of
+// [wire.Session.Do] it returns [ErrDraining], and *[wire.Error] of code
+// Overloaded when the queue is full, of Unavailable when no worker starts, and of
+// Crashed when the worker ended in the middle. The context, and the deadline of
+// the request, bound the waiting, too.
 func (p *Pool) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
 	for try := 0; ; try++ {
-		m, err := p.acquire(ctx, false)
+		m, err := p.place(ctx, req.Deadline)
 		if err != nil {
 			return nil, err
 		}
-		c := &call{p: p, m: m, done: req.Done}
-		r := *req
-		r.Done = c.finish
-		resp, err := m.proc.Do(ctx, &r)
+		c := &call{p: p, m: m}
+		req.Done = c
+		resp, err := m.proc.Do(ctx, req)
 		switch {
 		case err == nil:
 			return resp, nil
 		case errors.Is(err, wire.ErrNotSent):
-			c.giveBack()
+			c.ExchangeDone()
 			if try < 3 {
 				continue // the worker died before it had the request
 			}
 			return nil, p.crashed(m)
 		case errors.Is(err, wire.ErrClosed):
 			return nil, p.crashed(m)
-		case ctx.Err() != nil:
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 			c.watch()
 		}
 		return nil, err
 	}
+}
+
+// place is acquire with a deadline beside that of the context.
+func (p *Pool) place(ctx context.Context, deadline time.Time) (*member, error) {
+	p.mu.Lock()
+	if !p.draining && p.waiting.Len() == 0 {
+		if m := p.pick(); m != nil {
+			m.running++
+			p.mu.Unlock()
+			return m, nil
+		}
+	}
+	p.mu.Unlock()
+	if !deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	return p.acquire(ctx, false)
 }
 
 // crashed returns the error of an invocation whose worker ended.
@@ -168,22 +187,14 @@ func (p *Pool) crashed(m *member) error {
 type call struct {
 	p     *Pool
 	m     *member
-	done  func()
 	mu    sync.Mutex
 	ended bool
 	timer *time.Timer
 	stuck bool
 }
 
-// finish gives the place back when the worker has answered.
-func (c *call) finish() {
-	c.giveBack()
-	if c.done != nil {
-		c.done()
-	}
-}
-
-func (c *call) giveBack() {
+// ExchangeDone gives the place back when the worker has answered.
+func (c *call) ExchangeDone() {
 	c.mu.Lock()
 	if c.ended {
 		c.mu.Unlock()

@@ -94,7 +94,7 @@ type native struct {
 	proc    *os.Process
 	session *wire.Session
 	dir     string
-	ready   chan *wire.Frame // capacity 1
+	ready   chan wire.Frame // capacity 1
 	exited  chan struct{}
 	reason  string // why it ended; after exited
 	last    tail   // its latest lines, for the reason
@@ -106,7 +106,7 @@ type native struct {
 
 // startProcess starts a worker and waits until it is ready.
 func (n *NativePool) startProcess(ctx context.Context) (process, error) {
-	w := &native{pool: n, id: fmt.Sprintf("w%d", n.nextID.Add(1)), ready: make(chan *wire.Frame, 1), exited: make(chan struct{})}
+	w := &native{pool: n, id: fmt.Sprintf("w%d", n.nextID.Add(1)), ready: make(chan wire.Frame, 1), exited: make(chan struct{})}
 	if err := w.spawn(); err != nil {
 		return nil, err
 	}
@@ -225,7 +225,7 @@ func (w *native) closing(err error) {
 	w.kill()
 }
 
-func (w *native) control(f *wire.Frame) {
+func (w *native) control(f wire.Frame) {
 	switch f.Kind {
 	case wire.Ready:
 		select {
@@ -237,7 +237,7 @@ func (w *native) control(f *wire.Frame) {
 	}
 }
 
-func (w *native) log(f *wire.Frame) {
+func (w *native) log(f wire.Frame) {
 	r := logs.Record{Source: logs.Log, Worker: w.id}
 	for key, value := range f.Header.Fields() {
 		switch string(key) {
@@ -256,7 +256,7 @@ func (w *native) log(f *wire.Frame) {
 }
 
 // checkReady looks at what the worker said of itself.
-func (w *native) checkReady(f *wire.Frame) error {
+func (w *native) checkReady(f wire.Frame) error {
 	if v := f.Header.Get(wire.KeyProtocol); v != wire.Version {
 		return fmt.Errorf("it speaks version %q of the protocol, and this host version %q: build it with the library of this host", v, wire.Version)
 	}
