@@ -228,7 +228,7 @@ func publish(from, to string) error {
 
 // goBuild builds with the go command, and keeps what the fast path needs.
 func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error {
-	p, err := b.prepare(t, work)
+	p, err := b.prepare(t)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error 
 	args = append(append(args, p.args...), p.target)
 	output, err := b.run(ctx, p.dir, b.environ(work), b.goCmd, args...)
 	if err == nil {
-		b.learn(t, p, parseEvents(output))
+		b.learn(t, parseEvents(output))
 		return nil
 	}
 	var exit *exec.ExitError

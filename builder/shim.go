@@ -2,6 +2,8 @@ package builder
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"go/version"
@@ -25,9 +27,7 @@ type plan struct {
 	dir     string   // where it runs
 	target  string   // the package to build
 	args    []string // further flags
-	shim    string   // the generated main file, "" for a program with its own
-	overlay string
-	mainDir string // the directory that the generated file seems to lie in
+	shim   string   // the generated main file, "" for a program with its own
 }
 
 // shimSource generates main.
@@ -60,53 +60,52 @@ func shimSource(p *Package, importPath string) []byte {
 	return b.Bytes()
 }
 
-// prepare writes, into work, the files that the build of t is told of.
-func (b *Builder) prepare(t *tree, work string) (*plan, error) {
+// prepare writes the files that the build of t is told of: to a directory named
+// by their content, since the go command takes a file of another name for another
+// package, and would compile it again.
+func (b *Builder) prepare(t *tree) (*plan, error) {
 	p := &plan{dir: t.dir, target: "."}
-	replace := make(map[string]string)
+	files := make(map[string][]byte)
 	if !t.pkg.OwnMain {
-		p.shim = filepath.Join(work, "main.go")
-		if err := os.WriteFile(p.shim, shimSource(t.pkg, t.importPath()), 0o644); err != nil {
-			return nil, err
-		}
-		p.mainDir = filepath.Join(t.dir, shimDir)
-		virtual := filepath.Join(p.mainDir, "main.go")
-		if t.pkg.Name == "main" {
-			p.mainDir = t.dir
-			virtual = filepath.Join(t.dir, shimDir+".go")
-		} else {
-			p.target = "./" + shimDir
-		}
-		replace[virtual] = p.shim
+		files["main.go"] = shimSource(t.pkg, t.importPath())
 	}
 	if !t.own() {
 		mod, err := b.goMod(t)
 		if err != nil {
 			return nil, err
 		}
-		file := filepath.Join(work, "go.mod")
-		if err := os.WriteFile(file, mod, 0o644); err != nil {
-			return nil, err
+		files["go.mod"], files["go.sum"] = mod, t.sumData
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", t.dir, files["main.go"], files["go.mod"], files["go.sum"]))
+	dir := filepath.Join(b.cache, "plans", hex.EncodeToString(sum[:12]))
+	replace := make(map[string]string)
+	if !t.pkg.OwnMain {
+		p.shim = filepath.Join(dir, "main.go")
+		virtual := filepath.Join(t.dir, shimDir+".go")
+		if t.pkg.Name != "main" {
+			p.target = "./" + shimDir
+			virtual = filepath.Join(t.dir, shimDir, "main.go")
 		}
-		if err := os.WriteFile(filepath.Join(work, "go.sum"), t.sumData, 0o644); err != nil {
-			return nil, err
-		}
-		if t.bare() {
-			replace[filepath.Join(t.dir, "go.mod")] = file
-		} else {
-			p.args = append(p.args, "-modfile="+file, "-mod=readonly")
-		}
+		replace[virtual] = p.shim
+	}
+	if !t.own() && t.bare() {
+		replace[filepath.Join(t.dir, "go.mod")] = filepath.Join(dir, "go.mod")
+	} else if !t.own() {
+		p.args = append(p.args, "-modfile="+filepath.Join(dir, "go.mod"), "-mod=readonly")
 	}
 	if len(replace) > 0 {
 		data, err := json.Marshal(map[string]any{"Replace": replace})
 		if err != nil {
 			return nil, err
 		}
-		p.overlay = filepath.Join(work, "overlay.json")
-		if err := os.WriteFile(p.overlay, data, 0o644); err != nil {
-			return nil, err
-		}
-		p.args = append(p.args, "-overlay="+p.overlay)
+		files["overlay.json"] = data
+		p.args = append(p.args, "-overlay="+filepath.Join(dir, "overlay.json"))
+	}
+	if _, err := os.Stat(dir); err == nil || len(files) == 0 {
+		return p, nil
+	}
+	if err := writeDir(dir, files); err != nil {
+		return nil, fmt.Errorf("builder: cache: %w", err)
 	}
 	return p, nil
 }

@@ -75,9 +75,11 @@
 // modification time and inode, and one warning is logged that says so and how
 // to raise the limit. A directory goes back to being watched when watches
 // become free; a refused instance is not asked for again. Polling takes at
-// most about a tenth of one processor: if it takes longer than a tenth of the
-// interval, the interval is stretched. File systems that do not send events (NFS, FUSE and
-// others, for changes by other machines) are not recognised.
+// most about a tenth of one processor: if one round takes longer than a tenth
+// of the interval, the interval is stretched.
+//
+// File systems that do not send events (NFS and FUSE, for changes that other
+// machines make) are not recognised, and not polled.
 //
 // # Concurrency
 //

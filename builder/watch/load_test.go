@@ -2,10 +2,12 @@ package watch
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -130,6 +132,53 @@ func TestQueueOverflowRescansAllTrees(t *testing.T) {
 	}
 	if lines := logs.lines(); len(lines) > 0 {
 		t.Errorf("logged %q", lines)
+	}
+}
+
+func TestWatchesMatchTheDirectoriesAfterRandomChanges(t *testing.T) {
+	for seed := range uint64(15) {
+		dir := filepath.Join(realTemp(t), "fn")
+		mkdir(t, dir)
+		w := watcher(t, Config{PollInterval: time.Hour})
+		_, r := add(t, w, dir)
+		_, outside := add(t, w, filepath.Dir(dir))
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		path := func() string {
+			p := dir
+			for range 1 + rnd.IntN(3) {
+				p += "/" + string(rune('a'+rnd.IntN(3)))
+			}
+			return p
+		}
+		for range 300 { // many of these fail, which is fine
+			switch p := path(); rnd.IntN(6) {
+			case 0:
+				_ = os.RemoveAll(p)
+			case 1, 2:
+				_ = os.MkdirAll(p, 0o755)
+			case 3:
+				_ = os.WriteFile(p, nil, 0o644)
+			default:
+				_ = syscall.Rename(p, path())
+			}
+		}
+		r.flush(t)
+		outside.flush(t)
+		var want, probes []string
+		must(t, filepath.WalkDir(dir, func(p string, entry os.DirEntry, err error) error {
+			if rel, _ := filepath.Rel(dir, p); err == nil && entry.IsDir() {
+				want = append(want, rel)
+			}
+			return err
+		}))
+		if got := w.watched(kernel, dir); !slices.Equal(got, sorted(want)) {
+			t.Fatalf("seed %d: watched %q, want %q", seed, got, want)
+		}
+		for _, d := range want {
+			write(t, filepath.Join(dir, d, "probe"), "")
+			probes = append(probes, filepath.Join(d, "probe"))
+		}
+		r.expect(t, sorted(probes)...)
 	}
 }
 

@@ -83,7 +83,7 @@ func (w *Watcher) watch(path string, poll bool) (*node, error) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		w.drop(n)
 		return nil, err
-	case poll:
+	case poll, len(n.refs) > 0: // a tree needs it, whatever this caller does
 		w.setPolling(n, id, err)
 	default:
 		w.unwatch(n)

@@ -127,6 +127,19 @@ func TestPolledDirectoriesAreWatchedOnceThereIsRoom(t *testing.T) {
 	r.expect(t, "a/b/x.go")
 }
 
+func TestPolledDirectoryStaysPolledWhenItBecomesAnAnchor(t *testing.T) {
+	dir := realTemp(t)
+	writeAll(t, dir+"/a/b/x.go", "")
+	w := watcherOn(t, Config{PollInterval: 5 * time.Millisecond, Logger: new(logBuffer).logger()}, limited(new(atomic.Int64)))
+	_, outer := add(t, w, dir)
+	inner, _ := add(t, w, dir+"/a")
+	write(t, dir+"/x.go", "")
+	outer.waitPaths(t, "x.go")
+	must(t, inner.Close())
+	write(t, dir+"/a/y.go", "")
+	outer.waitPaths(t, "a/y.go")
+}
+
 func TestNoNotifierMeansPollingOnly(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
 		t.Run(errno.Error(), func(t *testing.T) {
