@@ -116,9 +116,23 @@ func benchHost(ctx context.Context) error {
 	if _, err := h.Invoke(ctx, "echo", nil); err != nil {
 		return err
 	}
+	if want, err := strconv.Atoi(os.Getenv("FNHOST_BENCH_WAIT")); err == nil {
+		for readyFunctions(h) < want {
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
 	info := h.Info()
-	fmt.Println(strings.TrimPrefix(info.HTTP, "http://"), info.NATS)
+	fmt.Println(strings.TrimPrefix(info.HTTP, "http://"), info.NATS, os.Getpid())
 	return h.Run(ctx)
+}
+
+func readyFunctions(h *host.Host) (n int) {
+	for _, f := range h.Functions() {
+		if f.State == string(host.Ready) {
+			n++
+		}
+	}
+	return n
 }
 
 // plainSubscriber answers NATS requests at FNHOST_BENCH_NATS.

@@ -79,10 +79,12 @@ func (h *Host) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	management, err := h.server(admin.NewServer(backend{invoker{h}}, h.log), false)
+	api := admin.NewServer(backend{invoker{h}}, h.log)
+	management, err := h.server(api, false)
 	if err != nil {
 		return err
 	}
+	management.RegisterOnShutdown(api.Close)
 	ended := make(chan error, 2)
 	var running []*http.Server
 	start := func(srv *http.Server, l net.Listener) {

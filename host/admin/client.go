@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -67,13 +68,18 @@ type Result struct {
 	Body        io.ReadCloser
 }
 
-// Invoke runs "function" or "function/endpoint".
-func (c *Client) Invoke(ctx context.Context, name, contentType string, query url.Values, body io.Reader) (*Result, error) {
+// Invoke runs "function" or "function/endpoint". The function sees header, but
+// for what concerns the connection alone, and query as its parameters.
+func (c *Client) Invoke(ctx context.Context, name string, header http.Header, query url.Values, body io.Reader) (*Result, error) {
 	path := "/v1/invoke/" + name
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	resp, err := c.do(ctx, http.MethodPost, path, contentType, body)
+	sent := make(http.Header)
+	for key, values := range header {
+		sent[passPrefix+http.CanonicalHeaderKey(key)] = values
+	}
+	resp, err := c.do(ctx, http.MethodPost, path, sent, body)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +103,7 @@ func (c *Client) Logs(ctx context.Context, q logs.Query, yield func(logs.Record)
 	if !q.Since.IsZero() {
 		v.Set("since", q.Since.Format(time.RFC3339Nano))
 	}
-	resp, err := c.do(ctx, http.MethodGet, "/v1/logs?"+v.Encode(), "", nil)
+	resp, err := c.do(ctx, http.MethodGet, "/v1/logs?"+v.Encode(), nil, nil)
 	if err != nil {
 		return err
 	}
@@ -124,7 +130,7 @@ func (c *Client) Logs(ctx context.Context, q logs.Query, yield func(logs.Record)
 }
 
 func (c *Client) get(ctx context.Context, path string, v any) error {
-	resp, err := c.do(ctx, http.MethodGet, path, "", nil)
+	resp, err := c.do(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -133,14 +139,12 @@ func (c *Client) get(ctx context.Context, path string, v any) error {
 }
 
 // do sends a request. Answers other than 2xx become errors.
-func (c *Client) do(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
 	}
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
+	maps.Copy(req.Header, header)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -1,12 +1,16 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,11 +26,14 @@ type Server struct {
 	backend Backend
 	log     *slog.Logger
 	mux     *http.ServeMux
+	ctx     context.Context // of what does not end by itself
+	cancel  context.CancelFunc
 }
 
 // NewServer returns a Server that steers backend.
 func NewServer(backend Backend, log *slog.Logger) *Server {
 	s := &Server{backend: backend, log: log, mux: http.NewServeMux()}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.handle("GET /healthz", func(w http.ResponseWriter, _ *http.Request) error {
 		_, err := io.WriteString(w, "ok\n")
 		return err
@@ -39,6 +46,10 @@ func NewServer(backend Backend, log *slog.Logger) *Server {
 	return s
 }
 
+// Close ends the requests that follow logs, which would go on for ever: to be
+// called when the server that serves the API shuts down.
+func (s *Server) Close() { s.cancel() }
+
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A page of another site must not steer a host on the developer's machine:
@@ -47,7 +58,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, wire.Errorf(wire.Forbidden, "%v", err))
 		return
 	}
+	if !meansThisMachine(r) {
+		fail(w, wire.Errorf(wire.Forbidden, "the host name %q is not one of this address: use localhost, or the address itself", r.Host))
+		return
+	}
 	s.mux.ServeHTTP(w, r)
+}
+
+// meansThisMachine reports whether a request that came to a loopback address was
+// sent to one by name: a name that a stranger's DNS server has made to mean this
+// machine is what a page uses to read answers that are none of its business.
+func meansThisMachine(r *http.Request) bool {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if local == nil || !local.IP.IsLoopback() {
+		return true
+	}
+	name := r.Host
+	if h, _, err := net.SplitHostPort(name); err == nil {
+		name = h
+	}
+	name = strings.Trim(name, "[]")
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || net.ParseIP(name) != nil
 }
 
 func (s *Server) handle(pattern string, h func(http.ResponseWriter, *http.Request) error) {
@@ -116,9 +147,7 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	inv := &trigger.Invocation{Function: function, Endpoint: endpoint, Trigger: trigger.Direct, Payload: body}
-	if ct := r.Header.Get("Content-Type"); ct != "" {
-		inv.Header = inv.Header.Add("Content-Type", ct)
-	}
+	inv.Header = passed(r.Header)
 	if r.URL.RawQuery != "" {
 		inv.Header = inv.Header.Add(wire.KeyQuery, r.URL.RawQuery)
 	}
@@ -127,6 +156,28 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.copyResult(w, inv, result)
+}
+
+// passPrefix begins the names of headers that are meant for the function.
+const passPrefix = "X-Fn-Pass-"
+
+// passed returns the headers that are meant for the function. Content-Type and
+// Accept are also taken from the request itself, for callers such as curl.
+func passed(h http.Header) wire.Header {
+	var out wire.Header
+	for _, key := range slices.Sorted(maps.Keys(h)) {
+		name, pass := strings.CutPrefix(key, passPrefix)
+		if !pass && (key == "Content-Type" || key == "Accept") && h.Get(passPrefix+key) == "" {
+			pass = true
+		}
+		if !pass || name == "" || strings.HasPrefix(name, "X-Fn-") {
+			continue
+		}
+		for _, value := range h[key] {
+			out = out.Add(name, value)
+		}
+	}
+	return out
 }
 
 func (s *Server) copyResult(w http.ResponseWriter, inv *trigger.Invocation, result *trigger.Result) error {
@@ -170,7 +221,10 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	rc := http.NewResponseController(w)
 	rc.Flush()
-	s.backend.ReadLogs(r.Context(), q, func(rec logs.Record) error {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	s.backend.ReadLogs(ctx, q, func(rec logs.Record) error {
 		b, err := codec.Marshal(rec)
 		if err != nil {
 			return err
