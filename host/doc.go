@@ -1,0 +1,50 @@
+// Package host runs functions: it watches folders of Go source, builds what is in
+// them, runs it in worker processes, and serves it over HTTP and NATS.
+//
+//	h, err := host.New(host.Config{Dir: "data", Watch: []string{"functions"}, HTTP: "127.0.0.1:8080"})
+//	if err != nil {
+//		return err
+//	}
+//	defer h.Close()
+//	return h.Run(ctx)
+//
+// [New] starts everything but the listeners: from then on [Host.Invoke] runs
+// functions, [Host.Gateway] serves them in a server of your own, [Host.Handle] adds
+// Go functions of this process, and [Host.Conn] is a NATS connection. [Host.Run]
+// opens the listeners of [Config] and serves until its context ends.
+//
+// # Functions
+//
+// In a watched folder each immediate subdirectory that holds a handler is a
+// function, and at any depth each directory with a function.yaml; a folder that
+// holds a handler itself is one function. The name is that of the directory, in
+// lower case and with hyphens, or the manifest's. Package functions says what a
+// handler is, package builder/manifest what function.yaml may say. When two
+// directories claim a name, the first in the order of their paths has it.
+//
+// A function whose first version is being built makes callers wait for it; one
+// whose first version cannot be built answers with why. Later versions replace the
+// one before when their first worker is ready, and not otherwise. No invocation is
+// lost by that: those that run end in the version they began in, within
+// Config.Drain.
+//
+// # Data directory
+//
+// Config.Dir holds the streams of the embedded NATS server (jetstream), the
+// working directories of workers (run; emptied at start), and a lock: it belongs
+// to one host at a time. Compiled programs are in Config.Builder.Cache, which hosts
+// may share. Both can be deleted while no host runs.
+//
+// # Several hosts in one process
+//
+// Nothing is global. Two hosts in one process need two data directories, and
+// different addresses.
+//
+// # Stopping
+//
+// Run returns, and Close too, when all that the host has started has ended, in
+// this order: requests in progress, watching, NATS requests, builds, workers, NATS.
+// A host installs no signal handlers and never exits the process. If the process
+// is killed, its workers are killed by the kernel (Linux), or end when they find
+// their channel closed.
+package host
