@@ -57,6 +57,7 @@ func setLimit(t *testing.T, name, value string) {
 }
 
 func TestRealWatchLimit(t *testing.T) {
+	t.Parallel()
 	if !namespaced(t) {
 		return
 	}
@@ -82,6 +83,7 @@ func TestRealWatchLimit(t *testing.T) {
 }
 
 func TestRealInstanceLimit(t *testing.T) {
+	t.Parallel()
 	if !namespaced(t) {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 )
 
 func TestRootLinkIsFollowedWhenItIsPointedElsewhere(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		root string // below current, which is a link to r1 and then r2
@@ -81,6 +82,7 @@ func TestRootLinkRemovedAndDangling(t *testing.T) {
 }
 
 func TestLinksInsideATree(t *testing.T) {
+	t.Parallel()
 	// shared is outside the tree, other inside it.
 	tests := []struct {
 		name    string

@@ -82,6 +82,7 @@ func TestConstantChangeIsReportedWithinMaxDelay(t *testing.T) {
 }
 
 func TestQueueOverflowRescansAllTrees(t *testing.T) {
+	t.Parallel()
 	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
 		t.Skip("needs inotify: ", err)
@@ -136,7 +137,8 @@ func TestQueueOverflowRescansAllTrees(t *testing.T) {
 }
 
 func TestWatchesMatchTheDirectoriesAfterRandomChanges(t *testing.T) {
-	for seed := range uint64(15) {
+	t.Parallel()
+	for seed := range uint64(8) {
 		dir := filepath.Join(realTemp(t), "fn")
 		mkdir(t, dir)
 		w := watcher(t, Config{PollInterval: time.Hour})

@@ -83,6 +83,7 @@ func checkEverythingIsReported(t *testing.T, r *recorder, dir string) {
 }
 
 func TestWatchLimitFallsBackToPolling(t *testing.T) {
+	t.Parallel()
 	for _, room := range []int64{0, 1, 2, 3} {
 		t.Run(fmt.Sprintf("room for %d", room), func(t *testing.T) {
 			dir := realTemp(t) + "/fn"
@@ -141,6 +142,7 @@ func TestPolledDirectoryStaysPolledWhenItBecomesAnAnchor(t *testing.T) {
 }
 
 func TestNoNotifierMeansPollingOnly(t *testing.T) {
+	t.Parallel()
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			dir := realTemp(t) + "/fn"

@@ -13,6 +13,7 @@ import (
 )
 
 func TestChangesAreReportedExactly(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		do   func(t *testing.T, dir string)
@@ -61,6 +62,7 @@ func TestChangesAreReportedExactly(t *testing.T) {
 }
 
 func TestDirectoriesAreFollowed(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		do      func(t *testing.T, dir string) // dir has a/b/c.go; dir+".out" is beside it and has s/t.go
@@ -189,6 +191,7 @@ func TestDirectoryFoundUnderItsNewNameBeforeTheRenameIsKnown(t *testing.T) {
 }
 
 func TestRootIsFollowed(t *testing.T) {
+	t.Parallel()
 	steps := []struct {
 		name     string
 		away, to func(t *testing.T, dir string)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -243,6 +244,9 @@ func (w *Watcher) drainErrors() {
 
 // fail handles an error that the notifier reported.
 func (w *Watcher) fail(err error) {
+	if errors.Is(err, syscall.EINVAL) {
+		return // fsnotify wanted to end the watch of a directory that was moved, and is gone
+	}
 	if !errors.Is(err, fsnotify.ErrEventOverflow) {
 		w.cfg.Logger.Warn("watch: file system notification", "error", err)
 		return
