@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,6 +105,7 @@ func plainHTTP(ctx context.Context) error {
 
 // benchHost is a host of the functions in FNHOST_BENCH_DIR.
 func benchHost(ctx context.Context) error {
+	debug.SetGCPercent(200) // as the command does
 	dir := os.Getenv("FNHOST_BENCH_DIR")
 	h, err := host.New(host.Config{Dir: filepath.Join(dir, "data"), Watch: []string{filepath.Join(dir, "functions")}, HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0",
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})

@@ -49,7 +49,7 @@ const (
 // waits in the pool of the function, which bounds it.
 const backlog = 8192
 
-// maxReplyTime bounds a request, however long the function's own timeout is.
+// maxReplyTime bounds requests to functions that have no timeout.
 const maxReplyTime = 15 * time.Minute
 
 // Config says how a Trigger works.
@@ -206,9 +206,13 @@ func (t *Trigger) requestHeader(m *nats.Msg, inv *trigger.Invocation) error {
 }
 
 func (t *Trigger) invoke(inv *trigger.Invocation) (*nats.Msg, error) {
-	// A function without a timeout may stream for ever; a reply has to end.
-	ctx, cancel := context.WithTimeout(context.Background(), maxReplyTime)
-	defer cancel()
+	ctx := context.Background()
+	if fn := t.service.function(inv.Function); fn != nil && fn.Manifest.Timeout == 0 {
+		// It may stream for ever; a reply has to end.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, maxReplyTime)
+		defer cancel()
+	}
 	result, err := t.invoker.Invoke(ctx, inv)
 	if err != nil {
 		return nil, err

@@ -118,6 +118,13 @@ func (s *service) update(t *trigger.Table) {
 	}
 }
 
+// function returns what is known of a function, nil for nothing.
+func (s *service) function(name string) *trigger.Function {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table.Functions[name]
+}
+
 // endpointName is the name of an endpoint in discovery, which allows no dots.
 // Names of functions have no underscore.
 func endpointName(function, endpoint string) string {
