@@ -75,9 +75,9 @@ func testOrdersRefused(t *testing.T, r *running) {
 	}{
 		{"no such order", "GET", "/api/orders/nine", ``, 404, "not_found", `no order "nine"`},
 		{"order of an unknown item", "GET", "/api/orders/1-anvil", ``, 404, "not_found", `"anvil" is not for sale`},
-		{"unknown item", "POST", "/orders/create", `{"item":"anvil","quantity":1}`, 422, "unprocessed", `"anvil" is not for sale`},
-		{"quantity out of range", "POST", "/orders/create", `{"item":"apple"}`, 422, "unprocessed", "want 1 to 1000"},
-		{"not JSON", "POST", "/orders/create", `{"item":`, 400, "bad_request", "line 1, column 9"},
+		{"unknown item", "POST", "/orders/create", `{"item":"anvil","quantity":1}`, 422, "unprocessable", `"anvil" is not for sale`},
+		{"quantity out of range", "POST", "/orders/create", `{"item":"apple"}`, 422, "unprocessable", "want 1 to 1000"},
+		{"not JSON", "POST", "/orders/create", `{"item":`, 400, "bad_request", "line 1, column"},
 		{"JSON of another type", "POST", "/orders/create", `{"quantity":"three"}`, 400, "bad_request", `"quantity"`},
 		{"parameter of another type", "GET", "/orders/list?limit=few", ``, 400, "bad_request", `query parameter "limit"`},
 		{"limit out of range", "GET", "/api/orders?limit=-1", ``, 400, "bad_request", "limit -1"},

@@ -2,7 +2,6 @@ package examples_test
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
 	"image"
@@ -58,14 +57,34 @@ func bomb() []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(header))
 }
 
-// onePixel is a WebP of one pixel.
-func onePixel(t *testing.T) []byte {
-	t.Helper()
-	b, err := base64.StdEncoding.DecodeString("UklGRiIAAABXRUJQVlA4IBYAAAAwAQCdASoBAAEADsD+JaQAA3AA/uuuAAA=")
-	if err != nil {
-		t.Fatal(err)
+// webP is a picture of one colour, in the lossless format of WebP: a code with one
+// symbol takes no bits, so that the pixels need none.
+func webP(width, height int, c color.RGBA) []byte {
+	var bits uint64
+	var filled int
+	data := []byte{0x2f}
+	put := func(value, n int) {
+		bits |= uint64(value) << filled
+		for filled += n; filled >= 8; filled -= 8 {
+			data = append(data, byte(bits))
+			bits >>= 8
+		}
 	}
-	return b
+	put(width-1, 14)
+	put(height-1, 14)
+	put(0, 1+3+3) // no alpha, version 0; no transform, colour cache or meta codes
+	for _, symbol := range []uint8{c.G, c.R, c.B, c.A} {
+		put(0b101, 3) // a simple code, of one symbol, of eight bits
+		put(int(symbol), 8)
+	}
+	put(0b0001, 4) // and for distances one of one bit
+	put(0, 7)      // up to a whole byte
+	if len(data)%2 == 1 {
+		data = append(data, 0)
+	}
+	file := binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(12+len(data)))
+	file = binary.LittleEndian.AppendUint32(append(file, "WEBPVP8L"...), uint32(len(data)))
+	return append(file, data...)
 }
 
 func wantPicture(t *testing.T, data []byte, format string, width, height int) image.Image {
@@ -100,7 +119,7 @@ func testThumbnailSizes(t *testing.T, r *running) {
 		{"PNG", "?width=100", encodePNG(t, photo(400, 600)), "png", 100, 150, true},
 		{"larger than the original", "?width=900", encodePNG(t, photo(30, 20)), "png", 30, 20, false},
 		{"a line stays one", "?width=10", encodePNG(t, photo(900, 1)), "png", 10, 1, true},
-		{"WebP", "", onePixel(t), "png", 1, 1, false},
+		{"WebP", "?width=100", webP(320, 240, color.RGBA{200, 90, 30, 255}), "png", 100, 75, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -127,6 +146,11 @@ func testThumbnailLooks(t *testing.T, r *running) {
 		if far(got, want) || far(blueGot, blueWant) {
 			t.Errorf("at %v: red %d blue %d, want about %d and %d", p, got>>8, blueGot>>8, want>>8, blueWant>>8)
 		}
+	}
+	rust := color.RGBA{200, 90, 30, 255}
+	a = r.http(t, "POST", "/thumbnail?width=80", webP(320, 240, rust))
+	if got := color.RGBAModel.Convert(wantPicture(t, a.body, "png", 80, 60).At(40, 30)); got != rust {
+		t.Errorf("WebP: %v, want %v", got, rust)
 	}
 }
 

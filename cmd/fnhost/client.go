@@ -20,7 +20,7 @@ func (a *app) client() (*admin.Client, error) {
 	}
 	c, err := admin.NewClient(server)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usageError{err: err}
 	}
 	return c, nil
 }

@@ -98,10 +98,15 @@ func (f *devFlags) complete() error {
 	if err := f.checkAddresses(); err != nil {
 		return err
 	}
-	for _, dir := range f.cfg.Watch {
+	for i, dir := range f.cfg.Watch {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			return fmt.Errorf("no directory %s to watch: `fnhost init %s` makes a function there", dir, dir)
 		}
+		abs, err := filepath.Abs(dir) // the management API tells it to clients elsewhere
+		if err != nil {
+			return err
+		}
+		f.cfg.Watch[i] = abs
 	}
 	if f.cfg.Dir != "" {
 		return nil

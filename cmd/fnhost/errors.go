@@ -27,12 +27,15 @@ const (
 var errInterrupted = errors.New("interrupted")
 
 // usageError is a command line, or a setting, that says what cannot be meant.
-type usageError struct{ err error }
+type usageError struct {
+	err error
+	see string // the command whose help tells more; "" for the one that ran
+}
 
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+func usagef(format string, args ...any) error { return usageError{err: fmt.Errorf(format, args...)} }
 
 // exit says what went wrong, and what to do, and returns the exit code.
 func (a *app) exit(cmd *cobra.Command, err error) int {
@@ -43,7 +46,11 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &usage):
-		a.complain(err, fmt.Sprintf("see '%s --help'", cmd.CommandPath()))
+		see := usage.see
+		if see == "" {
+			see = cmd.CommandPath()
+		}
+		a.complain(err, fmt.Sprintf("see '%s --help'", see))
 		return exitUsage
 	case errors.Is(err, admin.ErrUnreachable):
 		a.complain(err, "start one with `fnhost dev`, or name another with --server")
@@ -77,7 +84,7 @@ func nextStep(err error) string {
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
-		return usageError{err}
+		return usageError{err: err}
 	}
 	var have []string
 	add := func(f *pflag.Flag) { have = append(have, f.Name) }

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/builder/nearest"
 )
 
 // templates are the directories that init copies.
@@ -22,75 +24,132 @@ import (
 //go:embed templates
 var templates embed.FS
 
+// templateNames lists the templates; the first one is the default.
+var templateNames = []string{"rpc", "http", "stream"}
+
 func (a *app) initCommand() *cobra.Command {
 	var kind string
 	cmd := &cobra.Command{
-		Use:   "init DIR",
+		Use:   "init [DIR]",
 		Short: "Make a new function",
-		Long: `Make a directory with a new function in it. Nothing that is there is overwritten.
+		Long: `Make a directory with a new function in it, or a function in the working directory. Nothing that is
+there is overwritten.
 
 Templates: rpc (typed input and output), http (an http.Handler), stream (values as they come).`,
 		Example: "  fnhost init functions/hello\n  fnhost init -t http functions/page",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.init(args[0], kind) },
+		Args:    between(0, 1, "DIR"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.init(append(args, ".")[0], kind)
+		},
 	}
-	cmd.Flags().StringVarP(&kind, "template", "t", "rpc", "rpc, http or stream")
+	cmd.Flags().StringVarP(&kind, "template", "t", templateNames[0], "one of "+strings.Join(templateNames, ", "))
+	cmd.RegisterFlagCompletionFunc("template", cobra.FixedCompletions(templateNames, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
+// newFile is a file that init is about to write.
+type newFile struct {
+	path string
+	data []byte
+}
+
 func (a *app) init(dir, kind string) error {
+	if !slices.Contains(templateNames, kind) {
+		return usagef("no template %q%s: there are %s", kind, nearest.DidYouMean(kind, templateNames), strings.Join(templateNames, ", "))
+	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
 	name := manifest.NameFromDir(filepath.Base(abs))
 	if err := manifest.ValidName(name); err != nil {
-		return usagef("%s: %w", dir, err)
+		return usagef("%s gives the function no good name: %w", abs, err)
 	}
-	root := path.Join("templates", kind)
-	entries, err := fs.ReadDir(templates, root)
-	if err != nil || strings.ContainsAny(kind, "/.") {
-		return usagef("no template %q: there are rpc, http and stream", kind)
-	}
-	vars := map[string]string{"Name": name, "Package": strings.ReplaceAll(name, "-", "")}
-	if c := vars["Package"][0]; c >= '0' && c <= '9' {
-		vars["Package"] = "fn" + vars["Package"]
-	}
-	if err := os.MkdirAll(abs, 0o755); err != nil {
+	files, err := render(kind, abs, name)
+	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		target := filepath.Join(abs, strings.TrimSuffix(strings.Replace(e.Name(), "NAME", vars["Package"], 1), ".tmpl"))
-		text, err := fs.ReadFile(templates, path.Join(root, e.Name()))
-		if err != nil {
-			return err
-		}
-		if err := writeNew(target, string(text), vars); err != nil {
-			return err
-		}
-		fmt.Fprintf(a.stderr, "wrote %s\n", relative(target))
+	if err := writeNew(abs, files); err != nil {
+		return err
 	}
-	fmt.Fprintf(a.stderr, "\nnext:\n  fnhost dev %s\n  fnhost invoke %s%s\n", relative(filepath.Dir(abs)), name, map[string]string{"rpc": " --name=Ada", "stream": " --count=3"}[kind])
+	if a.quiet {
+		return nil
+	}
+	for _, f := range files {
+		fmt.Fprintf(a.stderr, "wrote %s\n", relative(f.path))
+	}
+	example := map[string]string{"rpc": " --name=Ada", "stream": " --count=3"}[kind]
+	fmt.Fprintf(a.stderr, "\nnext:\n  fnhost dev %s\n  fnhost invoke %s%s\n", relative(abs), name, example)
 	return nil
 }
 
-// writeNew writes a file that is not there yet.
-func writeNew(file, text string, vars map[string]string) error {
-	t, err := template.New(file).Parse(text)
+// render makes the files of a template.
+func render(kind, dir, name string) ([]newFile, error) {
+	vars := map[string]string{"Name": name, "Package": packageName(name)}
+	root := path.Join("templates", kind)
+	entries, err := fs.ReadDir(templates, root)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, vars); err != nil {
-		return err
+	var files []newFile
+	for _, e := range entries {
+		t, err := template.ParseFS(templates, path.Join(root, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		if err := t.Execute(&b, vars); err != nil {
+			return nil, err
+		}
+		base := strings.TrimSuffix(strings.Replace(e.Name(), "NAME", vars["Package"], 1), ".tmpl")
+		files = append(files, newFile{filepath.Join(dir, base), b.Bytes()})
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there already and was not touched: name another directory", file)
+	return files, nil
+}
+
+// packageName is a Go package name like the name of the function, but no keyword
+// and no name that its file uses.
+func packageName(name string) string {
+	s := strings.ReplaceAll(name, "-", "")
+	if s[0] >= '0' && s[0] <= '9' || reserved[s] {
+		return "fn" + s
 	}
-	if err != nil {
-		return err
+	return s
+}
+
+var reserved = func() map[string]bool {
+	set := make(map[string]bool)
+	for _, word := range strings.Fields(`break case chan const continue default defer else fallthrough for func go goto if
+		import interface map package range return select struct switch type var main init
+		context functions http fmt iter time log slices`) {
+		set[word] = true
 	}
-	_, err = f.Write(b.Bytes())
-	return errors.Join(err, f.Close())
+	return set
+}()
+
+// writeNew writes files, none of which may be there.
+func writeNew(dir string, files []newFile) error {
+	var taken []string
+	for _, f := range files {
+		if _, err := os.Lstat(f.path); err == nil {
+			taken = append(taken, relative(f.path))
+		}
+	}
+	if len(taken) > 0 {
+		return fmt.Errorf("%s: there already, and nothing was written: name another directory", strings.Join(taken, ", "))
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("%w: name another directory", err)
+	}
+	for _, file := range files {
+		f, err := os.OpenFile(file.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			return fmt.Errorf("%w: name another directory", err)
+		}
+		_, err = f.Write(file.data)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -37,7 +37,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"os/signal"
 	"runtime/debug"
 	"slices"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -153,7 +154,7 @@ func (p *printer) banner(info admin.Info, functions []string) {
 		}
 		fmt.Fprintln(p.w)
 		if len(functions) == 0 {
-			p.line("no functions yet: `fnhost init %s/hello` makes one", strings.TrimSuffix(watched[0], "/"))
+			p.line("no functions yet: `fnhost init %s` makes one", filepath.Join(watched[0], "hello"))
 		}
 	})
 }

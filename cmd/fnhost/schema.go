@@ -10,38 +10,76 @@ import (
 	"github.com/fnhost/fnhost/functions"
 )
 
-func parseSchema(raw json.RawMessage) *functions.Schema {
+// schema is what a host says of the JSON that an endpoint takes or returns.
+type schema struct{ *functions.Schema }
+
+func parseSchema(raw json.RawMessage) *schema {
 	var s functions.Schema
 	if len(raw) == 0 || string(raw) == "null" || json.Unmarshal(raw, &s) != nil {
 		return nil
 	}
-	return &s
+	return &schema{&s}
 }
 
-// typeName is a schema in a word or two.
-func typeName(s *functions.Schema) string {
+// open reports whether any field may be set.
+func (s *schema) open() bool {
+	return s.Values != nil || s.Type == nil && len(s.Properties) == 0
+}
+
+func orAny(s *functions.Schema) *functions.Schema {
+	if s == nil {
+		return &functions.Schema{}
+	}
+	return s
+}
+
+// typeName is what a value has to be, in a few words.
+func typeName(v any) string {
+	s, ok := v.(*functions.Schema)
+	if !ok {
+		s = v.(*schema).Schema
+	}
 	switch {
 	case s.Items != nil:
 		return "list of " + typeName(s.Items)
-	case s.Format != "":
-		return s.Format
-	case s.Encoding != "":
-		return s.Encoding
+	case s.Values != nil:
+		return "map to " + typeName(s.Values)
+	case s.Format == "date-time":
+		return "time such as 2026-01-02T15:04:05Z"
+	case s.Encoding == "base64":
+		return "bytes in base64, or @FILE"
+	case s.Minimum != nil && *s.Minimum == 0:
+		return "integer from 0"
+	}
+	switch s.Type {
+	case "object":
+		return "JSON object"
+	case "array":
+		return "JSON list"
+	case "string":
+		return "text"
+	case "boolean":
+		return "true or false"
 	}
 	if t, ok := s.Type.(string); ok {
 		return t
 	}
-	return "any"
+	return "any JSON"
 }
 
+// printSchema writes the fields of an object, a line each, or what else it is.
 func printSchema(w io.Writer, s *functions.Schema, indent string) {
 	if len(s.Properties) == 0 {
 		fmt.Fprintf(w, "%s%s\n", indent, typeName(s))
 		return
 	}
+	width := 0
+	for _, name := range s.Order {
+		width = max(width, len(name))
+	}
 	for _, name := range s.Order {
 		p := s.Properties[name]
-		fmt.Fprintf(w, "%s%-16s %s\n", indent, name, typeName(p))
+		fmt.Fprintf(w, "%s%-*s  %s\n", indent, width, name, strings.Replace(typeName(p), "JSON object", "object", 1))
 		for nested := p; nested != nil; nested = nested.Items {
 			if len(nested.Properties) > 0 {
 				printSchema(w, nested, indent+"  ")
@@ -55,29 +93,49 @@ type field struct {
 	flag   string // "address.street"
 	path   []string
 	schema *functions.Schema
+	whole  bool // of an object whose fields have flags of their own
 }
 
+// fieldPrefix is for fields whose flags are fnhost's own otherwise.
+const fieldPrefix = "field."
+
+// maxNesting bounds the flags of objects in objects.
+const maxNesting = 5
+
 // fieldsOf lists the fields of a request, those of nested objects dotted.
-func fieldsOf(s *functions.Schema, flagPrefix string, path []string) []field {
+func fieldsOf(s *schema) []field { return nestedFields(s.Schema, nil) }
+
+func nestedFields(s *functions.Schema, path []string) []field {
 	var list []field
 	for _, name := range s.Order {
 		p := s.Properties[name]
 		here := append(path[:len(path):len(path)], name)
-		if len(p.Properties) > 0 && len(path) < 5 {
-			list = append(list, fieldsOf(p, flagPrefix+kebab(name)+".", here)...)
-			continue
+		f := field{flag: kebab(strings.Join(here, ".")), path: here, schema: p}
+		f.whole = len(p.Properties) > 0 && len(here) < maxNesting
+		list = append(list, f)
+		if f.whole {
+			list = append(list, nestedFields(p, here)...)
 		}
-		list = append(list, field{flag: flagPrefix + kebab(name), path: here, schema: p})
 	}
 	return list
 }
 
-// kebab turns "OrderID" into "order-id".
+func flagNames(fields []field) []string {
+	var names []string
+	for _, f := range fields {
+		names = append(names, f.flag)
+	}
+	return names
+}
+
+// kebab turns "OrderID" into "order-id", and "Address.Street" into "address.street".
 func kebab(s string) string {
 	runes := []rune(s)
 	var b strings.Builder
 	for i, r := range runes {
-		if unicode.IsUpper(r) && i > 0 && (!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])) && runes[i-1] != '_' && runes[i-1] != '-' {
+		afterWord := i > 0 && !strings.ContainsRune("_-.", runes[i-1])
+		startsWord := unicode.IsUpper(r) && afterWord && (!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1]))
+		if startsWord {
 			b.WriteByte('-')
 		}
 		if r == '_' {
