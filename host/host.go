@@ -123,6 +123,9 @@ func (h *Host) start() error {
 		}
 		h.log.Warn(err.Error())
 	}
+	if h.builder != nil {
+		h.tasks.Go(h.keepArtifacts)
+	}
 	return h.watchFolders()
 }
 

@@ -9,6 +9,7 @@
 //	GET  /v1/functions/{name}         one
 //	POST /v1/invoke/{name...}         runs "function" or "function/endpoint" with the body
 //	GET  /v1/logs                     records, a JSON object a line; query: function, since, tail, follow
+//	GET  /v1/schemas/function.json    the JSON schema of function.yaml, for editors
 //	GET  /healthz                     200 while the host runs
 package admin
 

@@ -41,6 +41,9 @@ func NewClient(base string) (*Client, error) {
 	return &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}}, nil
 }
 
+// URL returns the address of the host.
+func (c *Client) URL() string { return c.base }
+
 // Info returns what host answers.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var v Info

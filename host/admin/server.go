@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/trigger"
@@ -40,6 +41,11 @@ func NewServer(backend Backend, log *slog.Logger) *Server {
 	})
 	s.handle("GET /v1/info", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Info()) })
 	s.handle("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Functions()) })
+	s.handle("GET /v1/schemas/function.json", func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "application/schema+json")
+		_, err := w.Write(manifest.Schema())
+		return err
+	})
 	s.handle("GET /v1/functions/{name}", s.function)
 	s.handle("POST /v1/invoke/{name...}", s.invoke)
 	s.handle("GET /v1/logs", s.logs)

@@ -1,0 +1,31 @@
+package host
+
+import "time"
+
+const (
+	keepEvery = time.Hour          // how often artifacts in use are marked as such
+	keepAge   = 7 * 24 * time.Hour // after which those that nobody uses are removed
+)
+
+// keepArtifacts keeps the build cache to what hosts use.
+func (h *Host) keepArtifacts() {
+	ticker := time.NewTicker(keepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, f := range *h.index.Load() {
+			if r := f.current.Load(); r != nil && r.artifact != nil {
+				if err := h.builder.Touch(r.artifact); err != nil {
+					h.log.Warn("artifact in use: "+err.Error(), "function", f.name)
+				}
+			}
+		}
+		if freed, err := h.builder.Prune(keepAge); err != nil || freed > 0 {
+			h.log.Info("pruned the build cache", "bytes", freed, "error", err)
+		}
+	}
+}
