@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"bytes"
 	"fmt"
 	"go/ast"
 	"go/build"
@@ -40,7 +41,7 @@ type Package struct {
 	Dir      string
 	Files    []string // Go files that take part in the build, as base names, sorted
 	Imports  []string // of those files, sorted, without duplicates
-	Embeds   bool     // some file has a //go:embed directive
+	Embeds   bool     // some file imports embed, as //go:embed asks for
 	Handlers []Handler
 	// OwnMain is set for a program with a main of its own that calls
 	// functions.Serve: it is built as it is.
@@ -82,7 +83,11 @@ func goFiles(dir string) ([]string, error) {
 	var names []string
 	for _, e := range entries {
 		name := e.Name()
-		if e.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		// Not a directory, nor a pipe, which would be waited for.
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && !info.Mode().IsRegular() {
 			continue
 		}
 		if ok, err := ctx.MatchFile(dir, name); err == nil && !ok {
@@ -103,15 +108,19 @@ type detector struct {
 }
 
 func (d *detector) file(path string) error {
-	f, err := parser.ParseFile(d.fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+	src, err := os.ReadFile(path)
 	if err != nil {
-		return d.syntaxErrors(path, err)
+		return failure(path, 0, 0, "%v", err)
+	}
+	f, err := parser.ParseFile(d.fset, path, src, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return syntaxErrors(path, src, err)
 	}
 	switch {
 	case d.first == "":
 		d.first, d.pkg.Name = path, f.Name.Name
 	case d.pkg.Name != f.Name.Name:
-		p := d.fset.Position(f.Name.Pos())
+		p := d.fset.PositionFor(f.Name.Pos(), false)
 		return failure(path, p.Line, p.Column, "package %s here, package %s in %s: a directory holds one package",
 			f.Name.Name, d.pkg.Name, filepath.Base(d.first))
 	}
@@ -121,22 +130,25 @@ func (d *detector) file(path string) error {
 	imports := make(map[string]string) // local name → path
 	for _, spec := range f.Imports {
 		path, _ := strconv.Unquote(spec.Path.Value)
+		if path == "C" {
+			p := d.fset.PositionFor(spec.Pos(), false)
+			d.errs = append(d.errs, Diagnostic{File: p.Filename, Line: p.Line, Column: p.Column, Message: "functions are built without cgo"})
+		}
 		name := path[strings.LastIndexByte(path, '/')+1:]
 		if spec.Name != nil {
 			name = spec.Name.Name
 		}
+		if name == "." {
+			name += path // there may be several
+		}
 		imports[name] = path
 		d.pkg.Imports = append(d.pkg.Imports, path)
-	}
-	for _, group := range f.Comments {
-		for _, c := range group.List {
-			d.pkg.Embeds = d.pkg.Embeds || strings.HasPrefix(c.Text, "//go:embed ")
-		}
+		d.pkg.Embeds = d.pkg.Embeds || path == "embed"
 	}
 	if f.Name.Name == "main" {
 		ast.Inspect(f, func(n ast.Node) bool {
-			sel, ok := n.(*ast.SelectorExpr)
-			d.serves = d.serves || ok && isNamed(sel, imports, fnhost.Module+"/functions", "Serve")
+			e, ok := n.(ast.Expr)
+			d.serves = d.serves || ok && isNamed(e, imports, fnhost.Module+"/functions", "Serve")
 			return !d.serves
 		})
 	}
@@ -148,14 +160,16 @@ func (d *detector) file(path string) error {
 	return nil
 }
 
-func (d *detector) syntaxErrors(path string, err error) error {
+func syntaxErrors(path string, src []byte, err error) error {
 	list, ok := err.(scanner.ErrorList)
 	if !ok {
 		return failure(path, 0, 0, "%v", err)
 	}
 	e := &Error{}
 	for _, s := range list[:min(len(list), 10)] {
-		e.Diagnostics = append(e.Diagnostics, Diagnostic{File: path, Line: s.Pos.Line, Column: s.Pos.Column, Message: "syntax error: " + s.Msg})
+		before := src[:min(s.Pos.Offset, len(src))] // Pos.Line is what a //line directive makes of it
+		line, column := bytes.Count(before, []byte("\n"))+1, len(before)-bytes.LastIndexByte(before, '\n')
+		e.Diagnostics = append(e.Diagnostics, Diagnostic{File: path, Line: line, Column: column, Message: "syntax error: " + s.Msg})
 	}
 	AddExcerpts(e.Diagnostics)
 	return e
@@ -171,7 +185,7 @@ func (d *detector) function(fn *ast.FuncDecl, imports map[string]string) {
 	if !ok || rest != "" && !unicode.IsUpper([]rune(rest)[0]) {
 		return
 	}
-	p := d.fset.Position(fn.Name.Pos())
+	p := d.fset.PositionFor(fn.Name.Pos(), false) // a //line directive may name any file of the host
 	h := Handler{Endpoint: kebab(rest), Func: name, Doc: strings.TrimSpace(fn.Doc.Text()), File: p.Filename, Line: p.Line}
 	isHTTP, problem := classify(fn.Type, imports)
 	if problem != "" {
@@ -205,6 +219,9 @@ func classify(t *ast.FuncType, imports map[string]string) (isHTTP bool, problem 
 	if len(params) > 0 && isNamed(params[0], imports, "context", "Context") {
 		params = params[1:]
 	}
+	if slices.ContainsFunc(params, func(e ast.Expr) bool { return isHTTPParam(e, imports) }) {
+		return false, "an http handler takes an http.ResponseWriter and an *http.Request, no more and no less"
+	}
 	switch {
 	case len(params) > 1:
 		return false, fmt.Sprintf("it takes %d values besides the context", len(params))
@@ -218,6 +235,14 @@ func classify(t *ast.FuncType, imports map[string]string) (isHTTP bool, problem 
 	return false, ""
 }
 
+// isHTTPParam reports whether e is one of the types that only http handlers take.
+func isHTTPParam(e ast.Expr, imports map[string]string) bool {
+	if star, ok := e.(*ast.StarExpr); ok {
+		return isNamed(star.X, imports, "net/http", "Request")
+	}
+	return isNamed(e, imports, "net/http", "ResponseWriter")
+}
+
 // flatten returns the type of each parameter, so that (a, b int) gives two.
 func flatten(list *ast.FieldList) []ast.Expr {
 	if list == nil {
@@ -226,7 +251,7 @@ func flatten(list *ast.FieldList) []ast.Expr {
 	var types []ast.Expr
 	for _, f := range list.List {
 		for range max(1, len(f.Names)) {
-			types = append(types, f.Type)
+			types = append(types, ast.Unparen(f.Type))
 		}
 	}
 	return types
@@ -238,7 +263,7 @@ func isNamed(e ast.Expr, imports map[string]string, path, name string) bool {
 		x, ok := sel.X.(*ast.Ident)
 		return ok && sel.Sel.Name == name && imports[x.Name] == path
 	}
-	return imports["."] == path && isIdent(e, name)
+	return imports["."+path] == path && isIdent(e, name)
 }
 
 func isIdent(e ast.Expr, name string) bool {
@@ -255,7 +280,7 @@ func (d *detector) result() (*Package, error) {
 		return nil, fmt.Errorf("%w in %s: a program with a main of its own is a function if it calls functions.Serve", ErrNoHandler, p.Dir)
 	}
 	if p.OwnMain {
-		return p, nil
+		return p, nil // its functions need no shape
 	}
 	if len(d.errs) > 0 {
 		AddExcerpts(d.errs)

@@ -110,5 +110,7 @@ func excerpt(lines [][]byte, line, column int) string {
 
 // failure returns an Error of one diagnostic.
 func failure(file string, line, column int, format string, args ...any) *Error {
-	return &Error{Diagnostics: []Diagnostic{{File: file, Line: line, Column: column, Message: fmt.Sprintf(format, args...)}}}
+	list := []Diagnostic{{File: file, Line: line, Column: column, Message: fmt.Sprintf(format, args...)}}
+	AddExcerpts(list)
+	return &Error{Diagnostics: list}
 }

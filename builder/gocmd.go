@@ -26,6 +26,7 @@ func readGoEnv(ctx context.Context, goCmd string) (goEnv, error) {
 	var env goEnv
 	cmd := exec.CommandContext(ctx, goCmd, "env", "-json", "GOROOT", "GOVERSION", "GOMODCACHE", "GOTOOLDIR",
 		"GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE")
+	cmd.Dir = os.TempDir() // not below a go.mod that may be broken, or ask for another version
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOWORK=off")
 	out, err := cmd.Output()
 	if err != nil {
@@ -40,7 +41,7 @@ var flags = []string{"-buildvcs=false", "-trimpath", "-ldflags=-s -w"}
 
 // environ returns the environment of a build, from scratch.
 func (b *Builder) environ(work string) []string {
-	return []string{
+	env := []string{
 		"PATH=" + filepath.Join(b.env.GOROOT, "bin") + ":/usr/local/bin:/usr/bin:/bin",
 		"HOME=" + work, "TMPDIR=" + work, "GOTMPDIR=" + work,
 		"GOROOT=" + b.env.GOROOT, "GOPATH=" + filepath.Join(b.cache, "gopath"),
@@ -49,7 +50,16 @@ func (b *Builder) environ(work string) []string {
 		"GOPROXY=" + b.env.GOPROXY, "GONOPROXY=" + b.env.GONOPROXY, "GOSUMDB=" + b.env.GOSUMDB,
 		"GONOSUMDB=" + b.env.GONOSUMDB, "GOPRIVATE=" + b.env.GOPRIVATE, "GOINSECURE=" + b.env.GOINSECURE,
 	}
+	for _, name := range network {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
+
+// network are the variables that say how to reach a module proxy.
+var network = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
 // run runs a tool in a process group of its own, within the limits of a build,
 // and returns what it wrote. The error is that of ctx, or says which limit was
@@ -138,7 +148,10 @@ func diagnostics(events []buildEvent, dir, shim string) []Diagnostic {
 			list = append(list, d)
 		case strings.HasPrefix(text, "\t") && len(list) > 0 && inMessages[e.ImportPath]:
 			list[len(list)-1].Message += "\n" + text
-		case strings.HasPrefix(text, "go: "), inMessages[e.ImportPath] && failed[e.ImportPath] && !isCommand(text):
+		case strings.HasPrefix(text, "go: "):
+			inMessages[e.ImportPath] = true
+			list = append(list, Diagnostic{Message: text})
+		case inMessages[e.ImportPath] && failed[e.ImportPath] && !isCommand(text):
 			list = append(list, Diagnostic{Message: text})
 		}
 	}

@@ -24,9 +24,9 @@ const shimDir = "fnhost_main"
 
 // plan is what the go command is told for one build.
 type plan struct {
-	dir     string   // where it runs
-	target  string   // the package to build
-	args    []string // further flags
+	dir    string   // where it runs
+	target string   // the package to build
+	args   []string // further flags
 	shim   string   // the generated main file, "" for a program with its own
 }
 
@@ -91,7 +91,10 @@ func (b *Builder) prepare(t *tree) (*plan, error) {
 	if !t.own() && t.bare() {
 		replace[filepath.Join(t.dir, "go.mod")] = filepath.Join(dir, "go.mod")
 	} else if !t.own() {
-		p.args = append(p.args, "-modfile="+filepath.Join(dir, "go.mod"), "-mod=readonly")
+		p.args = append(p.args, "-modfile="+filepath.Join(dir, "go.mod"))
+	}
+	if !t.own() {
+		p.args = append(p.args, "-mod=readonly") // also where there is a vendor directory
 	}
 	if len(replace) > 0 {
 		data, err := json.Marshal(map[string]any{"Replace": replace})
@@ -121,13 +124,6 @@ func (b *Builder) goMod(t *tree) ([]byte, error) {
 	f, err := modfile.Parse(file, t.modData, nil) // a copy: it is about to be changed
 	if err != nil {
 		return nil, modErrors(file, err)
-	}
-	if f.Go == nil || version.Compare("go"+f.Go.Version, "go"+minGo) < 0 {
-		line := 1
-		if f.Go != nil {
-			line = f.Go.Syntax.Start.Line
-		}
-		return nil, failure(file, line, 0, "functions need `go %s` or later here", minGo)
 	}
 	required := false
 	for _, r := range f.Require {

@@ -4,17 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"go/parser"
-	"go/token"
+	"go/version"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/mod/modfile"
 
@@ -89,6 +85,10 @@ func readTree(src Source) (*tree, error) {
 			t.root = root
 		}
 	}
+	// Before anything is read, so that no error quotes a file from outside.
+	if err := (&collector{t: t}).addSources(dir); err != nil {
+		return nil, err
+	}
 	if t.pkg, err = Detect(dir); err != nil {
 		return nil, err
 	}
@@ -132,7 +132,14 @@ func (t *tree) readModule() error {
 		return nil
 	}
 	t.modRoot = found
-	file := filepath.Join(found, "go.mod")
+	file, sum := filepath.Join(found, "go.mod"), filepath.Join(found, "go.sum")
+	c := &collector{t: t}
+	if err := c.add(file); err != nil {
+		return err
+	}
+	if err := c.add(sum); err != nil {
+		return err
+	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -146,19 +153,33 @@ func (t *tree) readModule() error {
 		return failure(file, 0, 0, "no module line")
 	}
 	t.module = t.mod.Module.Mod.Path
-	if t.sumData, err = os.ReadFile(filepath.Join(found, "go.sum")); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	for _, r := range t.mod.Replace {
-		if !modfile.IsDirectoryPath(r.New.Path) {
-			continue
+	if len(c.files) > 1 {
+		if t.sumData, err = os.ReadFile(sum); err != nil {
+			return err
 		}
+	}
+	if t.mod.Go == nil || version.Compare("go"+t.mod.Go.Version, "go"+minGo) < 0 {
+		line := 1
+		if t.mod.Go != nil {
+			line = t.mod.Go.Syntax.Start.Line
+		}
+		return failure(file, line, 0, "functions need `go %s` or later here", minGo)
+	}
+	for _, r := range t.localReplaces() {
 		if filepath.IsAbs(r.New.Path) || !t.holds(filepath.Join(found, r.New.Path)) {
 			return failure(file, r.Syntax.Start.Line, r.Syntax.Start.LineRune,
 				"replace %s => %s leaves the source tree %s: copy the module into the tree, or depend on a published version", r.Old.Path, r.New.Path, t.root)
 		}
 	}
 	return nil
+}
+
+// localReplaces returns the replacements by directories that the build obeys:
+// that of the library is the host's own.
+func (t *tree) localReplaces() []*modfile.Replace {
+	return slices.DeleteFunc(slices.Clone(t.mod.Replace), func(r *modfile.Replace) bool {
+		return !modfile.IsDirectoryPath(r.New.Path) || r.Old.Path == fnhost.Module
+	})
 }
 
 func modErrors(file string, err error) error {
@@ -181,154 +202,6 @@ func (t *tree) holds(path string) bool {
 		return isWithin(t.root, path) // the go command says what is missing
 	}
 	return isWithin(t.root, real)
-}
-
-// collect lists the files that the build reads from the tree: those of the
-// function's package, of the packages of the same module that it imports, and
-// of local replacements.
-func (t *tree) collect() error {
-	c := &collector{t: t, seen: make(map[string]bool)}
-	if err := c.addPackage(t.dir, t.pkg.Imports, t.pkg.Embeds); err != nil {
-		return err
-	}
-	if !t.bare() {
-		c.files = append(c.files, filepath.Join(t.modRoot, "go.mod"))
-		if t.sumData != nil {
-			c.files = append(c.files, filepath.Join(t.modRoot, "go.sum"))
-		}
-		for _, r := range t.mod.Replace {
-			if dir := filepath.Join(t.modRoot, r.New.Path); modfile.IsDirectoryPath(r.New.Path) {
-				if err := c.addAll(dir); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	slices.Sort(c.files)
-	t.files = slices.Compact(c.files)
-	for _, f := range t.files {
-		t.dirs = append(t.dirs, filepath.Dir(f))
-	}
-	t.dirs = append(t.dirs, t.dir)
-	slices.Sort(t.dirs)
-	t.dirs = slices.Compact(t.dirs)
-	return nil
-}
-
-type collector struct {
-	t     *tree
-	seen  map[string]bool
-	files []string
-}
-
-// addPackage adds the files of the package in dir and follows its imports.
-func (c *collector) addPackage(dir string, imports []string, embeds bool) error {
-	if c.seen[dir] {
-		return nil
-	}
-	c.seen[dir] = true
-	if embeds {
-		if err := c.addAll(dir); err != nil {
-			return err
-		}
-	} else if err := c.addSources(dir); err != nil {
-		return err
-	}
-	if c.t.bare() {
-		return nil
-	}
-	for _, imported := range imports {
-		rel, ok := strings.CutPrefix(imported, c.t.module)
-		if !ok || rel != "" && rel[0] != '/' {
-			continue
-		}
-		sub := filepath.Join(c.t.modRoot, filepath.FromSlash(rel))
-		if info, err := os.Stat(sub); err != nil || !info.IsDir() {
-			continue // the go command says that it is missing
-		}
-		imports, embeds, err := importsOf(sub)
-		if err != nil {
-			return err
-		}
-		if err := c.addPackage(sub, imports, embeds); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// importsOf returns the imports of the package in dir. Syntax errors are left to
-// the go command.
-func importsOf(dir string) (imports []string, embeds bool, err error) {
-	names, err := goFiles(dir)
-	if err != nil {
-		return nil, false, err
-	}
-	fset := token.NewFileSet()
-	for _, name := range names {
-		f, err := parser.ParseFile(fset, filepath.Join(dir, name), nil, parser.ImportsOnly|parser.SkipObjectResolution)
-		if f == nil || err != nil {
-			continue
-		}
-		for _, spec := range f.Imports {
-			path, _ := strconv.Unquote(spec.Path.Value)
-			imports = append(imports, path)
-			embeds = embeds || path == "embed"
-		}
-	}
-	return imports, embeds, nil
-}
-
-// addSources adds the files of dir itself that a compiler reads.
-func (c *collector) addSources(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		name := e.Name()
-		compiled := strings.HasSuffix(name, ".go") || strings.HasSuffix(name, ".s") || strings.HasSuffix(name, ".h")
-		if e.IsDir() || !compiled || strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		if err := c.add(filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// addAll adds every file below dir.
-func (c *collector) addAll(dir string) error {
-	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case e.IsDir() && path != dir && (strings.HasPrefix(e.Name(), ".") || e.Name() == "node_modules"):
-			return filepath.SkipDir
-		case e.IsDir() || strings.HasSuffix(path, "_test.go"):
-			return nil
-		}
-		return c.add(path)
-	})
-}
-
-// add adds one file, unless it is not to be read from here.
-func (c *collector) add(file string) error {
-	if !c.t.holds(file) {
-		return failure(file, 0, 0, "a symbolic link that leaves the source tree %s: copy the file into the tree", c.t.root)
-	}
-	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
-		if err == nil && !info.IsDir() && strings.HasSuffix(file, ".go") {
-			return failure(file, 0, 0, "not a regular file")
-		}
-		return nil
-	}
-	if len(c.files) >= maxSourceFiles {
-		return failure(filepath.Dir(file), 0, 0, "more than %d source files", maxSourceFiles)
-	}
-	c.files = append(c.files, file)
-	return nil
 }
 
 // hash sets the digest: over all files, the toolchain's and the library's

@@ -29,7 +29,7 @@ func testOrdersOverHTTP(t *testing.T, r *running) {
 		want                     string
 	}{
 		{"create", "POST", "/orders/create", `{"item":"apple","quantity":3}`, 201, threeApples},
-		{"create by a form", "POST", "/orders/create?item=apple&quantity=3", ``, 201, threeApples},
+		{"create by parameters", "POST", "/orders/create?item=apple&quantity=3", ``, 201, threeApples},
 		{"create by a route", "POST", "/api/orders", `{"item":"apple","quantity":3}`, 201, threeApples},
 		{"get", "GET", "/orders/get?id=3-apple", ``, 200, threeApples},
 		{"get by a route", "GET", "/api/orders/3-apple", ``, 200, threeApples},

@@ -54,6 +54,7 @@ func SchemaOf(t reflect.Type) *Schema {
 var (
 	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
 	jsonMarshalerType = reflect.TypeFor[json.Marshaler]()
+	jsonUnmarshalerType = reflect.TypeFor[json.Unmarshaler]()
 )
 
 func schemaOf(t reflect.Type, depth int) *Schema {

@@ -91,12 +91,33 @@ func newHandler(fn any) (*handler, error) {
 	if in > first {
 		h.in = t.In(first)
 		h.bind = newBinding(h.in)
+		if !isRaw(h.in) && (!hasJSON(h.in) || h.in.Kind() == reflect.Interface && h.in.NumMethod() > 0) {
+			return nil, fmt.Errorf("%v is not a handler: JSON cannot be decoded into %v", t, h.in)
+		}
 	}
 	if out == 1 {
 		h.out = t.Out(0)
 		h.stream = streamOf(h.out)
+		if h.stream == nil && !hasJSON(h.out) {
+			return nil, fmt.Errorf("%v is not a handler: %v has no JSON", t, h.out)
+		}
 	}
 	return h, nil
+}
+
+// hasJSON reports whether encoding/json takes values of t; what t holds is
+// found out when it is used.
+func hasJSON(t reflect.Type) bool {
+	for _, i := range []reflect.Type{jsonMarshalerType, textMarshalerType, jsonUnmarshalerType, textUnmarshalerType} {
+		if t.Implements(i) || reflect.PointerTo(t).Implements(i) {
+			return true
+		}
+	}
+	switch t.Kind() {
+	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
+		return false
+	}
+	return true
 }
 
 func isRaw(t reflect.Type) bool {
@@ -180,6 +201,9 @@ func (h *handler) input(r *Request) (reflect.Value, error) {
 			return v, err
 		}
 	}
+	if in := v.Elem(); in.Kind() == reflect.Pointer && in.IsNil() {
+		in.Set(reflect.New(h.in.Elem()))
+	}
 	return v.Elem(), nil
 }
 
@@ -219,7 +243,10 @@ func (h *handler) output(r *Request, w Responder, v reflect.Value) error {
 var jsonHeader = wire.Header(nil).Add("Content-Type", "application/json")
 
 func isNil(v reflect.Value) bool {
-	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface) && v.IsNil()
+	if v.Kind() == reflect.Interface {
+		v = v.Elem()
+	}
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // badJSON says where in body the error lies.

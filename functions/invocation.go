@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -30,6 +31,13 @@ func (i Invocation) Header(name string) string {
 		return ""
 	}
 	return i.header.Get(name)
+}
+
+// Query returns the query parameters of the request. Typed handlers find them in
+// their input; this is for those that take the body as it is.
+func (i Invocation) Query() url.Values {
+	values, _ := url.ParseQuery(i.header.Get(wire.KeyQuery)) // what can be parsed
+	return values
 }
 
 // Runtime is the host, as a context reaches it. The worker's side of a session
@@ -110,7 +118,8 @@ var ErrNoHost = fmt.Errorf("functions: the context is not that of an invocation:
 // It returns an *[Error]: that of the called function, or of a code that the
 // sentinels of this package name, such as [ErrNotFound] for a function that
 // there is not and [ErrForbidden] for one that the manifest's access list does
-// not name; the error of ctx; or [ErrNoHost].
+// not name, or [TooLarge] for a result of more than 64 MiB; the error of ctx; or
+// [ErrNoHost].
 func Call(ctx context.Context, name string, in, out any) error {
 	s := scopeOf(ctx)
 	if s == nil {
@@ -134,9 +143,12 @@ func Call(ctx context.Context, name string, in, out any) error {
 	body := r.Payload
 	if r.Body != nil {
 		defer r.Body.Close()
-		rest, err := io.ReadAll(r.Body)
+		rest, err := io.ReadAll(io.LimitReader(r.Body, maxResult+1))
 		if err != nil {
 			return fmt.Errorf("call %q: %w", name, err)
+		}
+		if len(rest) > maxResult {
+			return fmt.Errorf("call %q: %w", name, Errorf(TooLarge, "the result is larger than %d bytes", maxResult))
 		}
 		body = append(body[:len(body):len(body)], rest...)
 	}
@@ -145,6 +157,9 @@ func Call(ctx context.Context, name string, in, out any) error {
 	}
 	return nil
 }
+
+// maxResult bounds the result of a Call, in bytes.
+const maxResult = 64 << 20
 
 func encode(in any) ([]byte, error) {
 	switch in := in.(type) {

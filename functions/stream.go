@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,9 +18,6 @@ func streamOf(t reflect.Type) reflect.Type {
 	}
 	yield := t.In(0)
 	if yield.NumIn() == 2 && yield.In(1) != errorType {
-		return nil
-	}
-	if yield.NumIn() == 0 {
 		return nil
 	}
 	return yield.In(0)
@@ -68,7 +66,8 @@ func serveStream(r *Request, w Responder, v reflect.Value) error {
 	return nil
 }
 
-// serveReader sends what a reader gives, and closes it if it can be closed.
+// serveReader sends what a reader gives, as it gives it, and closes it if it can
+// be closed. What fits a part and is known to end there goes out whole.
 func serveReader(w Responder, v any) error {
 	r, _ := v.(io.Reader)
 	if c, ok := v.(io.Closer); ok {
@@ -77,17 +76,22 @@ func serveReader(w Responder, v any) error {
 	if r == nil {
 		return w.Respond(nil, nil, false)
 	}
-	// A first read tells a short body from a long one, and an error from both.
 	first := make([]byte, 32<<10)
-	n, err := io.ReadFull(r, first)
+	n, err := r.Read(first)
+	for n == 0 && err == nil {
+		n, err = r.Read(first)
+	}
+	if m, ok := r.(interface{ Len() int }); ok && m.Len() == 0 && err == nil {
+		err = io.EOF // in memory, and read to its end
+	}
 	switch {
-	case err == io.EOF || err == io.ErrUnexpectedEOF:
+	case err == io.EOF:
 		return w.Respond(nil, first[:n], false)
-	case err != nil:
+	case err != nil && n == 0:
 		return err
 	}
-	if err := w.Respond(nil, first, true); err != nil {
-		return err
+	if respondErr := w.Respond(nil, first[:n], true); respondErr != nil || err != nil {
+		return cmp.Or(respondErr, err)
 	}
 	_, err = io.Copy(struct{ io.Writer }{w}, r)
 	return err

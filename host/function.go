@@ -45,7 +45,8 @@ type release struct {
 type function struct {
 	h       *Host
 	name    string
-	src     builder.Source // Dir is "" for an in-process function
+	src     builder.Source   // Dir is "" for an in-process function
+	routes  []manifest.Route // for the time before the first version
 	current atomic.Pointer[release]
 	latest  atomic.Pointer[[]string] // directories that the latest build has read
 

@@ -553,3 +553,35 @@ func Handle(in In) In { return in }
 		})
 	}
 }
+
+func TestARouteIsThereBeforeItsFunctionIsBuilt(t *testing.T) {
+	f := start(t, map[string]string{
+		"f/f.go":          constant("f", t.Name()+time.Now().String()), // never built before
+		"f/function.yaml": "triggers:\n  http:\n    - path: /early\n",
+	}, nil)
+	if status, body, _ := f.do("GET", "/early", ""); status != 200 {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestAStreamWithoutEndIsRefusedWhereItMustEnd(t *testing.T) {
+	f := start(t, map[string]string{"flood/flood.go": `package flood
+
+import "iter"
+
+func Handle() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for yield("0123456789012345678901234567890123456789012345678901234567890123456789") {
+		}
+	}
+}
+`}, nil)
+	m, err := f.Conn().Request("fn.flood", nil, 30*time.Second)
+	if err != nil || m.Header.Get("Nats-Service-Error-Code") != "413" {
+		t.Errorf("NATS: %v, %v", m, err)
+	}
+	f.await("the function has ended", func() bool {
+		s, err := f.Function("flood")
+		return err == nil && s.Workers.Running == 0
+	})
+}

@@ -20,11 +20,14 @@ import (
 // maxDepth is how many function-to-function calls may lie above one.
 const maxDepth = 32
 
+// maxResult bounds a result that is held in memory as a whole, in bytes.
+const maxResult = 64 << 20
+
 // Invoke runs the function name, "orders" or "orders/create" for an endpoint, with
 // a body, and returns the body of its result. The function's timeout bounds it,
 // and the deadline of ctx if that is sooner. The error is, or wraps, an
 // *[functions.Error]; errors.Is with the sentinels of package functions asks for
-// its code.
+// its code. A result of more than 64 MiB is one of code TooLarge.
 func (h *Host) Invoke(ctx context.Context, name string, body []byte) ([]byte, error) {
 	function, endpoint, _ := strings.Cut(name, "/")
 	inv := invoker{h}
@@ -32,7 +35,7 @@ func (h *Host) Invoke(ctx context.Context, name string, body []byte) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	return r.ReadAll()
+	return r.ReadAll(maxResult)
 }
 
 // invoker is the host as triggers see it.

@@ -130,8 +130,9 @@ func (h *Host) rediscover() {
 
 // found is a directory that holds a function.
 type found struct {
-	name string
-	src  builder.Source
+	name   string
+	src    builder.Source
+	routes []manifest.Route
 }
 
 // discover compares the functions that there are with the directories that hold
@@ -167,13 +168,14 @@ func (h *Host) discover() {
 		f := h.functions[name]
 		if f == nil {
 			f = newFunction(h, name, d.src)
+			f.routes = d.routes
 			h.functions[name] = f
 			fresh = append(fresh, f)
 		}
 	}
 	h.reindex()
 	h.mu.Unlock()
-	if len(gone) > 0 {
+	if len(gone)+len(fresh) > 0 {
 		h.publish()
 	}
 	for _, f := range gone {
@@ -242,8 +244,9 @@ func (s *watched) find() []found {
 
 func (s *watched) found(dir string) found {
 	name := ""
+	var routes []manifest.Route
 	if m, err := manifest.Load(dir); err == nil {
-		name = m.Name
+		name, routes = m.Name, m.Triggers.HTTP
 	}
 	if name == "" {
 		name = manifest.NameFromDir(filepath.Base(dir))
@@ -251,7 +254,7 @@ func (s *watched) found(dir string) found {
 	if manifest.ValidName(name) != nil {
 		name = "function-" + name // "v1", or nothing that could be kept
 	}
-	return found{name: name, src: builder.Source{Dir: dir, Root: s.root}}
+	return found{name: name, src: builder.Source{Dir: dir, Root: s.root}, routes: routes}
 }
 
 func hasManifest(dir string) bool {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
@@ -23,6 +24,11 @@ func (h *Host) publish() {
 	for name, f := range h.functions {
 		if r := f.current.Load(); r != nil {
 			t.Functions[name] = r.info.Load()
+		} else if len(f.routes) > 0 {
+			if t.Pending == nil {
+				t.Pending = make(map[string][]manifest.Route)
+			}
+			t.Pending[name] = f.routes
 		}
 	}
 	h.gateway.Update(t)

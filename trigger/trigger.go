@@ -87,19 +87,30 @@ type Result struct {
 // Status returns the HTTP status of the result.
 func (r *Result) Status() int { return wire.StatusOf(r.Header, 200) }
 
-// ReadAll returns the whole body.
-func (r *Result) ReadAll() ([]byte, error) {
-	if r.Body == nil {
-		return r.Payload, nil
+// ReadAll returns the whole body, and closes it. It returns an *[wire.Error] of
+// code TooLarge, without reading on, for one of more than limit bytes.
+func (r *Result) ReadAll(limit int64) ([]byte, error) {
+	body := r.Payload
+	if r.Body != nil {
+		defer r.Body.Close()
+		rest, err := io.ReadAll(io.LimitReader(r.Body, max(limit+1-int64(len(body)), 0)))
+		if err != nil {
+			return nil, err
+		}
+		body = append(body[:len(body):len(body)], rest...)
 	}
-	defer r.Body.Close()
-	rest, err := io.ReadAll(r.Body)
-	return append(r.Payload[:len(r.Payload):len(r.Payload)], rest...), err
+	if int64(len(body)) > limit {
+		return nil, wire.Errorf(wire.TooLarge, "the result is larger than %d bytes: ask for it over HTTP, where it streams", limit)
+	}
+	return body, nil
 }
 
 // Table is the functions that there are at one time. It is not changed once made.
 type Table struct {
 	Functions map[string]*Function
+	// Pending are the routes of functions that are not in Functions yet, since
+	// their first version is being built.
+	Pending map[string][]manifest.Route
 }
 
 // Function is what triggers need to know of one.

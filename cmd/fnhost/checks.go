@@ -50,26 +50,26 @@ func checkGit() finding {
 }
 
 func checkCache(dir string) finding {
-	f := finding{Check: "build cache", Status: statusOK, Detail: dir}
+	const fix = "make it writable, or name another one with --cache"
 	if dir == "" {
 		base, err := os.UserCacheDir()
 		if err != nil {
-			f.Status, f.Detail, f.Fix = statusFail, err.Error(), "name a directory with --cache"
-			return f
+			return finding{"build cache", statusFail, err.Error(), fix}
 		}
 		dir = filepath.Join(base, "fnhost")
 	}
-	if f.Detail = dir; writable(dir) != nil {
-		f.Status, f.Detail, f.Fix = statusFail, writable(dir).Error(), "make it writable, or name another one with --cache"
-	}
-	return f
+	return checkDir("build cache", dir, fix)
 }
 
 func checkData(dir string) finding {
+	return checkDir("data directory", dir, "make it writable, or name another one with --data")
+}
+
+func checkDir(check, dir, fix string) finding {
 	if err := writable(dir); err != nil {
-		return finding{"data directory", statusFail, err.Error(), "make it writable, or name another one with --data"}
+		return finding{check, statusFail, err.Error(), fix}
 	}
-	return finding{Check: "data directory", Status: statusOK, Detail: relative(dir)}
+	return finding{Check: check, Status: statusOK, Detail: relative(dir)}
 }
 
 // writable reports whether files can be made in dir, or, if it is not there yet,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/functions"
@@ -45,13 +46,7 @@ the exit code is 1.`,
 		Example:            "  fnhost invoke hello --name=Ada\n  fnhost invoke orders/create -d @order.json\n  fnhost invoke thumbnail < photo.jpg > small.jpg",
 		DisableFlagParsing: true, // the flags are the function's
 	}
-	flags := cmd.Flags()
-	flags.StringVarP(&f.data, "data", "d", "", "input: JSON or text, @FILE for that of a file, @- for standard input")
-	flags.StringArrayVarP(&f.headers, "header", "H", nil, "header for the function, as 'Name: value'; may be repeated")
-	flags.BoolVarP(&f.include, "include", "i", false, "say status, version and invocation on standard error")
-	flags.StringVarP(&f.output, "output", "o", outputs[0], "auto (JSON is indented on a terminal), json (as it comes), raw (nor is a last newline added)")
-	flags.DurationVar(&f.timeout, "timeout", 0, "give up after that long (default: after the function's own timeout)")
-	onlyFlags(flags, "data", "header", "include")
+	f.register(cmd.Flags())
 	cmd.ValidArgsFunction = a.completeInvoke
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		line, err := splitLine(cmd, args)
@@ -73,6 +68,15 @@ the exit code is 1.`,
 		return a.invoke(cmd, &f, line)
 	}
 	return cmd
+}
+
+func (f *invokeFlags) register(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.data, "data", "d", "", "input: JSON or text, @FILE for that of a file, @- for standard input")
+	flags.StringArrayVarP(&f.headers, "header", "H", nil, "header for the function, as 'Name: value'; may be repeated")
+	flags.BoolVarP(&f.include, "include", "i", false, "say status, version and invocation on standard error")
+	flags.StringVarP(&f.output, "output", "o", outputs[0], "auto (JSON is indented on a terminal), json (as it comes), raw (nor is a last newline added)")
+	flags.DurationVar(&f.timeout, "timeout", 0, "give up after that long (default: after the function's own timeout)")
+	onlyFlags(flags, "data", "header", "include")
 }
 
 func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) error {
@@ -109,19 +113,24 @@ func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) erro
 	if header.Get("Content-Type") == "" && looksJSON(body) {
 		header.Set("Content-Type", "application/json")
 	}
-	r, err := c.Invoke(ctx, line.name, header, nil, bytes.NewReader(body))
+	return timeoutError(ctx, a.call(ctx, c, f, line.name, header, body), line.name, f.timeout)
+}
+
+// call runs the function and prints what it answers.
+func (a *app) call(ctx context.Context, c *admin.Client, f *invokeFlags, name string, header http.Header, body []byte) error {
+	r, err := c.Invoke(ctx, name, header, nil, bytes.NewReader(body))
 	if err != nil {
-		return timeoutError(ctx, err, line.name, f.timeout)
+		return err
 	}
 	defer r.Body.Close()
 	if f.include {
 		fmt.Fprintf(a.stderr, "status %d, version %s, invocation %s\n", r.Status, r.Version, r.Invocation)
 	}
 	if err := a.printResult(r, f.output); err != nil {
-		return timeoutError(ctx, err, line.name, f.timeout)
+		return err
 	}
 	if r.Status >= 400 {
-		return fmt.Errorf("%s answered with status %d %s", line.name, r.Status, http.StatusText(r.Status))
+		return fmt.Errorf("%s answered with status %d %s", name, r.Status, http.StatusText(r.Status))
 	}
 	return nil
 }
@@ -140,7 +149,7 @@ func parseHeaders(list []string) (http.Header, error) {
 
 // timeoutError says it if err is that --timeout has passed.
 func timeoutError(ctx context.Context, err error, name string, timeout time.Duration) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%s did not answer within %v: --timeout gives it longer", name, timeout)
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -153,7 +154,11 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, errors.Unwrap(err))
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "dial" {
+			return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, errors.Unwrap(err))
+		}
+		return nil, fmt.Errorf("the host at %s went away before it answered: %w", c.base, errors.Unwrap(err))
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil

@@ -94,10 +94,8 @@ func (g *Gateway) resolve(rt *routes, r *http.Request) (*target, error) {
 	}
 	fn := rt.functions[name]
 	if fn == nil {
-		ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
-		defer cancel()
 		var err error
-		if fn, err = g.cfg.Invoker.Await(ctx, name); err != nil {
+		if fn, err = g.await(r, name); err != nil {
 			return nil, err
 		}
 	}
@@ -118,6 +116,20 @@ func (g *Gateway) resolve(rt *routes, r *http.Request) (*target, error) {
 	}
 	t.prefix = strings.TrimSuffix(t.prefix, "/")
 	return t, nil
+}
+
+// awaitTimeout bounds the waiting for the first build of a function.
+const awaitTimeout = 30 * time.Second
+
+// await returns a function that is not in the table (yet).
+func (g *Gateway) await(r *http.Request, name string) (*trigger.Function, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), awaitTimeout)
+	defer cancel()
+	fn, err := g.cfg.Invoker.Await(ctx, name)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, wire.Errorf(wire.Unavailable, "function %q is still being built for the first time", name)
+	}
+	return fn, err
 }
 
 // serve applies CORS, and then invokes.

@@ -50,20 +50,34 @@ func requestHeader(r *http.Request, t *target) (wire.Header, error) {
 	}
 	dropped := connectionHeaders(r.Header)
 	for name, values := range r.Header {
-		if isHopByHop(name) || strings.HasPrefix(name, "X-Fn-") || dropped[name] {
+		if isHopByHop(name) || strings.HasPrefix(name, "X-Fn-") || name == prefixHeader || dropped[name] {
 			continue
 		}
 		for _, value := range values {
 			add(name, value)
 		}
 	}
-	if t.prefix != "" && t.endpoint.Kind == wire.EndpointHTTP {
-		add("X-Forwarded-Prefix", t.prefix)
+	if prefix := mountedAt(r) + t.prefix; prefix != "" && t.endpoint.Kind == wire.EndpointHTTP {
+		add(prefixHeader, prefix)
 	}
 	if !fits || len(h) > wire.MaxHeader-reserved {
 		return nil, wire.Errorf(wire.HeaderLarge, "the request's headers are larger than %d bytes", wire.MaxHeader-reserved)
 	}
 	return h, nil
+}
+
+// prefixHeader tells a handler what stands before its own path. Links are made
+// with it, so that it is never taken from the client.
+const prefixHeader = "X-Forwarded-Prefix"
+
+// mountedAt returns what was stripped of the path before it came to the gateway,
+// where it is mounted in a server of somebody else.
+func mountedAt(r *http.Request) string {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if mount, ok := strings.CutSuffix(path, r.URL.EscapedPath()); ok && strings.HasPrefix(mount, "/") {
+		return mount
+	}
+	return ""
 }
 
 // reserved is the room that the invoker's own fields need.

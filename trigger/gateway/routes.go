@@ -9,6 +9,7 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/trigger"
 )
 
@@ -35,14 +36,21 @@ func (g *Gateway) Update(t *trigger.Table) {
 			rt.cors[name] = newCORS(fn.Manifest.CORS)
 		}
 	}
+	for name := range t.Pending {
+		routed = append(routed, name)
+	}
 	slices.Sort(routed) // so that the same one of two that conflict wins each time
 	for _, name := range routed {
 		if rt.mux == nil {
 			rt.mux = http.NewServeMux()
 		}
+		list := t.Pending[name]
 		fn := t.Functions[name]
-		for _, route := range fn.Manifest.Triggers.HTTP {
-			if err := rt.add(g, fn, route); err != nil {
+		if fn != nil {
+			list = fn.Manifest.Triggers.HTTP
+		}
+		for _, route := range list {
+			if err := rt.add(g, name, fn, route); err != nil {
 				g.log.Warn("a route is left out: "+err.Error(), "function", name, "route", route.Path)
 			}
 		}
@@ -52,8 +60,9 @@ func (g *Gateway) Update(t *trigger.Table) {
 
 var wildcard = regexp.MustCompile(`\{([^}.$]+)(?:\.\.\.)?\}`)
 
-// add registers a route. ServeMux panics where two patterns conflict.
-func (rt *routes) add(g *Gateway, fn *trigger.Function, route manifest.Route) (err error) {
+// add registers a route of the function name; fn is nil while its first version
+// is being built. ServeMux panics where two patterns conflict.
+func (rt *routes) add(g *Gateway, name string, fn *trigger.Function, route manifest.Route) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("%v", v)
@@ -63,12 +72,20 @@ func (rt *routes) add(g *Gateway, fn *trigger.Function, route manifest.Route) (e
 	for _, m := range wildcard.FindAllStringSubmatch(route.Path, -1) {
 		values = append(values, m[1])
 	}
-	endpoint := fn.Endpoint(route.Endpoint)
-	if endpoint == nil {
-		return fmt.Errorf("the function has no endpoint %q", route.Endpoint)
-	}
 	for _, pattern := range route.Patterns() {
 		rt.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			fn, err := fn, error(nil)
+			if fn == nil {
+				fn, err = g.await(r, name)
+			}
+			if err != nil {
+				g.fail(w, r, "", err)
+				return
+			}
+			endpoint := fn.Endpoint(route.Endpoint)
+			if endpoint == nil {
+				endpoint = &trigger.Endpoint{Name: route.Endpoint, Kind: wire.EndpointRaw} // the invoker says that there is none
+			}
 			g.serve(w, r, rt, &target{fn: fn, endpoint: endpoint, uri: r.URL.EscapedPath(), values: values})
 		})
 	}

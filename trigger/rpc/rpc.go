@@ -3,7 +3,7 @@
 //
 // A request on fn.orders runs the root endpoint of the function orders, one on
 // fn.orders.create its endpoint create. Nodes share the queue group "fn". Headers
-// of the request reach the function. The reply holds the result's body; for an
+// of the request reach the function; Fn-Query stands for a query string. The reply holds the result's body; for an
 // http endpoint also its headers, and its status in Fn-Status. A result that is
 // larger than a message, or that never ends, cannot be had this way.
 //
@@ -45,12 +45,19 @@ const (
 	HeaderStatus    = "Fn-Status"
 )
 
+// HeaderQuery is the header of a request that stands for the query string of an
+// HTTP request.
+const HeaderQuery = "Fn-Query"
+
 // backlog is how many messages may wait to be looked at. What they ask for then
 // waits in the pool of the function, which bounds it.
 const backlog = 8192
 
 // maxReplyTime bounds requests to functions that have no timeout.
 const maxReplyTime = 15 * time.Minute
+
+// headerRoom is what the headers of a reply may take of the largest message.
+const headerRoom = 64 << 10
 
 // Config says how a Trigger works.
 type Config struct {
@@ -198,6 +205,9 @@ func (t *Trigger) requestHeader(m *nats.Msg, inv *trigger.Invocation) error {
 			if !h.Fits(key, value) || len(h) > wire.MaxHeader-2<<10 {
 				return wire.Errorf(wire.HeaderLarge, "the request's headers are too large")
 			}
+			if key == HeaderQuery {
+				key = wire.KeyQuery
+			}
 			h = h.Add(key, value)
 		}
 	}
@@ -217,12 +227,9 @@ func (t *Trigger) invoke(inv *trigger.Invocation) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := result.ReadAll()
+	body, err := result.ReadAll(t.conn.MaxPayload() - headerRoom)
 	if err != nil {
 		return nil, err
-	}
-	if limit := t.conn.MaxPayload(); int64(len(body)) > limit-(64<<10) {
-		return nil, wire.Errorf(wire.TooLarge, "the result of %d bytes is larger than a NATS message may be (%d): ask over HTTP", len(body), limit)
 	}
 	reply := &nats.Msg{Data: body}
 	status, hasStatus := result.Header.Int(wire.KeyStatus)

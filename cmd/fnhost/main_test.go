@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fnhost/fnhost/host/admin"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"fnhost": main})
+}
+
+// devbg runs dev in the background: its output goes to dev.log, and ready.json
+// says where it listens.
+const devbg = "#!/bin/sh\nexec fnhost dev --ready-file ready.json \"$@\" 2>dev.log\n"
+
+func TestScript(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "devbg"), []byte(devbg), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			// The cache of all tests is one, or each would compile the standard library.
+			env.Setenv("FNHOST_CACHE", filepath.Join(cache, "fnhost"))
+			for _, name := range []string{"HTTP", "ADMIN", "NATS"} {
+				env.Setenv("FNHOST_"+name, "127.0.0.1:0")
+			}
+			env.Setenv("FNHOST_SERVER", "http://127.0.0.1:1") // nobody
+			// Under the race detector each process would sleep for a second at its end.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": ready, "waitfor": waitFor, "exits": exits, "same": same,
+		},
+	})
+}
+
+// patience bounds how long scripts wait for anything.
+const patience = 40 * time.Second
+
+// poll calls check until it is satisfied.
+func poll(ts *testscript.TestScript, what string, check func() bool) {
+	for end := time.Now().Add(patience); !check(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			log, _ := os.ReadFile(ts.MkAbs("dev.log"))
+			ts.Fatalf("waited %v for %s; dev.log:\n%s", patience, what, log)
+		}
+	}
+}
+
+// ready waits for the host of devbg, and makes it the one that clients speak to.
+// HTTP, NATS, ADMIN and PID say more of it.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	var info admin.Info
+	poll(ts, "ready.json", func() bool {
+		b, err := os.ReadFile(ts.MkAbs("ready.json"))
+		return err == nil && json.Unmarshal(b, &info) == nil
+	})
+	for key, value := range map[string]string{"FNHOST_SERVER": info.Admin, "ADMIN": info.Admin, "HTTP": info.HTTP, "NATS": info.NATS, "PID": strconv.Itoa(info.PID)} {
+		ts.Setenv(key, value)
+	}
+}
+
+// waitFor waits until a file has something: waitfor FILE REGEXP.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: waitfor FILE REGEXP")
+	}
+	want := regexp.MustCompile("(?m)" + args[1])
+	poll(ts, args[1], func() bool {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && want.Match(b)
+	})
+}
+
+// exits runs a program and checks its exit code: exits CODE PROGRAM ARGS...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || neg {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS...")
+	}
+	code := 0
+	err := ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// same checks that standard output is a text, but for the newline at its end:
+// same TEXT.
+func same(ts *testscript.TestScript, neg bool, args []string) {
+	if got := ts.ReadFile("stdout"); got != args[0]+"\n" {
+		ts.Fatalf("standard output is %q, want %q", got, args[0]+"\n")
+	}
+}
+
+// The second signal does not wait for what runs.
+func TestSecondInterruptStopsAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	source := filepath.Join(dir, "fns", "slow")
+	if err := os.MkdirAll(source, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const program = "package slow\n\nimport \"time\"\n\nfunc Handle() { time.Sleep(time.Minute) }\n"
+	if err := os.WriteFile(filepath.Join(source, "slow.go"), []byte(program), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "dev.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(exe)
+	cmd.Args = []string{"fnhost", "dev", "fns", "--ready-file", "ready.json", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--nats", "127.0.0.1:0"}
+	cmd.Dir, cmd.Stderr = dir, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	client := waitForHost(t, filepath.Join(dir, "ready.json"))
+	go client.Invoke(t.Context(), "slow", nil, nil, nil)
+	eventually(t, "a running invocation", func() bool {
+		f, err := client.Function(t.Context(), "slow")
+		return err == nil && f.Workers.Running > 0
+	})
+	cmd.Process.Signal(os.Interrupt)
+	eventually(t, "the line that says what it waits for", func() bool {
+		b, _ := os.ReadFile(log.Name())
+		return regexp.MustCompile(`stopping: up to 30s for the invocations of slow \(1\)`).Match(b)
+	})
+	start := time.Now()
+	cmd.Process.Signal(os.Interrupt)
+	err = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
+		t.Errorf("exit code %d (%v), want %d", code, err, exitInterrupted)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("the second interrupt took %v", d)
+	}
+}
+
+func waitForHost(t *testing.T, file string) *admin.Client {
+	t.Helper()
+	var info admin.Info
+	eventually(t, file, func() bool {
+		b, err := os.ReadFile(file)
+		return err == nil && json.Unmarshal(b, &info) == nil
+	})
+	client, err := admin.NewClient(info.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func eventually(t *testing.T, what string, check func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for !check() {
+		select {
+		case <-ctx.Done():
+			t.Fatal(fmt.Sprintf("waited %v for %s", patience, what))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,270 @@
+// Package functest runs handlers of functions without a host, for the tests of
+// their authors.
+//
+// A [Host] stands in for the real one: it decodes the input, calls the handler
+// and encodes its result exactly as a worker does. The zero Host is ready for
+// use:
+//
+//	func TestHandle(t *testing.T) {
+//		var host functest.Host
+//		var out Greeting
+//		if err := host.Invoke(t.Context(), Handle, Request{Name: "Ada"}, &out); err != nil {
+//			t.Fatal(err)
+//		}
+//	}
+//
+// What a handler asks of its host is there, too: functions.Call reaches the
+// handlers in [Host.Functions], and what goes to functions.Log is kept for
+// [Host.Logs]. [Host.Do] runs a handler for a whole HTTP request, which is how
+// parameters, status and headers are tested, and endpoints made by httpfn.
+//
+// A handler runs on the goroutine of who invokes it, so that a debugger stops
+// and t.FailNow works as in any other test.
+package functest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fnhost/fnhost/functions"
+	"github.com/fnhost/fnhost/functions/wire"
+)
+
+// Host stands in for the host of a function. It is safe for concurrent use; its
+// fields must not be changed once it has run something.
+type Host struct {
+	// Name is that of the function under test. Default: "function".
+	Name string
+	// Functions are what functions.Call reaches, "orders" or "orders/create" for
+	// an endpoint: handlers, or endpoints made by functions.Handle or httpfn.
+	Functions map[string]any
+
+	lastID atomic.Int64
+	mu     sync.Mutex
+	logs   []Record
+}
+
+// Record is something that a handler has logged.
+type Record struct {
+	Function   string
+	Invocation string
+	Level      slog.Level
+	Message    string
+	Attrs      map[string]any // as JSON decodes them: numbers are float64
+}
+
+// Request is what an invocation brings. The zero value is a POST of "/".
+type Request struct {
+	Method string // default: POST
+	Path   string // below the function, with the query: "/items/7?limit=10"; default: "/"
+	Host   string
+	Header map[string][]string // an http.Header, for example
+	Values map[string]string   // the wildcards of the manifest's route
+	// Body is a []byte or string, taken as it is, an io.Reader, which is streamed,
+	// or a value that is sent as JSON; nil for none.
+	Body any
+}
+
+// Response is what a handler has answered.
+type Response struct {
+	Status int
+	Header map[string][]string // an http.Header, but for the names' upper and lower case
+	Body   []byte              // all of it, also of a stream
+}
+
+// Invoke runs handler, a function of one of the shapes of package functions or
+// a [functions.Endpoint], with in, and stores its result in out, as functions.Call
+// does: []byte and string go as they are, all else as JSON, and a nil out
+// ignores the result. The error is one that functions.Call would return.
+func (h *Host) Invoke(ctx context.Context, handler, in, out any) error {
+	r, err := h.Do(ctx, handler, Request{Body: in})
+	if err != nil || out == nil {
+		return err
+	}
+	switch out := out.(type) {
+	case *[]byte:
+		*out = r.Body
+		return nil
+	case *string:
+		*out = string(r.Body)
+		return nil
+	}
+	if len(r.Body) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(r.Body, out); err != nil {
+		return fmt.Errorf("functest: decode the result: %w", err)
+	}
+	return nil
+}
+
+// Do runs handler for a request. If it fails, the error is a *[functions.Error],
+// with the stack for a panic; if it does so after the first part of a stream,
+// the response holds what came before.
+func (h *Host) Do(ctx context.Context, handler any, req Request) (*Response, error) {
+	header, payload, body, err := req.encode()
+	if err != nil {
+		return nil, err
+	}
+	name := h.Name
+	if name == "" {
+		name = "function"
+	}
+	a, err := h.run(ctx, name, handler, header.Add(wire.KeyTrigger, "http"), payload, body)
+	if a == nil || !a.answered {
+		return nil, err
+	}
+	r := &Response{Status: wire.StatusOf(a.header, 200), Header: make(map[string][]string), Body: a.body}
+	for key, value := range a.header.All() {
+		if key[0] != ':' {
+			r.Header[key] = append(r.Header[key], value)
+		}
+	}
+	return r, err
+}
+
+// Logs returns what was logged so far.
+func (h *Host) Logs() []Record {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.logs)
+}
+
+func (h *Host) run(ctx context.Context, name string, handler any, header wire.Header, payload []byte, body io.Reader) (*answer, error) {
+	e, ok := handler.(functions.Endpoint)
+	if !ok {
+		e = functions.Handle("", handler)
+	}
+	if err := e.Err(); err != nil {
+		return nil, err
+	}
+	header = header.Add(wire.KeyInvocation, fmt.Sprintf("test-%d", h.lastID.Add(1)))
+	if e.Name != "" {
+		header = header.Add(wire.KeyEndpoint, e.Name)
+	}
+	a := &answer{ctx: ctx}
+	ctx = functions.NewContext(ctx, name, header, runtime{h, name})
+	err := e.Serve(ctx, &functions.Request{Header: header, Payload: payload, Body: body}, a)
+	if err == nil && !a.answered {
+		err = wire.Errorf(wire.Internal, "the handler returned without an answer")
+	}
+	if err != nil {
+		return a, wire.AsError(err)
+	}
+	return a, nil
+}
+
+// encode returns the request as the gateway would send it.
+func (req *Request) encode() (h wire.Header, payload []byte, body io.Reader, err error) {
+	method, uri := req.Method, req.Path
+	if method == "" {
+		method = "POST"
+	}
+	if !strings.HasPrefix(uri, "/") {
+		uri = "/" + uri
+	}
+	h = h.Add(wire.KeyMethod, method).Add(wire.KeyURI, uri).Add(wire.KeyHost, req.Host)
+	if _, query, ok := strings.Cut(uri, "?"); ok {
+		h = h.Add(wire.KeyQuery, query)
+	}
+	for name, value := range req.Values {
+		h = h.Add(wire.KeyValue, name+"="+value)
+	}
+	for name, values := range req.Header {
+		for _, value := range values {
+			h = h.Add(name, value)
+		}
+	}
+	switch b := req.Body.(type) {
+	case nil:
+	case []byte:
+		payload = b
+	case string:
+		payload = []byte(b)
+	case io.Reader:
+		body = b
+	default:
+		if payload, err = json.Marshal(b); err != nil {
+			return nil, nil, nil, fmt.Errorf("functest: encode the input: %w", err)
+		}
+		if h.Get("Content-Type") == "" {
+			h = h.Add("Content-Type", "application/json")
+		}
+	}
+	return h, payload, body, nil
+}
+
+// runtime is the host, as a handler reaches it.
+type runtime struct {
+	h    *Host
+	name string
+}
+
+const maxDepth = 32 // as a host has it
+
+// Do implements [functions.Runtime].
+func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
+	if op := req.Header.Get(wire.KeyOp); op != "invoke" {
+		return nil, wire.Errorf(wire.BadRequest, "functest does not know the operation %q", op)
+	}
+	target := req.Header.Get(wire.KeyTarget)
+	handler, ok := r.h.Functions[target]
+	if !ok {
+		return nil, wire.Errorf(wire.NotFound, "no function %q in functest.Host.Functions", target)
+	}
+	depth, _ := req.Header.Int(wire.KeyDepth)
+	if depth >= maxDepth {
+		return nil, wire.Errorf(wire.Loop, "%d functions have called each other to get here", depth)
+	}
+	name, _, _ := strings.Cut(target, "/")
+	header := wire.Header(nil).Add(wire.KeyTrigger, "call").Add(wire.KeyCaller, r.name).AddInt(wire.KeyDepth, depth+1)
+	a, err := r.h.run(ctx, name, handler, header, req.Payload, req.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.Response{Header: a.header, Payload: a.body}, nil
+}
+
+// Log implements [functions.Runtime].
+func (r runtime) Log(_ context.Context, invocation string, level slog.Level, message string, attrs []byte) {
+	record := Record{Function: r.name, Invocation: invocation, Level: level, Message: message}
+	if len(attrs) > 0 {
+		json.Unmarshal(attrs, &record.Attrs)
+	}
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	r.h.logs = append(r.h.logs, record)
+}
+
+// answer is a [functions.Responder] that keeps all.
+type answer struct {
+	ctx      context.Context
+	answered bool
+	header   wire.Header
+	body     []byte
+}
+
+func (a *answer) Respond(h wire.Header, payload []byte, _ bool) error {
+	if a.answered {
+		return errors.New("functest: answered twice")
+	}
+	a.answered, a.header, a.body = true, h, bytes.Clone(payload)
+	return a.ctx.Err()
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if err := a.ctx.Err(); err != nil {
+		return 0, err // nobody reads any more
+	}
+	a.body = append(a.body, p...)
+	return len(p), nil
+}
