@@ -27,7 +27,7 @@ func newBinding(t reflect.Type) *binding {
 	switch {
 	case t.Kind() == reflect.Struct:
 		b := &binding{fields: make(map[string][]int)}
-		b.collect(t, "", nil)
+		b.collect(t, "", nil, nil)
 		return b
 	case t.Kind() == reflect.Map && t.Key().Kind() == reflect.String:
 		return &binding{}
@@ -37,17 +37,25 @@ func newBinding(t reflect.Type) *binding {
 	return nil
 }
 
-// maxNesting bounds how deep dotted names reach, and types that hold themselves.
-const maxNesting = 6
+// maxNesting bounds how deep dotted names reach, and maxFields how many names
+// there are.
+const (
+	maxNesting = 6
+	maxFields  = 10_000
+)
 
-func (b *binding) collect(t reflect.Type, prefix string, path []int) {
-	if len(path) >= maxNesting {
+// collect adds the fields of t, whose index paths begin with path. Types that
+// hold themselves end at the second time, or their names would multiply. inside
+// is the types that lie around t.
+func (b *binding) collect(t reflect.Type, prefix string, path []int, inside []reflect.Type) {
+	if len(path) >= maxNesting || slices.Contains(inside, t) {
 		return
 	}
+	inside = append(inside[:len(inside):len(inside)], t)
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" || !f.IsExported() && !f.Anonymous {
+		name, ok := jsonName(f)
+		if !ok || len(b.fields) >= maxFields {
 			continue
 		}
 		here := append(path[:len(path):len(path)], i)
@@ -58,21 +66,32 @@ func (b *binding) collect(t reflect.Type, prefix string, path []int) {
 		nested := ft.Kind() == reflect.Struct && !reflect.PointerTo(ft).Implements(textUnmarshalerType)
 		if f.Anonymous && name == "" && nested {
 			if f.IsExported() || f.Type.Kind() != reflect.Pointer {
-				b.collect(ft, prefix, here)
+				b.collect(ft, prefix, here, inside)
 			}
 			continue
+		}
+		if !f.IsExported() {
+			continue // embedded, but no struct to look into
 		}
 		if name == "" {
 			name = f.Name
 		}
 		key := strings.ToLower(prefix + name)
-		if _, ok := b.fields[key]; !ok {
+		if other, ok := b.fields[key]; !ok || len(here) < len(other) { // embedded ones give way, as in Go
 			b.fields[key] = here
 		}
 		if nested {
-			b.collect(ft, prefix+name+".", here)
+			b.collect(ft, prefix+name+".", here, inside)
 		}
 	}
+}
+
+// jsonName returns the name that the tag of f gives it for encoding/json, "" for
+// none; ok is false for a field that encoding/json does not see.
+func jsonName(f reflect.StructField) (name string, ok bool) {
+	tag := f.Tag.Get("json")
+	name, _, _ = strings.Cut(tag, ",")
+	return name, tag != "-" && (f.IsExported() || f.Anonymous)
 }
 
 var textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
@@ -162,7 +181,7 @@ func setMapEntry(v reflect.Value, name string, values []string) error {
 			m = make(map[string]any)
 			v.Set(reflect.ValueOf(m))
 		}
-		m[name] = values[0]
+		m[name] = values[len(values)-1]
 		return nil
 	}
 	if v.IsNil() {

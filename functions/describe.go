@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,31 +44,43 @@ type Schema struct {
 }
 
 // SchemaOf returns the schema of t, or nil for nil. A type that holds itself is
-// described to a depth of 8 and is anything below.
+// described once; where it comes again the schema allows anything, and so it does
+// below a depth of 8 and once a thousand schemas lie in it.
 func SchemaOf(t reflect.Type) *Schema {
 	if t == nil {
 		return nil
 	}
-	return schemaOf(t, 8)
+	d := &describer{left: 1000}
+	return d.schema(t)
 }
 
 var (
-	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
-	jsonMarshalerType = reflect.TypeFor[json.Marshaler]()
+	textMarshalerType   = reflect.TypeFor[encoding.TextMarshaler]()
+	jsonMarshalerType   = reflect.TypeFor[json.Marshaler]()
 	jsonUnmarshalerType = reflect.TypeFor[json.Unmarshaler]()
 )
 
-func schemaOf(t reflect.Type, depth int) *Schema {
+// describer makes one schema.
+type describer struct {
+	inside []reflect.Type // the structs that lie around what is described
+	left   int            // how many schemas may still be made
+}
+
+const maxDepth = 8
+
+func (d *describer) schema(t reflect.Type) *Schema {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if depth == 0 {
+	if d.left--; d.left < 0 || len(d.inside) >= maxDepth || slices.Contains(d.inside, t) {
 		return &Schema{}
 	}
 	implements := func(i reflect.Type) bool { return t.Implements(i) || reflect.PointerTo(t).Implements(i) }
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		return &Schema{Type: "string", Format: "date-time"}
+	case t == reflect.TypeFor[json.Number]():
+		return &Schema{Type: "number"}
 	case implements(jsonMarshalerType):
 		return &Schema{}
 	case implements(textMarshalerType):
@@ -85,27 +98,33 @@ func schemaOf(t reflect.Type, depth int) *Schema {
 		return &Schema{Type: "number"}
 	case reflect.String:
 		return &Schema{Type: "string"}
+	}
+	d.inside = append(d.inside, t)
+	defer func() { d.inside = d.inside[:len(d.inside)-1] }()
+	switch t.Kind() {
 	case reflect.Slice, reflect.Array:
 		if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
 			return &Schema{Type: "string", Encoding: "base64"}
 		}
-		return &Schema{Type: "array", Items: schemaOf(t.Elem(), depth-1)}
+		return &Schema{Type: "array", Items: d.schema(t.Elem())}
 	case reflect.Map:
-		return &Schema{Type: "object", Values: schemaOf(t.Elem(), depth-1)}
+		return &Schema{Type: "object", Values: d.schema(t.Elem())}
 	case reflect.Struct:
 		s := &Schema{Type: "object", Properties: make(map[string]*Schema)}
-		s.addFields(t, depth)
+		d.addFields(s, t, make(map[string]int), 0)
 		return s
 	}
 	return &Schema{}
 }
 
-// addFields adds the properties that encoding/json sees in the struct t.
-func (s *Schema) addFields(t reflect.Type, depth int) {
+// addFields adds to s the properties that encoding/json sees in the struct t.
+// at is how deep each one was embedded, depth how deep t is: as in Go, a field
+// gives way to one of its name that is embedded less deep.
+func (d *describer) addFields(s *Schema, t reflect.Type, at map[string]int, depth int) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" && options == "" || !f.IsExported() && !f.Anonymous {
+		name, ok := jsonName(f)
+		if !ok {
 			continue
 		}
 		ft := f.Type
@@ -113,8 +132,8 @@ func (s *Schema) addFields(t reflect.Type, depth int) {
 			ft = ft.Elem()
 		}
 		if f.Anonymous && name == "" && ft.Kind() == reflect.Struct {
-			if depth > 1 {
-				s.addFields(ft, depth-1)
+			if depth < maxDepth && ft != t {
+				d.addFields(s, ft, at, depth+1)
 			}
 			continue
 		}
@@ -124,13 +143,17 @@ func (s *Schema) addFields(t reflect.Type, depth int) {
 		if name == "" {
 			name = f.Name
 		}
-		property := schemaOf(f.Type, depth-1)
-		if strings.Contains(","+options+",", ",string,") {
-			property = &Schema{Type: "string"}
+		other, taken := at[name]
+		if taken && other <= depth {
+			continue
 		}
-		if _, ok := s.Properties[name]; !ok {
+		at[name] = depth
+		if !taken {
 			s.Order = append(s.Order, name)
 		}
-		s.Properties[name] = property
+		_, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if s.Properties[name] = d.schema(f.Type); strings.Contains(","+options+",", ",string,") {
+			s.Properties[name] = &Schema{Type: "string"}
+		}
 	}
 }

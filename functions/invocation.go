@@ -169,6 +169,14 @@ func encode(in any) ([]byte, error) {
 		return in, nil
 	case string:
 		return []byte(in), nil
+	case *[]byte:
+		if in != nil {
+			return *in, nil
+		}
+	case *string:
+		if in != nil {
+			return []byte(*in), nil
+		}
 	}
 	return json.Marshal(in)
 }

@@ -26,6 +26,10 @@ type logHandler struct {
 	sink  *logSink
 }
 
+// attrGroup is the group that all attributes lie in, so that none is taken for
+// what slog itself adds: the time, the level, the message.
+const attrGroup = "a"
+
 // logSink takes the attributes of one record at a time.
 type logSink struct {
 	mu  sync.Mutex
@@ -38,13 +42,13 @@ func newLogHandler(s *scope) *logHandler {
 	attrs := slog.NewJSONHandler(&sink.buf, &slog.HandlerOptions{
 		Level: slog.LevelDebug,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
+			if len(groups) == 0 { // time, level and message of the record
 				return slog.Attr{}
 			}
 			return a
 		},
 	})
-	return &logHandler{attrs: attrs, sink: sink}
+	return &logHandler{attrs: attrs.WithGroup(attrGroup), sink: sink}
 }
 
 func (h *logHandler) Enabled(context.Context, slog.Level) bool { return true }
@@ -56,9 +60,9 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	if err := h.attrs.Handle(ctx, r); err != nil {
 		return err
 	}
-	b := bytes.TrimSpace(h.sink.buf.Bytes())
-	if string(b) == "{}" {
-		b = nil
+	var b []byte
+	if text, ok := bytes.CutPrefix(h.sink.buf.Bytes(), []byte(`{"`+attrGroup+`":`)); ok {
+		b = bytes.TrimSuffix(text, []byte("}\n"))
 	}
 	h.sink.s.runtime.Log(ctx, h.sink.s.header.Get(wire.KeyInvocation), r.Level, r.Message, b)
 	return nil

@@ -169,7 +169,8 @@ func (w *worker) describe(x *wire.Exchange) {
 }
 
 func base64Decode(s string) ([]byte, error) {
-	// A form's text may have lost its padding, and URLs have an alphabet of their own.
-	s = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(s, "="))
+	// A form's text may have lost its padding, and URLs have an alphabet of their own,
+	// and a plus sign that was not escaped comes out of a form as a space.
+	s = strings.NewReplacer("-", "+", "_", "/", " ", "+").Replace(strings.TrimRight(s, "="))
 	return base64.RawStdEncoding.DecodeString(s)
 }

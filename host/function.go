@@ -152,9 +152,11 @@ func (f *function) build(ctx context.Context, changed time.Time) error {
 	}
 	next, err := f.prepare(ctx, a, m)
 	if err != nil {
-		f.mu.Lock()
-		f.failedID = id
-		f.mu.Unlock()
+		if ctx.Err() == nil { // else it was stopped for newer source, which may be the same again
+			f.mu.Lock()
+			f.failedID = id
+			f.mu.Unlock()
+		}
 		return err
 	}
 	next.id = a.ID + sum

@@ -576,6 +576,7 @@ func Handle() iter.Seq[string] {
 	}
 }
 `}, nil)
+	f.awaitState("flood", host.Ready)
 	m, err := f.Conn().Request("fn.flood", nil, 30*time.Second)
 	if err != nil || m.Header.Get("Nats-Service-Error-Code") != "413" {
 		t.Errorf("NATS: %v, %v", m, err)

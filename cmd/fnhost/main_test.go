@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,7 +56,7 @@ func TestScript(t *testing.T) {
 }
 
 // patience bounds how long scripts wait for anything.
-const patience = 40 * time.Second
+const patience = 2 * time.Minute
 
 // poll calls check until it is satisfied.
 func poll(ts *testscript.TestScript, what string, check func() bool) {
@@ -190,7 +189,7 @@ func eventually(t *testing.T, what string, check func() bool) {
 	for !check() {
 		select {
 		case <-ctx.Done():
-			t.Fatal(fmt.Sprintf("waited %v for %s", patience, what))
+			t.Fatalf("waited %v for %s", patience, what)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -138,8 +138,7 @@ func openExchanges(s *Session) int {
 
 func TestBothSidesOpenExchanges(t *testing.T) {
 	a, b := socketpair(t)
-	var host *Session
-	host = NewSession(a, Config{Host: true, Serve: func(ctx context.Context, x *Exchange) {
+	host := NewSession(a, Config{Host: true, Serve: func(ctx context.Context, x *Exchange) {
 		x.Respond(nil, append([]byte("host: "), x.Payload()...), false)
 	}})
 	var worker *Session
