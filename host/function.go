@@ -134,7 +134,8 @@ func (f *function) build(ctx context.Context, changed time.Time) error {
 	f.mu.Lock()
 	current := f.current.Load()
 	same := current != nil && current.id == id
-	if same && f.state != Ready {
+	undone := same && f.state != Ready
+	if undone {
 		f.state, f.err, f.failedID = Ready, nil, "" // back to what serves
 	}
 	same = same || f.failedID == id
@@ -142,6 +143,9 @@ func (f *function) build(ctx context.Context, changed time.Time) error {
 		f.state = Building
 	}
 	f.mu.Unlock()
+	if undone {
+		f.h.emit(Event{Time: time.Now(), Function: f.name, State: Ready, Version: f.version(), Took: time.Since(changed), How: builder.Cached})
+	}
 	if same {
 		return nil
 	}

@@ -181,7 +181,7 @@ func (b *Bus) serverOptions(cfg Config) (*server.Options, error) {
 func portFree(address string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("bus: NATS: %w", err)
+		return fmt.Errorf("bus: NATS: %w: stop what uses the address, or choose another one", err)
 	}
 	return l.Close()
 }

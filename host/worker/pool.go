@@ -65,6 +65,7 @@ type member struct {
 	running  int
 	stuck    int  // of those, the ones that ignore the end of their context
 	retiring bool // takes no more
+	lost     bool // cannot be reached: it is ending by itself
 	gone     bool
 	since    time.Time // idle since, if running is 0
 }
@@ -140,6 +141,7 @@ func (p *Pool) Do(ctx context.Context, req *wire.Request) (*wire.Response, error
 		case err == nil:
 			return resp, nil
 		case errors.Is(err, wire.ErrNotSent):
+			p.lose(m)
 			c.ExchangeDone()
 			if try < 3 {
 				continue // the worker died before it had the request
@@ -171,6 +173,14 @@ func (p *Pool) place(ctx context.Context, deadline time.Time) (*member, error) {
 		defer cancel()
 	}
 	return p.acquire(ctx, false)
+}
+
+// lose takes a worker out of the choice whose channel is closed, before its end
+// is known.
+func (p *Pool) lose(m *member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m.lost = true
 }
 
 // crashed returns the error of an invocation whose worker ended.
@@ -285,7 +295,7 @@ func (p *Pool) full() error {
 func (p *Pool) pick() *member {
 	var best *member
 	for _, m := range p.members {
-		if m.retiring || m.running >= p.limits.Concurrency {
+		if m.retiring || m.lost || m.running >= p.limits.Concurrency {
 			continue
 		}
 		if best == nil || m.running < best.running {
@@ -309,7 +319,7 @@ func (p *Pool) grow(want int) {
 func (p *Pool) usable() int {
 	n := 0
 	for _, m := range p.members {
-		if !m.retiring {
+		if !m.retiring && !m.lost {
 			n++
 		}
 	}

@@ -32,6 +32,11 @@ func (p *fake) Do(ctx context.Context, req *wire.Request) (*wire.Response, error
 	if err != nil {
 		panic(err)
 	}
+	select {
+	case <-p.exited:
+		return nil, fmt.Errorf("%w: %w", wire.ErrNotSent, wire.ErrClosed)
+	default:
+	}
 	p.mu.Lock()
 	p.running++
 	p.most = max(p.most, p.running)
