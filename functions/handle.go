@@ -201,8 +201,10 @@ func (h *handler) input(r *Request) (reflect.Value, error) {
 			return v, err
 		}
 	}
-	if in := v.Elem(); in.Kind() == reflect.Pointer && in.IsNil() {
-		in.Set(reflect.New(h.in.Elem()))
+	for in := v.Elem(); in.Kind() == reflect.Pointer; in = in.Elem() {
+		if in.IsNil() { // no handler has to expect that
+			in.Set(reflect.New(in.Type().Elem()))
+		}
 	}
 	return v.Elem(), nil
 }

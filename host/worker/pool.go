@@ -67,6 +67,7 @@ type member struct {
 	retiring bool // takes no more
 	lost     bool // cannot be reached: it is ending by itself
 	gone     bool
+	ready    time.Time
 	since    time.Time // idle since, if running is 0
 }
 
@@ -180,7 +181,21 @@ func (p *Pool) place(ctx context.Context, deadline time.Time) (*member, error) {
 func (p *Pool) lose(m *member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.countCrash(m)
+}
+
+// countCrash notes, once, that a worker ends by itself, and delays the next
+// start. p.mu is held.
+func (p *Pool) countCrash(m *member) {
+	if m.lost || m.retiring {
+		return
+	}
 	m.lost = true
+	p.stats.Crashed++
+	if time.Since(m.ready) >= steady {
+		p.backoff.reset()
+	}
+	p.scheduleRetry()
 }
 
 // crashed returns the error of an invocation whose worker ended.
@@ -339,7 +354,7 @@ func (p *Pool) launch() {
 			return
 		}
 		p.stats.Started++
-		m := &member{proc: proc, since: time.Now()}
+		m := &member{proc: proc, ready: time.Now(), since: time.Now()}
 		if p.closed {
 			m.retiring = true
 		}
@@ -352,7 +367,7 @@ func (p *Pool) launch() {
 		}
 		p.scheduleReap()
 		p.mu.Unlock()
-		p.attend(m, time.Now())
+		p.attend(m)
 	})
 }
 
@@ -392,7 +407,7 @@ func (p *Pool) keepMin() {
 }
 
 // attend waits for the end of a worker. One that ends by itself has crashed.
-func (p *Pool) attend(m *member, ready time.Time) {
+func (p *Pool) attend(m *member) {
 	<-m.proc.Exited()
 	p.mu.Lock()
 	m.gone = true
@@ -403,16 +418,11 @@ func (p *Pool) attend(m *member, ready time.Time) {
 		}
 	}
 	crash := !m.retiring
-	m.retiring = true
 	if crash {
-		p.stats.Crashed++
-		if time.Since(ready) >= steady {
-			p.backoff.reset()
-		}
-		if !p.draining {
-			p.scheduleRetry()
-		}
-	} else {
+		p.countCrash(m)
+	}
+	m.retiring = true
+	if !crash {
 		p.keepMin()
 		p.grow(p.waiting.Len())
 	}

@@ -66,6 +66,12 @@ func (p *fake) Do(ctx context.Context, req *wire.Request) (*wire.Response, error
 	}
 }
 
+func (p *fake) busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running > 0
+}
+
 func (p *fake) Exited() <-chan struct{} { return p.exited }
 func (p *fake) ExitReason() string      { return "exit status 1" }
 func (p *fake) crash()                  { p.once.Do(func() { close(p.exited) }) }
@@ -172,19 +178,20 @@ func TestWorkersAreStartedAsTheyAreNeeded(t *testing.T) {
 func TestTheLeastBusyWorkerIsChosen(t *testing.T) {
 	f := &factory{}
 	l := limits
-	l.Concurrency = 10
+	l.Concurrency = 1
 	inBubble(t, l, f, func(t *testing.T, p *Pool) {
-		p.limits.Concurrency = 1
 		a, b := invoke(p, t.Context(), "1s"), invoke(p, t.Context(), "3s")
 		synctest.Wait()
+		p.mu.Lock()
 		p.limits.Concurrency = 10
+		p.mu.Unlock()
 		<-a
 		r, err := p.Do(t.Context(), &wire.Request{Payload: []byte("1ms")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		idle := f.procs[0]
-		if f.procs[1].running == 0 {
+		if idle.busy() {
 			idle = f.procs[1]
 		}
 		if string(r.Payload) != fmt.Sprint(idle.id) {
