@@ -38,9 +38,10 @@ type everything struct {
 	base
 	*Public
 	hidden
-	Name     string
-	Renamed  string `json:"other,omitempty"`
-	Skipped  string `json:"-"`
+	Name    string
+	Renamed string `json:"other,omitempty"`
+	Skipped string `json:"-"`
+	//lint:ignore SA5008 the comma makes "-" the name
 	Dash     string `json:"-,"`
 	private  string
 	Count    int

@@ -25,6 +25,7 @@ type described struct {
 	base
 	Name   string `json:"name"`
 	Hidden string `json:"-"`
+	//lint:ignore SA5008 the comma makes "-" the name
 	Dash   string `json:"-,"`
 	Quoted int    `json:",string"`
 	secret string

@@ -32,7 +32,8 @@
 // JSON body, of a form, the query parameters and the wildcards of the route are
 // merged, the later ones winning. Names are those of encoding/json, without
 // regard to case; "a.b" reaches into a nested struct; a parameter that repeats
-// fills a slice. What does not fit is answered with status 400 and the place.
+// fills a slice. What does not fit is answered with status 400 and the place. An
+// In that is a pointer is never nil.
 //
 // # Errors
 //

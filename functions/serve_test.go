@@ -67,7 +67,7 @@ func startWorker(t *testing.T, calls func(context.Context, *wire.Exchange), endp
 }
 
 func TestWorker(t *testing.T) {
-	gate := make(chan struct{})
+	entered, gate := make(chan struct{}), make(chan struct{})
 	host, control, done := startWorker(t,
 		func(_ context.Context, x *wire.Exchange) {
 			x.Respond(nil, append([]byte("host: "), x.Payload()...), false)
@@ -79,7 +79,7 @@ func TestWorker(t *testing.T) {
 		Handle("long", func(r io.Reader) io.Reader { return r }),
 		Handle("panic", func() { panic("boom") }),
 		Handle("exit", func() { runtime.Goexit() }),
-		Handle("wait", func() { <-gate }),
+		Handle("wait", func() { close(entered); <-gate }),
 	)
 	ready := <-control
 	if ready.Kind != wire.Ready || ready.Header.Get(wire.KeyProtocol) != wire.Version || !strings.Contains(string(ready.Header), "typed json") {
@@ -134,21 +134,18 @@ func TestWorker(t *testing.T) {
 	if err != nil || json.Unmarshal(r.Payload, &list) != nil || len(list) != 8 || list[1].Request.Properties["N"] == nil {
 		t.Errorf("describe: %v %+v", err, list)
 	}
-	drainWaits(t, host, gate, done)
+	drainWaits(t, host, entered, gate, done)
 }
 
 // drainWaits holds that a worker finishes what runs before it leaves.
-func drainWaits(t *testing.T, host *wire.Session, gate chan struct{}, done <-chan error) {
+func drainWaits(t *testing.T, host *wire.Session, entered, gate chan struct{}, done <-chan error) {
 	t.Helper()
 	answered := make(chan error, 1)
 	go func() {
 		_, err := host.Do(t.Context(), &wire.Request{Kind: wire.Invoke, Header: fields(wire.KeyEndpoint, "wait")})
 		answered <- err
 	}()
-	// An answer to a later request says that the worker has the former.
-	if _, err := host.Do(t.Context(), &wire.Request{Kind: wire.Describe}); err != nil {
-		t.Error(err)
-	}
+	<-entered
 	host.Send(&wire.Frame{Kind: wire.Drain})
 	select {
 	case err := <-done:
