@@ -42,11 +42,10 @@ type Builder struct {
 	toolchain string // what tells one go command from another
 	slots     chan struct{}
 
-	envOnce sync.Once
-	env     goEnv
-	envErr  error
+	envMu sync.Mutex
+	env   goEnv // of the go command, once it was asked
 
-	cold sync.Mutex // held by the build that fills an empty cache
+	cold chan struct{} // capacity 1: held by the build that fills an empty cache
 	fast recipes
 }
 
@@ -76,7 +75,7 @@ func New(cfg Config) (*Builder, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	b := &Builder{cfg: cfg, log: cfg.Logger, goCmd: goCmd, slots: make(chan struct{}, cfg.Parallel)}
+	b := &Builder{cfg: cfg, log: cfg.Logger, goCmd: goCmd, slots: make(chan struct{}, cfg.Parallel), cold: make(chan struct{}, 1)}
 	if b.cache, err = filepath.Abs(cfg.Cache); err != nil {
 		return nil, fmt.Errorf("builder: %w", err)
 	}
@@ -168,7 +167,21 @@ func (b *Builder) Build(ctx context.Context, src Source) (*Artifact, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if a.How, err = b.compile(ctx, t, a.Path); err != nil {
+	for try := 0; ; try++ {
+		a.How, err = b.compile(ctx, t, a.Path)
+		if !errors.Is(err, errChanged) {
+			break
+		}
+		if try == maxChanges {
+			return nil, failure(src.Dir, 0, 0, "the source was changed %d times while it was built: save it again when it is whole", try+1)
+		}
+		if t, err = readTree(src); err != nil {
+			return nil, err
+		}
+		a.ID, a.Package, a.Watch = b.id(t), t.pkg, t.dirs
+		a.Path = filepath.Join(b.cache, "artifacts", a.ID)
+	}
+	if err != nil {
 		return nil, err
 	}
 	info, err := os.Stat(a.Path)
@@ -179,11 +192,31 @@ func (b *Builder) Build(ctx context.Context, src Source) (*Artifact, error) {
 	return a, nil
 }
 
+// errChanged is the error of a build whose source was changed meanwhile: what the
+// compiler has read is not what was hashed.
+var errChanged = errors.New("builder: source changed during the build")
+
+// maxChanges bounds how often a build starts over for that.
+const maxChanges = 4
+
+// goEnviron asks the go command for its settings, until it has answered once.
+func (b *Builder) goEnviron(ctx context.Context) error {
+	b.envMu.Lock()
+	defer b.envMu.Unlock()
+	if b.env.GOROOT != "" {
+		return nil
+	}
+	env, err := readGoEnv(ctx, b.goCmd)
+	if err == nil {
+		b.env = env
+	}
+	return err
+}
+
 // compile makes the program of t at path, by the fast path if there is one.
 func (b *Builder) compile(ctx context.Context, t *tree, path string) (How, error) {
-	b.envOnce.Do(func() { b.env, b.envErr = readGoEnv(context.Background(), b.goCmd) })
-	if b.envErr != nil {
-		return "", b.envErr
+	if err := b.goEnviron(ctx); err != nil {
+		return "", err
 	}
 	work, err := os.MkdirTemp("", "fnhost-build-")
 	if err != nil {
@@ -197,6 +230,12 @@ func (b *Builder) compile(ctx context.Context, t *tree, path string) (How, error
 		if err := b.goBuild(ctx, t, work, out); err != nil {
 			return "", err
 		}
+	}
+	if info, err := os.Stat(out); err == nil && info.Size() > b.cfg.MaxOutput {
+		return "", failure(t.dir, 0, 0, "the program has %d MiB, more than the limit of %d", info.Size()>>20, b.cfg.MaxOutput>>20)
+	}
+	if again, err := readTree(t.src); err != nil || again.digest != t.digest {
+		return "", errChanged
 	}
 	return how, publish(out, path)
 }
@@ -232,8 +271,11 @@ func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error 
 	if err != nil {
 		return err
 	}
-	unlock := b.lockWhileCold()
-	defer unlock()
+	unlock, err := b.lockWhileCold(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { unlock(err == nil) }()
 	args := append([]string{"build", "-json", "-x", "-o", out}, flags...)
 	args = append(append(args, p.args...), p.target)
 	output, err := b.run(ctx, p.dir, b.environ(work), b.goCmd, args...)
@@ -255,16 +297,31 @@ func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error 
 }
 
 // lockWhileCold lets builds into an empty cache one at a time, so that the
-// standard library is compiled once and not by each.
-func (b *Builder) lockWhileCold() (unlock func()) {
+// standard library is compiled once and not by each. unlock is told whether the
+// build was a success.
+func (b *Builder) lockWhileCold(ctx context.Context) (unlock func(ok bool), err error) {
 	marker := filepath.Join(b.cache, "warm-"+b.env.GOVERSION)
-	if _, err := os.Stat(marker); err == nil {
-		return func() {}
+	warm := func() bool {
+		_, err := os.Stat(marker)
+		return err == nil
 	}
-	b.cold.Lock()
+	if warm() {
+		return func(bool) {}, nil
+	}
+	select {
+	case b.cold <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if warm() { // meanwhile
+		<-b.cold
+		return func(bool) {}, nil
+	}
 	b.log.Info("compiling the standard library, once for this machine")
-	return func() {
-		os.WriteFile(marker, nil, 0o644)
-		b.cold.Unlock()
-	}
+	return func(ok bool) {
+		if ok {
+			os.WriteFile(marker, nil, 0o644) // without it the next build only waits its turn
+		}
+		<-b.cold
+	}, nil
 }

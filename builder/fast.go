@@ -75,8 +75,13 @@ func (b *Builder) fastKey(t *tree) string {
 	fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q\n%q\n%s\n%s\n%s\n", t.dir, b.toolchain, b.sdkHash, p.Name, p.Files, p.Imports,
 		t.modData, t.sumData, shimSource(p, t.importPath()))
 	for _, file := range t.files {
-		if filepath.Dir(file) == t.dir && strings.HasSuffix(file, ".go") {
-			continue // what may change
+		if filepath.Dir(file) == t.dir {
+			if strings.HasSuffix(file, ".go") {
+				continue // what may change
+			}
+			if ext := filepath.Ext(file); ext == ".s" || ext == ".syso" || ext == ".h" {
+				return "" // takes more than a compiler and a linker
+			}
 		}
 		sum, err := hashFile(file)
 		if err != nil {

@@ -34,6 +34,7 @@ const (
 
 // tree is a source as it was read: what a build needs, and its digest.
 type tree struct {
+	src     Source
 	pkg     *Package
 	dir     string // real path of the function's directory
 	root    string // real path of the tree
@@ -72,7 +73,7 @@ func readTree(src Source) (*tree, error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	t := &tree{dir: dir, root: dir, modRoot: dir}
+	t := &tree{src: src, dir: dir, root: dir, modRoot: dir}
 	if src.Root != "" {
 		root, err := filepath.EvalSymlinks(src.Root)
 		if err != nil {
