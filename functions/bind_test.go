@@ -42,6 +42,7 @@ type everything struct {
 	Renamed string `json:"other,omitempty"`
 	Skipped string `json:"-"`
 	//lint:ignore SA5008 the comma makes "-" the name
+	//lint:ignore SA5008 the name that looks like none
 	Dash     string `json:"-,"`
 	private  string
 	Count    int

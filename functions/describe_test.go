@@ -26,6 +26,7 @@ type described struct {
 	Name   string `json:"name"`
 	Hidden string `json:"-"`
 	//lint:ignore SA5008 the comma makes "-" the name
+	//lint:ignore SA5008 the name that looks like none
 	Dash   string `json:"-,"`
 	Quoted int    `json:",string"`
 	secret string

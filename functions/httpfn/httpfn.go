@@ -88,7 +88,7 @@ func request(ctx context.Context, r *functions.Request) (*http.Request, error) {
 func setBody(req *http.Request, r *functions.Request) {
 	switch {
 	case r.Body != nil:
-		if n, err := strconv.ParseInt(req.Header.Get("Content-Length"), 10, 64); err == nil {
+		if n, err := strconv.ParseInt(req.Header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
 			req.ContentLength = n
 		}
 		req.Body = io.NopCloser(r.Reader())
@@ -174,6 +174,9 @@ func (rw *responseWriter) respond(body []byte, more bool) error {
 		h = h.AddInt(wire.KeyStatus, int64(rw.status))
 	}
 	for key, values := range rw.header {
+		if key == "" || key[0] == ':' {
+			continue // no name of a header; net/http leaves it out, too
+		}
 		for _, value := range values {
 			if !h.Fits(key, value) {
 				return functions.Errorf(functions.Internal, "response headers over %d bytes", wire.MaxHeader)

@@ -67,11 +67,8 @@ type target struct {
 // ServeHTTP implements [http.Handler].
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt := g.routes.Load()
-	if rt.mux != nil {
-		if _, pattern := rt.mux.Handler(r); pattern != "" {
-			rt.mux.ServeHTTP(w, r) // sets the path values and comes back to serve
-			return
-		}
+	if rt.mux != nil && g.serveRoute(rt, w, r) {
+		return
 	}
 	t, err := g.resolve(rt, r)
 	if err != nil {
@@ -157,6 +154,9 @@ func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
 		defer b.release()
 	}
 	result, err := g.cfg.Invoker.Invoke(r.Context(), inv)
+	if b != nil && (err != nil || result.Body == nil) {
+		b.release() // nobody reads it any more, and the response can still say so
+	}
 	if err != nil {
 		g.fail(w, r, inv.ID, err)
 		return
@@ -166,30 +166,51 @@ func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
 
 // respond writes a result.
 func (g *Gateway) respond(w http.ResponseWriter, r *http.Request, inv *trigger.Invocation, result *trigger.Result) {
-	h := w.Header()
-	for key, value := range result.Header.Fields() {
-		if key[0] == ':' || isHopByHop(string(key)) {
-			continue
-		}
-		name := http.CanonicalHeaderKey(string(key))
-		h[name] = append(h[name], string(value))
+	if result.Body != nil {
+		defer result.Body.Close()
 	}
+	status := result.Status()
+	if status < 200 {
+		g.fail(w, r, inv.ID, wire.Errorf(wire.Internal, "the function answered with status %d, which is none of a complete response", status))
+		return
+	}
+	h := w.Header()
+	copyHeader(h, result.Header)
 	h["X-Fn-Invocation"] = []string{inv.ID}
 	h["X-Fn-Version"] = []string{result.Version}
 	if result.Body == nil {
 		setLength(h, r, result)
-		w.WriteHeader(result.Status())
+		w.WriteHeader(status)
 		w.Write(result.Payload)
 		return
 	}
-	defer result.Body.Close()
 	h.Del("Content-Length") // it was said of a body that may still end early
-	w.WriteHeader(result.Status())
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead {
+		return // closing the body ends the function, which may stream for ever
+	}
 	if err := copyFlushing(w, result); err != nil {
 		if r.Context().Err() == nil {
 			g.log.Warn("response broken off: "+err.Error(), "function", inv.Function, "invocation", inv.ID)
 		}
 		panic(http.ErrAbortHandler) // the client must not take a part for the whole
+	}
+}
+
+// copyHeader adds the headers of a result to h, but for those that are not its own.
+func copyHeader(h http.Header, from wire.Header) {
+	var dropped map[string]bool
+	if named := from.Get("Connection"); named != "" {
+		dropped = connectionHeaders(http.Header{"Connection": {named}})
+	}
+	for key, value := range from.Fields() {
+		if key[0] == ':' {
+			continue
+		}
+		name := http.CanonicalHeaderKey(string(key))
+		if !isHopByHop(name) && !strings.HasPrefix(name, "X-Fn-") && !dropped[name] {
+			h[name] = append(h[name], string(value))
+		}
 	}
 }
 

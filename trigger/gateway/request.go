@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -108,8 +109,11 @@ func connectionHeaders(h http.Header) map[string]bool {
 
 // setLength says how long a complete response is.
 func setLength(h http.Header, r *http.Request, result *trigger.Result) {
-	status := result.Status()
-	if status == http.StatusNoContent || status == http.StatusNotModified || r.Method == http.MethodHead && h["Content-Length"] != nil {
+	switch {
+	case result.Status() == http.StatusNoContent:
+		h.Del("Content-Length")
+		return
+	case result.Status() == http.StatusNotModified || r.Method == http.MethodHead && h["Content-Length"] != nil:
 		return
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(result.Payload))}
@@ -136,7 +140,7 @@ func readBody(w http.ResponseWriter, r *http.Request, t *target, inv *trigger.In
 		}
 		return nil, nil
 	}
-	b := &streamedBody{r: http.MaxBytesReader(w, r.Body, limit), rc: http.NewResponseController(w)}
+	b := &streamedBody{req: r, w: w, r: r.Body, limit: limit, left: limit, rc: http.NewResponseController(w)}
 	b.rc.EnableFullDuplex() // not needed, and refused, for HTTP/2
 	b.rc.SetReadDeadline(time.Time{})
 	inv.Body = b
@@ -144,12 +148,19 @@ func readBody(w http.ResponseWriter, r *http.Request, t *target, inv *trigger.In
 }
 
 // streamedBody is a body that is read while the function runs. The server wants
-// nobody to read it any more when the handler has returned.
+// nobody to read it any more when the handler has returned. It is not read by
+// the goroutine that writes the response, so that it must not touch that, as
+// [http.MaxBytesReader] does.
 type streamedBody struct {
-	r        io.Reader
-	rc       *http.ResponseController
+	req   *http.Request
+	w     http.ResponseWriter // of release alone
+	r     io.Reader
+	rc    *http.ResponseController
+	limit int64
+
 	mu       sync.Mutex // held while reading
-	ended    bool
+	left     int64      // of limit
+	err      error      // the end, or what went wrong
 	released bool
 }
 
@@ -158,27 +169,71 @@ var errReleased = errors.New("the request is over")
 func (b *streamedBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.released {
+	switch {
+	case b.released:
 		return 0, errReleased
+	case b.err != nil:
+		return 0, b.err
 	}
-	n, err := b.r.Read(p)
-	if err != nil {
-		b.ended = true
-		if err != io.EOF {
-			err = bodyError(err)
-		}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left+1)])
+	if int64(n) > b.left {
+		n, err = int(b.left), &http.MaxBytesError{Limit: b.limit}
 	}
+	b.left -= int64(n)
+	if err != nil && err != io.EOF {
+		err = bodyError(err)
+	}
+	b.err = err
 	return n, err
 }
 
-// release ends the reading.
+// What is left of a body that nobody wanted is read for so long, so that the
+// connection can be kept.
+const (
+	leftoverTime = 5 * time.Millisecond
+	leftoverSize = 256 << 10
+)
+
+// release ends the reading. It is called by the goroutine that writes the
+// response. A connection whose body was not read to its end is closed after the
+// response: what is left of it must not be taken for the next request, which is
+// what the server does with it in full duplex after a failed read (and it panics
+// over an end that it finds by itself).
 func (b *streamedBody) release() {
 	if !b.mu.TryLock() {
 		b.rc.SetReadDeadline(time.Unix(1, 0)) // wakes a read that waits for the client
 		b.mu.Lock()
 	}
+	defer b.mu.Unlock()
+	if b.released {
+		return
+	}
 	b.released = true
-	b.mu.Unlock()
+	if b.err == io.EOF || b.req.ProtoMajor != 1 {
+		return
+	}
+	if (b.err == nil || wire.AsError(b.err).Code == wire.TooLarge) && b.req.Header.Get("Expect") == "" {
+		b.rc.SetReadDeadline(time.Now().Add(leftoverTime))
+		if _, err := io.CopyN(io.Discard, b.r, leftoverSize); err == io.EOF {
+			b.rc.SetReadDeadline(time.Time{})
+			return
+		}
+	}
+	b.rc.SetReadDeadline(time.Unix(1, 0))
+	closeAfterResponse(b.w)
+}
+
+// closeAfterResponse makes the server close the connection of w. The one way to
+// tell it when the headers are out is a body over its limit.
+func closeAfterResponse(w http.ResponseWriter) {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = wrapper.Unwrap()
+	}
+	http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }
 
 func isMultipart(r *http.Request) bool {
@@ -210,7 +265,9 @@ func readMultipart(w http.ResponseWriter, r *http.Request, limit int64, inv *tri
 		if part.FileName() != "" {
 			text = base64.StdEncoding.EncodeToString(data)
 		}
-		values.Add(part.FormName(), text)
+		if name := part.FormName(); name != "" {
+			values.Add(name, text)
+		}
 	}
 	inv.Payload = []byte(values.Encode())
 	inv.Header = replaceContentType(inv.Header, "application/x-www-form-urlencoded")
@@ -219,7 +276,7 @@ func readMultipart(w http.ResponseWriter, r *http.Request, limit int64, inv *tri
 
 func multipartError(err error) error {
 	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if errors.As(err, &tooLarge) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return bodyError(err)
 	}
 	return wire.Errorf(wire.BadRequest, "multipart form: %v", err)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -60,34 +61,86 @@ func (g *Gateway) Update(t *trigger.Table) {
 
 var wildcard = regexp.MustCompile(`\{([^}.$]+)(?:\.\.\.)?\}`)
 
+// routeHandler is what the mux holds for a pattern of a function.
+type routeHandler struct {
+	function string
+	http.HandlerFunc
+}
+
 // add registers a route of the function name; fn is nil while its first version
-// is being built. ServeMux panics where two patterns conflict.
-func (rt *routes) add(g *Gateway, name string, fn *trigger.Function, route manifest.Route) (err error) {
+// is being built. A pattern that conflicts with another one is left out.
+func (rt *routes) add(g *Gateway, name string, fn *trigger.Function, route manifest.Route) error {
+	var values []string
+	for _, m := range wildcard.FindAllStringSubmatch(route.Path, -1) {
+		values = append(values, m[1])
+	}
+	h := routeHandler{name, func(w http.ResponseWriter, r *http.Request) {
+		fn, err := fn, error(nil)
+		if fn == nil {
+			fn, err = g.await(r, name)
+		}
+		if err != nil {
+			g.fail(w, r, "", err)
+			return
+		}
+		endpoint := fn.Endpoint(route.Endpoint)
+		if endpoint == nil {
+			endpoint = &trigger.Endpoint{Name: route.Endpoint, Kind: wire.EndpointRaw} // the invoker says that there is none
+		}
+		g.serve(w, r, rt, &target{fn: fn, endpoint: endpoint, uri: r.URL.EscapedPath(), values: values})
+	}}
+	var errs []error
+	for _, pattern := range route.Patterns() {
+		errs = append(errs, register(rt.mux, pattern, h))
+	}
+	return errors.Join(errs...)
+}
+
+// register is the mux's Handle, which panics where two patterns conflict.
+func register(mux *http.ServeMux, pattern string, h http.Handler) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("%v", v)
 		}
 	}()
-	var values []string
-	for _, m := range wildcard.FindAllStringSubmatch(route.Path, -1) {
-		values = append(values, m[1])
+	mux.Handle(pattern, h)
+	return nil
+}
+
+// serveRoute serves a request that a route is for; it reports whether one is.
+func (g *Gateway) serveRoute(rt *routes, w http.ResponseWriter, r *http.Request) bool {
+	if c := rt.preflight(r); c != nil {
+		c.ServeHTTP(w, r, func(http.ResponseWriter, *http.Request) {})
+		return true
 	}
-	for _, pattern := range route.Patterns() {
-		rt.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			fn, err := fn, error(nil)
-			if fn == nil {
-				fn, err = g.await(r, name)
-			}
-			if err != nil {
-				g.fail(w, r, "", err)
-				return
-			}
-			endpoint := fn.Endpoint(route.Endpoint)
-			if endpoint == nil {
-				endpoint = &trigger.Endpoint{Name: route.Endpoint, Kind: wire.EndpointRaw} // the invoker says that there is none
-			}
-			g.serve(w, r, rt, &target{fn: fn, endpoint: endpoint, uri: r.URL.EscapedPath(), values: values})
-		})
+	h, pattern := rt.mux.Handler(r)
+	if pattern == "" {
+		return false
+	}
+	if _, ok := h.(routeHandler); ok {
+		rt.mux.ServeHTTP(w, r) // sets the path values and comes back to serve
+		return true
+	}
+	// The mux redirects to the path as it should be, and does not know where it is mounted.
+	answer := headerOnly{header: make(http.Header)}
+	h.ServeHTTP(&answer, r)
+	w.Header().Set("Location", mountedAt(r)+answer.header.Get("Location"))
+	w.WriteHeader(answer.status)
+	return true
+}
+
+// preflight returns what answers r if that is a CORS preflight for a route: one
+// for GET alone is asked about with OPTIONS.
+func (rt *routes) preflight(r *http.Request) *cors.Cors {
+	method := r.Header.Get("Access-Control-Request-Method")
+	if r.Method != http.MethodOptions || method == "" || r.Header.Get("Origin") == "" {
+		return nil
+	}
+	announced := *r
+	announced.Method = method
+	h, _ := rt.mux.Handler(&announced)
+	if route, ok := h.(routeHandler); ok {
+		return rt.cors[route.function]
 	}
 	return nil
 }
