@@ -122,8 +122,11 @@ func (w *worker) serve(ctx context.Context, x *wire.Exchange) {
 }
 
 func (w *worker) done() {
-	if w.running.Add(-1) == 0 {
+	left := w.running.Add(-1)
+	if left == 0 {
 		w.leaveIfDone()
+	}
+	if left <= 1 { // the next one may have come already
 		w.noteLeaks()
 	}
 }
@@ -135,10 +138,10 @@ func (w *worker) noteLeaks() {
 		return
 	}
 	defer w.noting.Store(false)
-	if n := runtime.NumGoroutine(); n >= w.leakNote && w.running.Load() == 0 {
+	if n := runtime.NumGoroutine(); n >= w.leakNote {
 		w.leakNote = 2 * n
 		w.Log(context.Background(), "", slog.LevelWarn,
-			fmt.Sprintf("%d goroutines are running although no invocation is: the function leaks them", n), nil)
+			fmt.Sprintf("%d goroutines are running although at most one invocation is: the function leaks them", n), nil)
 	}
 }
 
