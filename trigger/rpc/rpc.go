@@ -19,6 +19,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +54,9 @@ const HeaderQuery = "Fn-Query"
 // backlog is how many messages may wait to be looked at. What they ask for then
 // waits in the pool of the function, which bounds it.
 const backlog = 8192
+
+// drainTimeout bounds how long the server may take to say that nothing more comes.
+const drainTimeout = 2 * time.Second
 
 // maxReplyTime bounds requests to functions that have no timeout.
 const maxReplyTime = 15 * time.Minute
@@ -116,7 +121,7 @@ func (t *Trigger) Update(table *trigger.Table) {
 	}
 	for name, subs := range t.subs {
 		if table.Functions[name] == nil {
-			unsubscribe(subs)
+			drain(subs)
 			delete(t.subs, name)
 		}
 	}
@@ -127,17 +132,31 @@ func (t *Trigger) Update(table *trigger.Table) {
 func (t *Trigger) subscribe(name string) (subs [2]*nats.Subscription, err error) {
 	for i, subject := range []string{Prefix + name, Prefix + name + ".*"} {
 		if subs[i], err = t.conn.ChanQueueSubscribe(subject, Queue, t.messages); err != nil {
-			unsubscribe(subs)
+			drain(subs)
 			return subs, err
 		}
 	}
 	return subs, nil
 }
 
-func unsubscribe(subs [2]*nats.Subscription) {
+// drain ends subscriptions, but still takes what the server has already sent.
+func drain(subs [2]*nats.Subscription) {
 	for _, s := range subs {
 		if s != nil {
-			s.Unsubscribe()
+			s.Drain()
+		}
+	}
+}
+
+// drained waits until subs have taken all there was for them, or the connection
+// does not answer.
+func (t *Trigger) drained(subs [][2]*nats.Subscription) {
+	deadline := time.Now().Add(drainTimeout)
+	for _, pair := range subs {
+		for _, s := range pair {
+			for s.IsValid() && !t.conn.IsClosed() && time.Now().Before(deadline) {
+				time.Sleep(time.Millisecond)
+			}
 		}
 	}
 }
@@ -156,13 +175,14 @@ func (t *Trigger) receive() {
 // Close takes no more requests, and waits for those in progress. It is called once.
 func (t *Trigger) Close() {
 	t.mu.Lock()
-	for name, subs := range t.subs {
-		unsubscribe(subs)
-		delete(t.subs, name)
-	}
+	subs := slices.Collect(maps.Values(t.subs))
+	clear(t.subs)
 	t.mu.Unlock()
+	for _, pair := range subs {
+		drain(pair)
+	}
 	t.service.close()
-	t.conn.FlushTimeout(time.Second) // what came before the unsubscribing is here now
+	t.drained(subs)
 	t.messages <- nil
 	t.loop.Wait()
 	t.running.Wait()
@@ -198,7 +218,7 @@ func (t *Trigger) requestHeader(m *nats.Msg, inv *trigger.Invocation) error {
 	}
 	h := make(wire.Header, 0, 512)
 	for key, values := range m.Header {
-		if strings.HasPrefix(key, "Nats-") || strings.HasPrefix(key, "X-Fn-") || strings.HasPrefix(key, ":") || key == "" {
+		if hasPrefixFold(key, "Nats-") || hasPrefixFold(key, "X-Fn-") || strings.HasPrefix(key, ":") || key == "" {
 			continue
 		}
 		for _, value := range values {
@@ -215,6 +235,12 @@ func (t *Trigger) requestHeader(m *nats.Msg, inv *trigger.Invocation) error {
 	return nil
 }
 
+// hasPrefixFold is strings.HasPrefix without regard to case: NATS leaves names as
+// they are sent.
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
 func (t *Trigger) invoke(inv *trigger.Invocation) (*nats.Msg, error) {
 	ctx := context.Background()
 	if fn := t.service.function(inv.Function); fn != nil && fn.Manifest.Timeout == 0 {
@@ -227,7 +253,8 @@ func (t *Trigger) invoke(inv *trigger.Invocation) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := result.ReadAll(t.conn.MaxPayload() - headerRoom)
+	limit := t.conn.MaxPayload()
+	body, err := result.ReadAll(max(limit-headerRoom, limit/2))
 	if err != nil {
 		return nil, err
 	}
@@ -251,9 +278,12 @@ func (t *Trigger) invoke(inv *trigger.Invocation) (*nats.Msg, error) {
 	return reply, nil
 }
 
+// maxErrorText bounds the text of an error, so that its reply always fits.
+const maxErrorText = 8 << 10
+
 func errorReply(err error) *nats.Msg {
 	e := wire.AsError(err)
-	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(e.Message)
+	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(e.Message[:min(len(e.Message), maxErrorText)])
 	return &nats.Msg{Header: nats.Header{
 		HeaderErrorCode: []string{strconv.Itoa(trigger.StatusOf(e))},
 		HeaderError:     []string{text},

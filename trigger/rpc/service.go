@@ -86,7 +86,11 @@ func newService(conn *nats.Conn) (*service, error) {
 	for verb, answer := range map[string]func() any{"PING": s.ping, "INFO": s.info, "STATS": s.statistics} {
 		for _, subject := range []string{"$SRV." + verb, "$SRV." + verb + "." + ServiceName, "$SRV." + verb + "." + ServiceName + "." + s.id} {
 			sub, err := conn.Subscribe(subject, func(m *nats.Msg) {
-				if b, err := codec.Marshal(answer()); err == nil {
+				b, err := codec.Marshal(answer())
+				if err == nil && verb == "INFO" && int64(len(b)) > conn.MaxPayload() {
+					b, err = codec.Marshal(s.infoOf(false))
+				}
+				if err == nil {
 					m.Respond(b)
 				}
 			})
@@ -161,12 +165,16 @@ func (s *service) identity(kind string) identity {
 
 func (s *service) ping() any { return s.identity("ping") }
 
-func (s *service) info() any {
+func (s *service) info() any { return s.infoOf(true) }
+
+// infoOf returns what INFO answers. Without the schemas and texts it is short
+// enough for servers with small messages and many functions.
+func (s *service) infoOf(full bool) any {
 	r := infoReply{identity: s.identity("info"), Description: "functions of an fnhost node", Endpoints: []endpointInfo{}}
 	s.each(func(f *trigger.Function, e *trigger.Endpoint) {
 		meta := map[string]string{"function": f.Name, "version": f.Version, "kind": e.Kind}
 		for key, value := range map[string]string{"description": e.Doc, "request": string(e.Request), "response": string(e.Response)} {
-			if value != "" {
+			if value != "" && full {
 				meta[key] = value
 			}
 		}
