@@ -82,8 +82,8 @@ func testOrdersRefused(t *testing.T, r *running) {
 		{"parameter of another type", "GET", "/orders/list?limit=few", ``, 400, "bad_request", `query parameter "limit"`},
 		{"limit out of range", "GET", "/api/orders?limit=-1", ``, 400, "bad_request", "limit -1"},
 		{"wrong method", "DELETE", "/api/orders/3-apple", ``, 405, "no_method", "GET"},
-		{"no root endpoint", "GET", "/orders", ``, 404, "not_found", "create, get, list"},
-		{"misspelled endpoint", "POST", "/orders/creat", ``, 404, "not_found", `did you mean "create"`},
+		{"no root endpoint", "GET", "/orders", ``, 404, "no_function", "create, get, list"},
+		{"misspelled endpoint", "POST", "/orders/creat", ``, 404, "no_function", `did you mean "create"`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -29,7 +29,8 @@ const (
 var (
 	ErrBadRequest  = &Error{Code: wire.BadRequest}
 	ErrForbidden   = &Error{Code: wire.Forbidden}
-	ErrNotFound    = &Error{Code: wire.NotFound}
+	ErrNotFound    = &Error{Code: wire.NotFound}   // the function says so
+	ErrNoFunction  = &Error{Code: wire.NoFunction} // the host has no such function, endpoint or version
 	ErrConflict    = &Error{Code: wire.Conflict}
 	ErrPanicked    = &Error{Code: wire.Panicked}
 	ErrCrashed     = &Error{Code: wire.Crashed}

@@ -116,7 +116,7 @@ var ErrNoHost = fmt.Errorf("functions: the context is not that of an invocation:
 // as JSON. The deadline and the cancellation of ctx reach the called function.
 //
 // It returns an *[Error]: that of the called function, or of a code that the
-// sentinels of this package name, such as [ErrNotFound] for a function that
+// sentinels of this package name, such as [ErrNoFunction] for a function that
 // there is not and [ErrForbidden] for one that the manifest's access list does
 // not name, or [TooLarge] for a result of more than 64 MiB; the error of ctx; or
 // [ErrNoHost].

@@ -212,7 +212,7 @@ func TestResultsOfCall(t *testing.T) {
 func TestErrorsOfCall(t *testing.T) {
 	host := &fakeHost{}
 	ctx := NewContext(t.Context(), "f", nil, host)
-	sentinels := []*Error{ErrBadRequest, ErrForbidden, ErrNotFound, ErrConflict, ErrPanicked, ErrCrashed, ErrUnavailable, ErrOverloaded, ErrTimeout, ErrLoop}
+	sentinels := []*Error{ErrBadRequest, ErrForbidden, ErrNotFound, ErrNoFunction, ErrConflict, ErrPanicked, ErrCrashed, ErrUnavailable, ErrOverloaded, ErrTimeout, ErrLoop}
 	for _, want := range sentinels {
 		host.do = func(context.Context, *wire.Request) (*wire.Response, error) { return nil, Errorf(want.Code, "text") }
 		err := Call(ctx, "g", nil, nil)

@@ -111,7 +111,7 @@ func (w *worker) serve(ctx context.Context, x *wire.Exchange) {
 	h := x.Header()
 	e := w.endpoints[h.Get(wire.KeyEndpoint)]
 	if e == nil {
-		x.Fail(Errorf(NotFound, "function %q has no endpoint %q", w.name, h.Get(wire.KeyEndpoint)))
+		x.Fail(Errorf(wire.NoFunction, "function %q has no endpoint %q", w.name, h.Get(wire.KeyEndpoint)))
 		return
 	}
 	ctx = NewContext(ctx, w.name, h, w)

@@ -112,7 +112,7 @@ func TestWorker(t *testing.T) {
 		{"long", long, long, ""},
 		{"panic", "", "boom", wire.Panicked},
 		{"exit", "", "the handler returned without an answer", Internal},
-		{"nobody", "", `function "f" has no endpoint "nobody"`, NotFound},
+		{"nobody", "", `function "f" has no endpoint "nobody"`, wire.NoFunction},
 		{"log", "", "", ""},
 	} {
 		got, err := invoke(test.endpoint, test.body)

@@ -2,11 +2,9 @@ package host_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,157 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/host"
 )
-
-func TestMain(m *testing.M) {
-	playRole() // a process of a benchmark
-	goleak.VerifyTestMain(m)
-}
-
-// fixture is a host that runs, with a folder of its own.
-type fixture struct {
-	*host.Host
-	t      testing.TB
-	dir    string // the watched folder
-	data   string
-	url    string // of the gateway
-	mu     sync.Mutex
-	events []host.Event
-	stop   func() error
-}
-
-// start runs a host on free ports. Files are "path in the folder" → content.
-func start(t testing.TB, files map[string]string, change func(*host.Config)) *fixture {
-	t.Helper()
-	tmp := t.TempDir()
-	f := &fixture{t: t, dir: filepath.Join(tmp, "functions"), data: filepath.Join(tmp, "data")}
-	if err := os.Mkdir(f.dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range files {
-		f.write(name, text)
-	}
-	f.open(change)
-	return f
-}
-
-func (f *fixture) open(change func(*host.Config)) {
-	f.t.Helper()
-	cfg := host.Config{
-		Dir: f.data, Watch: []string{f.dir}, HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0",
-		Grace: 300 * time.Millisecond, Drain: 5 * time.Second,
-		Logger: slog.New(slog.NewTextHandler(f.t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
-		OnEvent: func(e host.Event) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.events = append(f.events, e)
-		},
-	}
-	if change != nil {
-		change(&cfg)
-	}
-	h, err := host.New(cfg)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.Host = h
-	if err := h.Listen(); err != nil {
-		f.t.Fatal(err)
-	}
-	f.url = h.Info().HTTP
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- h.Run(ctx) }()
-	f.stop = sync.OnceValue(func() error {
-		cancel()
-		return <-done
-	})
-	f.t.Cleanup(func() {
-		if err := f.stop(); err != nil {
-			f.t.Errorf("Run: %v", err)
-		}
-		http.DefaultClient.CloseIdleConnections()
-	})
-}
-
-func (f *fixture) write(name, text string) {
-	f.t.Helper()
-	path := filepath.Join(f.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		f.t.Fatal(err)
-	}
-	// As editors do: the new file takes the place of the old one.
-	if err := os.WriteFile(path+".tmp", []byte(text), 0o644); err != nil {
-		f.t.Fatal(err)
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-// await waits until cond holds.
-func (f *fixture) await(what string, cond func() bool) {
-	f.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	for !cond() {
-		if time.Now().After(deadline) {
-			f.t.Fatalf("%s: not within a minute; functions: %+v", what, f.Functions())
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-// awaitState waits for a function to be in a state.
-func (f *fixture) awaitState(name string, state host.State) {
-	f.t.Helper()
-	f.await(fmt.Sprintf("%s is %s", name, state), func() bool {
-		s, err := f.Function(name)
-		return err == nil && s.State == string(state)
-	})
-}
-
-// event returns the latest event of a function in a state.
-func (f *fixture) event(name string, state host.State) (host.Event, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := len(f.events) - 1; i >= 0; i-- {
-		if e := f.events[i]; e.Function == name && e.State == state {
-			return e, true
-		}
-	}
-	return host.Event{}, false
-}
-
-// do sends a request to the gateway.
-func (f *fixture) do(method, path, body string, header ...string) (int, string, http.Header) {
-	f.t.Helper()
-	req, err := http.NewRequestWithContext(f.t.Context(), method, f.url+path, strings.NewReader(body))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return resp.StatusCode, string(b), resp.Header
-}
-
-// constant is a function that returns a text.
-func constant(pkg, text string) string {
-	return fmt.Sprintf("package %s\n\nfunc Handle() string { return %q }\n", pkg, text)
-}
 
 func TestSavedSourceIsAFunctionOverHTTPAndNATS(t *testing.T) {
 	f := start(t, map[string]string{"greet/greet.go": constant("greet", "one")}, nil)
@@ -192,7 +42,7 @@ func TestSavedSourceIsAFunctionOverHTTPAndNATS(t *testing.T) {
 	}
 	f.await("the removed one is gone", func() bool {
 		_, err := f.Invoke(t.Context(), "greet", nil)
-		return errors.Is(err, functions.ErrNotFound)
+		return errors.Is(err, functions.ErrNoFunction)
 	})
 }
 
@@ -312,145 +162,6 @@ func TestTwoFunctionsOfOneName(t *testing.T) {
 	}
 }
 
-// misbehaving is a function that does what it is told.
-const misbehaving = `package bad
-
-import (
-	"context"
-	"fmt"
-	"os"
-	"runtime"
-	"time"
-)
-
-func Handle(ctx context.Context, what string) (string, error) {
-	switch what {
-	case "panic":
-		var m map[string]int
-		m["x"] = 1
-	case "exit":
-		os.Exit(7)
-	case "goexit":
-		runtime.Goexit()
-	case "goroutine":
-		go func() { panic("in the background") }()
-		time.Sleep(time.Minute)
-	case "sleep":
-		<-ctx.Done()
-		return "", ctx.Err()
-	case "stuck":
-		time.Sleep(time.Hour)
-	case "flood":
-		for range 200_000 {
-			fmt.Println("0123456789012345678901234567890123456789")
-		}
-	case "leak":
-		for range 2000 {
-			go func() { select {} }()
-		}
-	case "pid":
-		return fmt.Sprint(os.Getpid()), nil
-	}
-	return "done", nil
-}
-`
-
-func TestAFunctionThatMisbehaves(t *testing.T) {
-	f := start(t, map[string]string{"bad/bad.go": misbehaving, "bad/function.yaml": "timeout: 400ms\nconcurrency: 2\n"}, nil)
-	f.awaitState("bad", host.Ready)
-	tests := []struct {
-		what   string
-		status int
-		code   string
-	}{
-		{"panic", 500, "panic"},
-		{"goexit", 500, "internal"},
-		{"exit", 502, "crashed"},
-		{"goroutine", 502, "crashed"},
-		{"sleep", 504, "timeout"},
-		{"flood", 200, ""},
-		{"leak", 200, ""},
-		{"stuck", 504, "timeout"},
-	}
-	for _, test := range tests {
-		t.Run(test.what, func(t *testing.T) {
-			status, body, _ := f.do("POST", "/bad", test.what)
-			var p struct{ Code, Detail string }
-			json.Unmarshal([]byte(body), &p)
-			if status != test.status || p.Code != test.code {
-				t.Errorf("%d %s", status, body)
-			}
-			if strings.Contains(body, "nil map") || strings.Contains(body, "goroutine ") {
-				t.Errorf("the caller sees the stack: %s", body)
-			}
-			// Whatever happened, the next one is served.
-			f.await("the next invocation", func() bool {
-				out, err := f.Invoke(t.Context(), "bad", nil)
-				return err == nil && string(out) == "done"
-			})
-		})
-	}
-	s, err := f.Function("bad")
-	if err != nil || s.Workers.Crashed != 2 {
-		t.Errorf("workers = %+v, want 2 crashed", s.Workers)
-	}
-	f.await("the stuck worker is replaced", func() bool {
-		s, _ := f.Function("bad")
-		return s.Workers.Recycled == 1
-	})
-	for _, want := range []string{"assignment to entry in nil map", "panic: in the background", "lines of stdout are left out", "goroutines are running although", "worker is replaced"} {
-		f.await("the log says "+want, func() bool { return strings.Contains(f.records("bad"), want) })
-	}
-}
-
-// records returns the log of a function as text.
-func (f *fixture) records(name string) string {
-	var b strings.Builder
-	for _, r := range f.KeptRecords(name) {
-		fmt.Fprintf(&b, "%s %s\n", r.Source, r.Message)
-	}
-	return b.String()
-}
-
-func TestDataDirectoryInUse(t *testing.T) {
-	f := start(t, nil, nil)
-	_, err := host.New(host.Config{Dir: f.data})
-	if !errors.Is(err, host.ErrInUse) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
-		t.Errorf("New = %v", err)
-	}
-}
-
-func TestPortInUse(t *testing.T) {
-	f := start(t, nil, nil)
-	address := strings.TrimPrefix(f.url, "http://")
-	h, err := host.New(host.Config{Dir: t.TempDir(), HTTP: address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Run(t.Context()); err == nil || !strings.Contains(err.Error(), address) {
-		t.Errorf("gateway: %v", err)
-	}
-	nats := strings.TrimPrefix(f.Info().NATS, "nats://")
-	if _, err := host.New(host.Config{Dir: t.TempDir(), NATS: nats}); err == nil || !strings.Contains(err.Error(), nats) {
-		t.Errorf("NATS: %v", err)
-	}
-}
-
-func TestWithoutGoWhatRunsInProcessRuns(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
-	f := start(t, map[string]string{"f/f.go": constant("f", "x")}, nil)
-	if err := f.Handle("local", func() string { return "here" }); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := f.Invoke(t.Context(), "local", nil); err != nil || string(out) != "here" {
-		t.Errorf("local: %q %v", out, err)
-	}
-	_, err := f.Invoke(t.Context(), "f", nil)
-	if err == nil || !strings.Contains(err.Error(), "no go command on PATH") {
-		t.Errorf("f: %v", err)
-	}
-}
-
 func TestARestartedHostServesWithoutBuilding(t *testing.T) {
 	f := start(t, map[string]string{"f/f.go": constant("f", t.Name())}, nil)
 	f.do("GET", "/f", "")
@@ -502,7 +213,7 @@ func Handle(ctx context.Context, in string) (string, error) {
 	if _, err := f.Invoke(t.Context(), "loop", nil); !errors.Is(err, functions.ErrLoop) {
 		t.Errorf("loop: %v", err)
 	}
-	if _, err := f.Invoke(t.Context(), "lost", nil); !errors.Is(err, functions.ErrNotFound) || !strings.Contains(err.Error(), `did you mean "three"`) {
+	if _, err := f.Invoke(t.Context(), "lost", nil); !errors.Is(err, functions.ErrNoFunction) || !strings.Contains(err.Error(), `did you mean "three"`) {
 		t.Errorf("lost: %v", err)
 	}
 	if _, err := f.Invoke(t.Context(), "shut", nil); !errors.Is(err, functions.ErrForbidden) || !strings.Contains(err.Error(), "access.functions") {
@@ -542,7 +253,7 @@ func Handle(in In) In { return in }
 		{"malformed JSON", "POST", "/in", "application/json", "{\n \"id\": }", 400, "line 2, column 8"},
 		{"JSON of another type", "POST", "/in", "application/json", `{"id":"x"}`, 400, `field \"id\": string does not fit int`},
 		{"body over the limit", "POST", "/in", "application/json", strings.Repeat(" ", 1025), 413, "too_large"},
-		{"unknown function", "GET", "/ni", "", "", 404, "not_found"},
+		{"unknown function", "GET", "/ni", "", "", 404, "no_function"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -561,6 +272,17 @@ func TestARouteIsThereBeforeItsFunctionIsBuilt(t *testing.T) {
 	}, nil)
 	if status, body, _ := f.do("GET", "/early", ""); status != 200 {
 		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestARequestOverNATSWaitsForTheFirstBuild(t *testing.T) {
+	f := start(t, map[string]string{"hello/hello.go": constant("hello", "there"), "broken/b.go": "package broken\n\nfunc Handle("}, nil)
+	if m, err := f.Conn().Request("fn.hello", nil, time.Minute); err != nil || string(m.Data) != "there" {
+		t.Errorf("answer %v, %v", m, err)
+	}
+	m, err := f.Conn().Request("fn.broken", nil, time.Minute)
+	if err != nil || m.Header.Get("Fn-Error") != string(functions.Unavailable) {
+		t.Errorf("answer %v of a function that does not build, %v", m, err)
 	}
 }
 

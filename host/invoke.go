@@ -82,7 +82,7 @@ func (h *Host) isClosed() bool {
 
 func (h *Host) notFound(name string) error {
 	names := slices.Collect(maps.Keys(*h.index.Load()))
-	return wire.Errorf(wire.NotFound, "no function %q%s", name, nearest.DidYouMean(name, names))
+	return wire.Errorf(wire.NoFunction, "no function %q%s", name, nearest.DidYouMean(name, names))
 }
 
 // notReady returns why no version serves.
@@ -192,9 +192,9 @@ func noEndpoint(info *trigger.Function, name string) error {
 		}
 	}
 	if name == "" {
-		return wire.Errorf(wire.NotFound, "function %q has no root endpoint; it has %s", info.Name, strings.Join(names, ", "))
+		return wire.Errorf(wire.NoFunction, "function %q has no root endpoint; it has %s", info.Name, strings.Join(names, ", "))
 	}
-	return wire.Errorf(wire.NotFound, "function %q has no endpoint %q%s", info.Name, name, nearest.DidYouMean(name, names))
+	return wire.Errorf(wire.NoFunction, "function %q has no endpoint %q%s", info.Name, name, nearest.DidYouMean(name, names))
 }
 
 // explain turns what went wrong into what the caller is told, and logs what the

@@ -24,7 +24,7 @@ func (h *Host) publish() {
 	for name, f := range h.functions {
 		if r := f.current.Load(); r != nil {
 			t.Functions[name] = r.info.Load()
-		} else if len(f.routes) > 0 {
+		} else {
 			if t.Pending == nil {
 				t.Pending = make(map[string][]manifest.Route)
 			}
@@ -97,7 +97,7 @@ func (h *Host) Functions() []admin.Function {
 }
 
 // Function returns the status of one function. It returns an *[functions.Error]
-// of code NotFound, which names the nearest one, if there is none of that name.
+// of code NoFunction, which names the nearest one, if there is none of that name.
 func (h *Host) Function(name string) (admin.Function, error) {
 	h.mu.Lock()
 	f := h.functions[name]

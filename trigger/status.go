@@ -8,6 +8,7 @@ var statuses = map[wire.Code]int{
 	wire.Unauthorized: 401,
 	wire.Forbidden:    403,
 	wire.NotFound:     404,
+	wire.NoFunction:   404,
 	wire.NoMethod:     405,
 	wire.Conflict:     409,
 	wire.TooLarge:     413,

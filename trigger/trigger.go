@@ -42,7 +42,7 @@ type Invoker interface {
 	Invoke(ctx context.Context, inv *Invocation) (*Result, error)
 	// Await returns what there is to know of a function that is not in the table.
 	// It waits for one that is being built for the first time. It returns an
-	// *[wire.Error] of code NotFound if there is none, and one that is also a
+	// *[wire.Error] of code NoFunction if there is none, and one that is also a
 	// *[NotReady] if it could not be built.
 	Await(ctx context.Context, function string) (*Function, error)
 }
@@ -108,8 +108,8 @@ func (r *Result) ReadAll(limit int64) ([]byte, error) {
 // Table is the functions that there are at one time. It is not changed once made.
 type Table struct {
 	Functions map[string]*Function
-	// Pending are the routes of functions that are not in Functions yet, since
-	// their first version is being built.
+	// Pending are the functions that are not in Functions yet, since their first
+	// version is being built, with their routes, if they have any.
 	Pending map[string][]manifest.Route
 }
 

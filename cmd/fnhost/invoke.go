@@ -15,6 +15,7 @@ import (
 
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/functions"
+	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
 )
 
@@ -199,9 +200,9 @@ func findEndpoint(f *admin.Function, name string) (*admin.Endpoint, error) {
 		}
 	}
 	if name == "" {
-		return nil, functions.Errorf(functions.NotFound, "function %q has no root endpoint; it has %s", f.Name, strings.Join(names, ", "))
+		return nil, functions.Errorf(wire.NoFunction, "function %q has no root endpoint; it has %s", f.Name, strings.Join(names, ", "))
 	}
-	return nil, functions.Errorf(functions.NotFound, "function %q has no endpoint %q%s", f.Name, name, nearest.DidYouMean(name, names))
+	return nil, functions.Errorf(wire.NoFunction, "function %q has no endpoint %q%s", f.Name, name, nearest.DidYouMean(name, names))
 }
 
 // printResult copies the result to standard output as it comes.

@@ -219,7 +219,7 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 	target := req.Header.Get(wire.KeyTarget)
 	handler, ok := r.h.Functions[target]
 	if !ok {
-		return nil, wire.Errorf(wire.NotFound, "no function %q in functest.Host.Functions", target)
+		return nil, wire.Errorf(wire.NoFunction, "no function %q in functest.Host.Functions", target)
 	}
 	depth, _ := req.Header.Int(wire.KeyDepth)
 	if depth >= maxDepth {

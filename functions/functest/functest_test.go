@@ -86,7 +86,7 @@ func TestErrorsAreThoseOfAHost(t *testing.T) {
 	}{
 		{"of the handler", func() error { return functions.Errorf(functions.Conflict, "taken") }, functions.ErrConflict},
 		{"panic", func() { panic("oh") }, functions.ErrPanicked},
-		{"unknown function", call("nobody"), functions.ErrNotFound},
+		{"unknown function", call("nobody"), functions.ErrNoFunction},
 		{"panic of a called function", call("panics"), functions.ErrPanicked},
 		{"endless calls", call("loop"), functions.ErrLoop},
 		{"bad input", func(in order) {}, functions.ErrBadRequest},

@@ -15,7 +15,8 @@ const (
 	BadRequest   Code = "bad_request"       // 400: the input is not what the function takes
 	Unauthorized Code = "unauthorized"      // 401: who asks is not known
 	Forbidden    Code = "forbidden"         // 403: who asks may not
-	NotFound     Code = "not_found"         // 404: no such function, endpoint or thing
+	NotFound     Code = "not_found"         // 404: what a function was asked for is not there
+	NoFunction   Code = "no_function"       // 404: no such function, endpoint or version
 	NoMethod     Code = "no_method"         // 405: not with this HTTP method
 	Conflict     Code = "conflict"          // 409: the state does not allow it
 	TooLarge     Code = "too_large"         // 413: a body over the limit

@@ -25,7 +25,7 @@ func (e echo) Functions() []Function { return []Function{{Name: "hello"}} }
 
 func (e echo) Function(name string) (Function, error) {
 	if name != "hello" {
-		return Function{}, wire.Errorf(wire.NotFound, "no function %q", name)
+		return Function{}, wire.Errorf(wire.NoFunction, "no function %q", name)
 	}
 	return Function{Name: name}, nil
 }
@@ -137,7 +137,7 @@ func TestCloseEndsFollowing(t *testing.T) {
 
 func TestClientErrors(t *testing.T) {
 	c, _, _ := serve(t)
-	if _, err := c.Function(t.Context(), "nope"); !errors.Is(err, &wire.Error{Code: wire.NotFound}) {
+	if _, err := c.Function(t.Context(), "nope"); !errors.Is(err, &wire.Error{Code: wire.NoFunction}) {
 		t.Errorf("a name that is not there: %v", err)
 	}
 	nobody, err := NewClient("127.0.0.1:1")

@@ -57,7 +57,7 @@ func (c *Client) Functions(ctx context.Context) ([]Function, error) {
 	return v, c.get(ctx, "/v1/functions", &v)
 }
 
-// Function returns one. The error is of code NotFound if there is none of that name.
+// Function returns one. The error is of code NoFunction if there is none of that name.
 func (c *Client) Function(ctx context.Context, name string) (Function, error) {
 	var v Function
 	return v, c.get(ctx, "/v1/functions/"+url.PathEscape(name), &v)

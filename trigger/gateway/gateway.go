@@ -87,7 +87,7 @@ func (g *Gateway) resolve(rt *routes, r *http.Request) (*target, error) {
 	path := r.URL.EscapedPath()
 	name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if name == "" {
-		return nil, wire.Errorf(wire.NotFound, "no function is named: paths are /function or /function/endpoint")
+		return nil, wire.Errorf(wire.NoFunction, "no function is named: paths are /function or /function/endpoint")
 	}
 	fn := rt.functions[name]
 	if fn == nil {

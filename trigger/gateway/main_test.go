@@ -43,7 +43,7 @@ func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Re
 
 func (f *fake) Await(ctx context.Context, name string) (*trigger.Function, error) {
 	if f.await == nil {
-		return nil, wire.Errorf(wire.NotFound, "no function %q", name)
+		return nil, wire.Errorf(wire.NoFunction, "no function %q", name)
 	}
 	return f.await(ctx, name)
 }

@@ -19,7 +19,7 @@ func TestPathsNameFunctionAndEndpoint(t *testing.T) {
 		if name == "late" {
 			return function("late", ""), nil
 		}
-		return nil, wire.Errorf(wire.NotFound, "no function %q", name)
+		return nil, wire.Errorf(wire.NoFunction, "no function %q", name)
 	}
 	tests := []struct{ path, function, endpoint, uri, prefix string }{
 		{"/f", "f", "", "/", "/f"},
@@ -61,7 +61,7 @@ func TestPathsNameFunctionAndEndpoint(t *testing.T) {
 	}
 	for _, path := range []string{"/", "//", "/nobody", "/%66", "/nobody/f"} {
 		resp, body := f.get(t, path)
-		checkProblem(t, resp, body, 404, wire.NotFound)
+		checkProblem(t, resp, body, 404, wire.NoFunction)
 	}
 }
 

@@ -112,7 +112,7 @@ func TestNotReadyPage(t *testing.T) {
 	// Any other error is a problem document for browsers, too.
 	f.await = nil
 	resp, body := f.get(t, "/hello", "Accept", "text/html")
-	checkProblem(t, resp, body, 404, wire.NotFound)
+	checkProblem(t, resp, body, 404, wire.NoFunction)
 }
 
 func TestHEADOfAnError(t *testing.T) {

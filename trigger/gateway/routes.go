@@ -37,8 +37,10 @@ func (g *Gateway) Update(t *trigger.Table) {
 			rt.cors[name] = newCORS(fn.Manifest.CORS)
 		}
 	}
-	for name := range t.Pending {
-		routed = append(routed, name)
+	for name, list := range t.Pending {
+		if len(list) > 0 {
+			routed = append(routed, name)
+		}
 	}
 	slices.Sort(routed) // so that the same one of two that conflict wins each time
 	for _, name := range routed {

@@ -36,7 +36,7 @@ func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Re
 }
 
 func (f *fake) Await(context.Context, string) (*trigger.Function, error) {
-	return nil, wire.Errorf(wire.NotFound, "no function")
+	return nil, wire.Errorf(wire.NoFunction, "no function")
 }
 
 func (f *fake) set(run func(ctx context.Context, inv *trigger.Invocation) (*trigger.Result, error)) {

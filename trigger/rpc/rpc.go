@@ -3,9 +3,10 @@
 //
 // A request on fn.orders runs the root endpoint of the function orders, one on
 // fn.orders.create its endpoint create. Nodes share the queue group "fn". Headers
-// of the request reach the function; Fn-Query stands for a query string. The reply holds the result's body; for an
-// http endpoint also its headers, and its status in Fn-Status. A result that is
-// larger than a message, or that never ends, cannot be had this way.
+// of the request reach the function; Fn-Query stands for a query string. The
+// reply holds the result's body; for an http endpoint also its headers, and its
+// status in Fn-Status. A result that is larger than a message, or that never
+// ends, cannot be had this way.
 //
 // An error is a reply with the headers Nats-Service-Error-Code, an HTTP status,
 // and Nats-Service-Error, its text, as NATS services have them (ADR-32), and
@@ -13,6 +14,8 @@
 //
 // The host also answers the discovery protocol of NATS services, as one service
 // named "fnhost" with an endpoint for each endpoint of each function.
+//
+// A request to a function whose first version is being built waits for that.
 package rpc
 
 import (
@@ -109,22 +112,30 @@ func (t *Trigger) Update(table *trigger.Table) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for name := range table.Functions {
-		if _, ok := t.subs[name]; ok {
-			continue
-		}
-		subs, err := t.subscribe(name)
-		if err != nil {
-			t.log.Error("no NATS requests: "+err.Error(), "function", name)
-			continue
-		}
-		t.subs[name] = subs
+		t.ensure(name)
+	}
+	for name := range table.Pending { // they wait, as those over HTTP do
+		t.ensure(name)
 	}
 	for name, subs := range t.subs {
-		if table.Functions[name] == nil {
+		if _, pending := table.Pending[name]; !pending && table.Functions[name] == nil {
 			drain(subs)
 			delete(t.subs, name)
 		}
 	}
+}
+
+// ensure has the requests to a function come here. t.mu is held.
+func (t *Trigger) ensure(name string) {
+	if _, ok := t.subs[name]; ok {
+		return
+	}
+	subs, err := t.subscribe(name)
+	if err != nil {
+		t.log.Error("no NATS requests: "+err.Error(), "function", name)
+		return
+	}
+	t.subs[name] = subs
 }
 
 // subscribe takes the subjects of one function. All subscriptions share one
