@@ -16,7 +16,12 @@ const (
 	Ready    State = "ready"    // the latest version serves
 	Failed   State = "failed"   // the latest version could not be built or started; an earlier one, if any, serves
 	Draining State = "draining" // removed; what runs may end
+	// Unreleased is a deployed function none of whose versions is released.
+	Unreleased State = "unreleased"
 )
+
+// Released is how a deployed version comes to serve: it was built before.
+const Released builder.How = "released"
 
 // Event says that the state of a function has changed.
 type Event struct {

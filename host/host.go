@@ -19,6 +19,7 @@ import (
 	"github.com/fnhost/fnhost/builder/watch"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/gateway"
 	"github.com/fnhost/fnhost/trigger/rpc"
@@ -30,18 +31,20 @@ var ErrClosed = errors.New("host: closed")
 // Host runs functions. Make one with [New]. Its methods are safe for concurrent
 // use.
 type Host struct {
-	cfg     Config
-	log     *slog.Logger
-	logs    *logs.Hub
-	bus     *bus.Bus
-	builder *builder.Builder // nil without a go command
-	noBuild error            // why
-	spawner *worker.Spawner
-	gateway *gateway.Gateway
-	rpc     *rpc.Trigger
-	ids     idSource
-	sources []*watched
-	watcher *watch.Watcher // nil if no folder is watched
+	cfg        Config
+	log        *slog.Logger
+	logs       *logs.Hub
+	bus        *bus.Bus
+	builder    *builder.Builder // nil without a go command
+	noBuild    error            // why
+	spawner    *worker.Spawner
+	gateway    *gateway.Gateway
+	rpc        *rpc.Trigger
+	ids        idSource
+	sources    []*watched
+	registry   *registry.Registry // nil if NATS has no JetStream
+	noRegistry error              // why
+	watcher    *watch.Watcher     // nil if no folder is watched
 
 	index atomic.Pointer[map[string]*function] // a copy of functions that is never changed
 
@@ -126,7 +129,10 @@ func (h *Host) start() error {
 	if h.builder != nil {
 		h.tasks.Go(h.keepArtifacts)
 	}
-	return h.watchFolders()
+	if err := h.watchFolders(); err != nil { // first: what is watched keeps its names
+		return err
+	}
+	return h.followRegistry()
 }
 
 // reindex lets invocations see the functions as they are now. h.mu is held, but

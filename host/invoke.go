@@ -42,17 +42,18 @@ func (h *Host) Invoke(ctx context.Context, name string, body []byte) ([]byte, er
 type invoker struct{ h *Host }
 
 // Await implements [trigger.Invoker].
-func (i invoker) Await(ctx context.Context, name string) (*trigger.Function, error) {
-	_, r, err := i.h.serving(ctx, name)
+func (i invoker) Await(ctx context.Context, name, version string) (*trigger.Function, error) {
+	_, v, err := i.h.serving(ctx, name, version)
 	if err != nil {
 		return nil, err
 	}
-	return r.info.Load(), nil
+	return v.info.Load(), nil
 }
 
-// serving returns the function and the version of it that serves. It waits while
-// the first one is being built.
-func (h *Host) serving(ctx context.Context, name string) (*function, *release, error) {
+// serving returns the function and the version of it that an invocation gets: the
+// one it asks for, or one that the release chooses. It waits while the first one
+// is being built.
+func (h *Host) serving(ctx context.Context, name, version string) (*function, *version, error) {
 	f := (*h.index.Load())[name]
 	if f == nil {
 		if h.isClosed() {
@@ -60,8 +61,12 @@ func (h *Host) serving(ctx context.Context, name string) (*function, *release, e
 		}
 		return nil, nil, h.notFound(name)
 	}
+	if version != "" {
+		v, err := f.named(ctx, version)
+		return f, v, err
+	}
 	if r := f.current.Load(); r != nil {
-		return f, r, nil
+		return f, r.pick(), nil
 	}
 	select {
 	case <-f.settled:
@@ -69,7 +74,7 @@ func (h *Host) serving(ctx context.Context, name string) (*function, *release, e
 		return nil, nil, ctx.Err()
 	}
 	if r := f.current.Load(); r != nil {
-		return f, r, nil
+		return f, r.pick(), nil
 	}
 	return nil, nil, f.notReady()
 }
@@ -114,7 +119,7 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 	if inv.Depth > maxDepth {
 		return nil, wire.Errorf(wire.Loop, "%d functions have called each other to get here: a call that comes back to itself", inv.Depth)
 	}
-	f, r, err := h.serving(ctx, inv.Function)
+	f, v, err := h.serving(ctx, inv.Function, inv.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +127,14 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 		inv.ID = h.ids.next()
 	}
 	var deadline time.Time
-	if r.manifest.Timeout > 0 {
-		deadline = time.Now().Add(r.manifest.Timeout)
+	if v.manifest.Timeout > 0 {
+		deadline = time.Now().Add(v.manifest.Timeout)
 	}
 	for {
-		result, err := f.run(ctx, deadline, r, inv)
+		result, err := f.run(ctx, deadline, v, inv)
 		if errors.Is(err, worker.ErrDraining) {
 			// Another version has taken over between the look-up and here.
-			if f, r, err = h.serving(ctx, inv.Function); err == nil && !f.isRemoved() {
+			if f, v, err = h.serving(ctx, inv.Function, inv.Version); err == nil && !f.isRemoved() {
 				continue
 			}
 			if err == nil {
@@ -137,7 +142,7 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 			}
 		}
 		if err != nil {
-			return nil, f.explain(ctx, r, inv, err)
+			return nil, f.explain(ctx, v, inv, err)
 		}
 		return result, nil
 	}
@@ -150,8 +155,8 @@ func (f *function) isRemoved() bool {
 }
 
 // run hands an invocation to a version.
-func (f *function) run(ctx context.Context, deadline time.Time, r *release, inv *trigger.Invocation) (*trigger.Result, error) {
-	info := r.info.Load()
+func (f *function) run(ctx context.Context, deadline time.Time, v *version, inv *trigger.Invocation) (*trigger.Result, error) {
+	info := v.info.Load()
 	if inv.Endpoint != "" || len(info.Endpoints) > 0 {
 		if info.Endpoint(inv.Endpoint) == nil {
 			return nil, noEndpoint(info, inv.Endpoint)
@@ -177,11 +182,11 @@ func (f *function) run(ctx context.Context, deadline time.Time, r *release, inv 
 	if inv.Depth > 0 {
 		header = header.AddInt(wire.KeyDepth, int64(inv.Depth))
 	}
-	resp, err := r.runner.Do(ctx, &wire.Request{Kind: wire.Invoke, Header: header, Payload: inv.Payload, Body: inv.Body, Deadline: deadline})
+	resp, err := v.runner.Do(ctx, &wire.Request{Kind: wire.Invoke, Header: header, Payload: inv.Payload, Body: inv.Body, Deadline: deadline})
 	if err != nil {
 		return nil, err
 	}
-	return &trigger.Result{Version: r.version, Header: resp.Header, Payload: resp.Payload, Body: resp.Body}, nil
+	return &trigger.Result{Version: v.name, Header: resp.Header, Payload: resp.Payload, Body: resp.Body}, nil
 }
 
 func noEndpoint(info *trigger.Function, name string) error {
@@ -199,16 +204,16 @@ func noEndpoint(info *trigger.Function, name string) error {
 
 // explain turns what went wrong into what the caller is told, and logs what the
 // caller is not.
-func (f *function) explain(ctx context.Context, r *release, inv *trigger.Invocation, err error) error {
+func (f *function) explain(ctx context.Context, v *version, inv *trigger.Invocation, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		if d, ok := ctx.Deadline(); !ok || time.Now().Before(d) {
-			return wire.Errorf(wire.Timeout, "function %q did not answer within its timeout of %v", f.name, r.manifest.Timeout)
+			return wire.Errorf(wire.Timeout, "function %q did not answer within its timeout of %v", f.name, v.manifest.Timeout)
 		}
 		return wire.Errorf(wire.Timeout, "function %q did not answer before the caller's deadline", f.name)
 	}
 	var e *wire.Error
 	if errors.As(err, &e) && e.Code == wire.Panicked {
-		f.h.logs.Add(logs.Record{Level: slog.LevelError, Function: f.name, Version: r.version, Invocation: inv.ID, Source: logs.Host,
+		f.h.logs.Add(logs.Record{Level: slog.LevelError, Function: f.name, Version: v.name, Invocation: inv.ID, Source: logs.Host,
 			Message: "panic: " + e.Message + "\n" + e.Stack})
 		return wire.Errorf(wire.Panicked, "function %q panicked in invocation %s: its log has the stack", f.name, inv.ID)
 	}

@@ -18,8 +18,8 @@ func (h *Host) keepArtifacts() {
 		case <-ticker.C:
 		}
 		for _, f := range *h.index.Load() {
-			if r := f.current.Load(); r != nil && r.artifact != nil {
-				if err := h.builder.Touch(r.artifact); err != nil {
+			if r := f.current.Load(); r != nil && f.src.Dir != "" {
+				if err := h.builder.Touch(r.main().artifact); err != nil {
 					h.log.Warn("artifact in use: "+err.Error(), "function", f.name)
 				}
 			}

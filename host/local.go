@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/manifest"
@@ -45,7 +44,7 @@ func (h *Host) Handle(name string, fn any) error {
 		return fmt.Errorf("host: handle %q: %w", name, ErrClosed)
 	}
 	f := h.functions[name]
-	if f == nil || f.src.Dir != "" {
+	if f == nil || !f.isLocal() {
 		if f != nil {
 			h.tasks.Go(func() { f.stop(context.Background()) })
 		}
@@ -58,9 +57,10 @@ func (h *Host) Handle(name string, fn any) error {
 	f.versions++
 	info.Version = fmt.Sprintf("v%d", f.versions)
 	f.mu.Unlock()
-	r := &release{id: info.Version, version: info.Version, manifest: m, runner: &local{h: h, f: f, manifest: m, endpoint: &e}}
-	r.info.Store(info)
-	return f.switchTo(r, time.Now())
+	v := &version{id: info.Version, name: info.Version, manifest: m, runner: &local{h: h, f: f, manifest: m, endpoint: &e}}
+	v.info.Store(info)
+	f.switchTo(wholeRelease(v), Event{})
+	return nil
 }
 
 func schemaJSON(s *functions.Schema) []byte {

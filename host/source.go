@@ -1,10 +1,8 @@
 package host
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,29 +126,22 @@ func (h *Host) rediscover() {
 	h.tasks.Go(h.discover)
 }
 
-// found is a directory that holds a function.
-type found struct {
-	name   string
-	src    builder.Source
-	routes []manifest.Route
-}
-
 // discover compares the functions that there are with the directories that hold
 // one: new ones are built, and those that have gone are stopped.
 func (h *Host) discover() {
 	h.discovering.Lock()
 	defer h.discovering.Unlock()
-	var list []found
+	var list []builder.Found
 	for _, s := range h.sources {
-		list = append(list, s.find()...)
+		list = append(list, builder.Find(s.dir, s.root)...)
 	}
-	wanted := make(map[string]found)
+	wanted := make(map[string]builder.Found)
 	for _, d := range list {
-		if other, taken := wanted[d.name]; taken {
+		if other, taken := wanted[d.Name]; taken {
 			h.conflict(d, other)
 			continue
 		}
-		wanted[d.name] = d
+		wanted[d.Name] = d
 	}
 	var gone, fresh []*function
 	h.mu.Lock()
@@ -159,7 +150,7 @@ func (h *Host) discover() {
 		return
 	}
 	for name, f := range h.functions {
-		if d, ok := wanted[name]; f.src.Dir != "" && (!ok || d.src != f.src) {
+		if d, ok := wanted[name]; f.src.Dir != "" && (!ok || d.Source != f.src) {
 			gone = append(gone, f)
 			delete(h.functions, name)
 		}
@@ -167,8 +158,8 @@ func (h *Host) discover() {
 	for name, d := range wanted {
 		f := h.functions[name]
 		if f == nil {
-			f = newFunction(h, name, d.src)
-			f.routes = d.routes
+			f = newFunction(h, name, d.Source)
+			f.routes = d.Routes
 			h.functions[name] = f
 			fresh = append(fresh, f)
 		}
@@ -194,9 +185,9 @@ func (h *Host) remove(f *function) {
 }
 
 // conflict says that two directories claim one name. It says so once.
-func (h *Host) conflict(d, other found) {
+func (h *Host) conflict(d, other builder.Found) {
 	err := fmt.Errorf("%w: %s and %s are both called %q: rename one, or give it a `name` in its %s; %s is served",
-		ErrDuplicate, other.src.Dir, d.src.Dir, d.name, manifest.FileName, other.src.Dir)
+		ErrDuplicate, other.Source.Dir, d.Source.Dir, d.Name, manifest.FileName, other.Source.Dir)
 	if h.conflicts == nil {
 		h.conflicts = make(map[string]bool)
 	}
@@ -204,98 +195,12 @@ func (h *Host) conflict(d, other found) {
 		return
 	}
 	h.conflicts[err.Error()] = true
-	h.emit(Event{Time: time.Now(), Function: d.name, State: Failed, Err: err})
-	h.logs.Add(logs.Record{Level: 8, Function: d.name, Source: logs.Host, Message: err.Error()})
+	h.emit(Event{Time: time.Now(), Function: d.Name, State: Failed, Err: err})
+	h.logs.Add(logs.Record{Level: 8, Function: d.Name, Source: logs.Host, Message: err.Error()})
 }
 
 // ErrDuplicate is the error of a directory whose function has the name of another.
 var ErrDuplicate = errors.New("two functions of one name")
-
-// find lists the functions below a folder: the folder itself if it is one, else
-// its immediate subdirectories that hold a handler, and all those, at any depth,
-// that hold a manifest.
-func (s *watched) find() []found {
-	if holdsFunction(s.dir) {
-		return []found{s.found(s.dir)}
-	}
-	var list []found
-	filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || path == s.dir {
-			return nil
-		}
-		isDir := e.IsDir()
-		if e.Type()&fs.ModeSymlink != 0 && filepath.Dir(path) == s.dir {
-			info, err := os.Stat(path)
-			isDir = err == nil && info.IsDir()
-		}
-		if !isDir {
-			return nil
-		}
-		if strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "_") || e.Name() == "node_modules" || e.Name() == "testdata" || e.Name() == "vendor" {
-			return filepath.SkipDir
-		}
-		if hasManifest(path) || filepath.Dir(path) == s.dir && holdsFunction(path) {
-			list = append(list, s.found(path))
-		}
-		return nil
-	})
-	return list
-}
-
-func (s *watched) found(dir string) found {
-	name := ""
-	var routes []manifest.Route
-	if m, err := manifest.Load(dir); err == nil {
-		name, routes = m.Name, m.Triggers.HTTP
-	}
-	if name == "" {
-		name = manifest.NameFromDir(filepath.Base(dir))
-	}
-	if manifest.ValidName(name) != nil {
-		name = "function-" + name // "v1", or nothing that could be kept
-	}
-	return found{name: name, src: builder.Source{Dir: dir, Root: s.root}, routes: routes}
-}
-
-func hasManifest(dir string) bool {
-	for _, name := range []string{manifest.FileName, "function.yml"} {
-		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// holdsFunction reports whether a directory is meant to be a function: it has
-// handlers, good ones or not, or it looks as if it had, but for a syntax error.
-func holdsFunction(dir string) bool {
-	if hasManifest(dir) {
-		return true
-	}
-	_, err := builder.Detect(dir)
-	var bad *builder.Error
-	switch {
-	case err == nil:
-		return true
-	case errors.As(err, &bad):
-		return mentionsHandler(dir)
-	}
-	return false
-}
-
-func mentionsHandler(dir string) bool {
-	files, _ := filepath.Glob(filepath.Join(dir, "*.go"))
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		b, err := os.ReadFile(file)
-		if err == nil && (bytes.Contains(b, []byte("func Handle")) || bytes.Contains(b, []byte("functions.Serve("))) {
-			return true
-		}
-	}
-	return false
-}
 
 // watchSource watches directories outside of the watched folders that a build
 // has read: other packages of the module, and its go.mod.

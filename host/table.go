@@ -23,7 +23,7 @@ func (h *Host) publish() {
 	t := &trigger.Table{Functions: make(map[string]*trigger.Function, len(h.functions))}
 	for name, f := range h.functions {
 		if r := f.current.Load(); r != nil {
-			t.Functions[name] = r.info.Load()
+			t.Functions[name] = r.main().info.Load()
 		} else {
 			if t.Pending == nil {
 				t.Pending = make(map[string][]manifest.Route)
@@ -40,32 +40,42 @@ const schemaTimeout = 10 * time.Second
 
 // learnSchemas asks a worker of a new version for the schemas of its endpoints:
 // after the switch, since nobody who waits for the new version needs them.
-func (f *function) learnSchemas(r *release) {
+func (f *function) learnSchemas(v *version) {
+	if !f.askSchemas(v) {
+		return
+	}
+	if r := f.current.Load(); r != nil && r.main() == v {
+		f.h.publish()
+	}
+}
+
+// askSchemas completes what is known of a version by its schemas, and reports
+// whether it could.
+func (f *function) askSchemas(v *version) bool {
 	var list []functions.Description
-	if !readBeside(r.artifact, schemasSuffix, &list) {
+	if !readBeside(v.artifact, schemasSuffix, &list) {
 		ctx, cancel := context.WithTimeout(f.h.ctx, schemaTimeout)
 		defer cancel()
-		resp, err := r.runner.Do(ctx, &wire.Request{Kind: wire.Describe})
+		resp, err := v.runner.Do(ctx, &wire.Request{Kind: wire.Describe})
 		if err != nil {
 			f.h.log.Debug("no schemas: "+err.Error(), "function", f.name)
-			return
+			return false
 		}
 		data := resp.Payload
 		if resp.Body != nil {
 			rest, err := io.ReadAll(resp.Body)
 			if err != nil {
-				return
+				return false
 			}
 			data = append(data[:len(data):len(data)], rest...)
 		}
 		if json.Unmarshal(data, &list) != nil {
-			return
+			return false
 		}
-		writeBeside(r.artifact, schemasSuffix, list)
+		writeBeside(v.artifact, schemasSuffix, list)
 	}
-	old := r.info.Load()
-	info := *old
-	info.Endpoints = slices.Clone(old.Endpoints)
+	info := *v.info.Load()
+	info.Endpoints = slices.Clone(info.Endpoints)
 	for i := range info.Endpoints {
 		e := &info.Endpoints[i]
 		for _, d := range list {
@@ -74,10 +84,8 @@ func (f *function) learnSchemas(r *release) {
 			}
 		}
 	}
-	r.info.Store(&info)
-	if f.current.Load() == r {
-		f.h.publish()
-	}
+	v.info.Store(&info)
+	return true
 }
 
 // Functions returns the status of all functions, sorted by name.
@@ -122,10 +130,15 @@ func (f *function) status() admin.Function {
 	if r == nil {
 		return s
 	}
-	info := r.info.Load()
-	s.Version, s.Since, s.Doc, s.Workers = r.version, &r.since, info.Doc, r.runner.Stats()
-	s.Timeout = r.manifest.Timeout.String()
-	for _, route := range r.manifest.Triggers.HTTP {
+	v := r.main()
+	info := v.info.Load()
+	s.Version, s.Since, s.Doc = v.name, &v.since, info.Doc
+	for _, p := range r.parts {
+		s.Workers.Add(p.runner.Stats())
+		s.Release = append(s.Release, admin.Part{Version: p.name, Weight: p.weight})
+	}
+	s.Timeout = v.manifest.Timeout.String()
+	for _, route := range v.manifest.Triggers.HTTP {
 		s.Routes = append(s.Routes, route.Patterns()...)
 	}
 	for _, e := range info.Endpoints {
@@ -136,8 +149,8 @@ func (f *function) status() admin.Function {
 		s.Endpoints = append(s.Endpoints, admin.Endpoint{Name: e.Name, Kind: e.Kind, Doc: e.Doc, Path: path,
 			Subject: rpc.Subject(f.name, e.Name), Request: e.Request, Response: e.Response})
 	}
-	if r.artifact != nil {
-		s.Artifact, s.Size = r.artifact.ID, r.artifact.Size
+	if v.artifact != nil {
+		s.Artifact, s.Size = v.artifact.ID, v.artifact.Size
 	}
 	return s
 }

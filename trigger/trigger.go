@@ -23,6 +23,10 @@ const (
 	Direct = "invoke" // the embedding program, or an operator
 )
 
+// HeaderVersion is the HTTP header by which a request asks for a version, "v3",
+// and by which its response tells which one has answered.
+const HeaderVersion = "X-Fn-Version"
+
 // Trigger is one way to start functions.
 type Trigger interface {
 	// Update tells it of the functions that there are now. It is called once
@@ -40,11 +44,12 @@ type Invoker interface {
 	// timeout if that is sooner, bounds all of it, the body included. The error
 	// is, or wraps, an *[wire.Error], or is that of ctx.
 	Invoke(ctx context.Context, inv *Invocation) (*Result, error)
-	// Await returns what there is to know of a function that is not in the table.
-	// It waits for one that is being built for the first time. It returns an
-	// *[wire.Error] of code NoFunction if there is none, and one that is also a
-	// *[NotReady] if it could not be built.
-	Await(ctx context.Context, function string) (*Function, error)
+	// Await returns what there is to know of a function that is not in the table,
+	// or of a version of a function, if version is not "". It waits for one that is
+	// being built for the first time. It returns an *[wire.Error] of code
+	// NoFunction if there is none, and one that is also a *[NotReady] if it could
+	// not be built.
+	Await(ctx context.Context, function, version string) (*Function, error)
 }
 
 // NotReady is the error of a function of which no version was ever ready.
@@ -66,6 +71,7 @@ type Invocation struct {
 	ID       string // "" lets the invoker choose one, and set it
 	Function string
 	Endpoint string // "" for the root
+	Version  string // that is asked for, "v3"; "" leaves it to the release
 	Trigger  string
 	Caller   string // the calling function, for the trigger Call
 	Depth    int    // calls above this one

@@ -34,7 +34,7 @@ func (e echo) ReadLogs(ctx context.Context, q logs.Query, yield func(logs.Record
 	return e.hub.Read(ctx, q, yield)
 }
 
-func (e echo) Await(_ context.Context, name string) (*trigger.Function, error) {
+func (e echo) Await(_ context.Context, name, _ string) (*trigger.Function, error) {
 	_, err := e.Function(name)
 	return &trigger.Function{Name: name}, err
 }

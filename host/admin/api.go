@@ -40,7 +40,8 @@ type Info struct {
 type Function struct {
 	Name        string       `json:"name"`
 	State       string       `json:"state"`             // "building", "ready", "failed" or "draining"
-	Version     string       `json:"version,omitempty"` // that serves
+	Version     string       `json:"version,omitempty"` // that serves; of several, the one with the most invocations
+	Release     []Part       `json:"release,omitempty"` // what serves, the heaviest first
 	Since       *time.Time   `json:"since,omitempty"`   // when that became so
 	Dir         string       `json:"dir,omitempty"`     // "" for an in-process function
 	Doc         string       `json:"doc,omitempty"`
@@ -52,6 +53,12 @@ type Function struct {
 	Routes      []string     `json:"routes,omitempty"`
 	Timeout     string       `json:"timeout,omitempty"`
 	Workers     worker.Stats `json:"workers"`
+}
+
+// Part is a version's part in a release.
+type Part struct {
+	Version string `json:"version"` // "v3"
+	Weight  int    `json:"weight"`  // in percent
 }
 
 // Diagnostic is a fault of a source at its place.

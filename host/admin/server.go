@@ -145,14 +145,15 @@ const maxInvokeBody = 64 << 20
 
 func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	function, endpoint, _ := strings.Cut(r.PathValue("name"), "/")
+	version := r.Header.Get(trigger.HeaderVersion)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInvokeBody))
 	if err != nil {
 		return wire.Errorf(wire.TooLarge, "%v", err)
 	}
-	if _, err := s.backend.Await(r.Context(), function); err != nil {
+	if _, err := s.backend.Await(r.Context(), function, version); err != nil {
 		return err
 	}
-	inv := &trigger.Invocation{Function: function, Endpoint: endpoint, Trigger: trigger.Direct, Payload: body}
+	inv := &trigger.Invocation{Function: function, Endpoint: endpoint, Version: version, Trigger: trigger.Direct, Payload: body}
 	inv.Header = passed(r.Header)
 	if r.URL.RawQuery != "" {
 		inv.Header = inv.Header.Add(wire.KeyQuery, r.URL.RawQuery)

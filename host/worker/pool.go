@@ -91,6 +91,17 @@ type Stats struct {
 	Recycled int64 `json:"recycled"` // workers replaced because an invocation would not end
 }
 
+// Add adds the numbers of another pool.
+func (s *Stats) Add(o Stats) {
+	s.Workers += o.Workers
+	s.Starting += o.Starting
+	s.Running += o.Running
+	s.Waiting += o.Waiting
+	s.Started += o.Started
+	s.Crashed += o.Crashed
+	s.Recycled += o.Recycled
+}
+
 func newPool(limits Limits, start func(context.Context) (process, error), notify func(string, error)) *Pool {
 	if notify == nil {
 		notify = func(string, error) {}

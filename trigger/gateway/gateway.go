@@ -10,8 +10,9 @@
 // endpoints get the body as it is, streamed if it is long or of unknown length.
 // Responses stream as they are written.
 //
-// Hop-by-hop headers and X-Fn-… are not passed on. The response names the
-// version and the invocation (X-Fn-Version, X-Fn-Invocation). Errors are problem
+// Hop-by-hop headers and X-Fn-… are not passed on. A request asks for a version of
+// the function by X-Fn-Version; without it the release decides. The response names
+// the version and the invocation (X-Fn-Version, X-Fn-Invocation). Errors are problem
 // documents (RFC 9457) with the member "code", one of package wire's.
 package gateway
 
@@ -90,7 +91,7 @@ func (g *Gateway) resolve(rt *routes, r *http.Request) (*target, error) {
 		return nil, wire.Errorf(wire.NoFunction, "no function is named: paths are /function or /function/endpoint")
 	}
 	fn := rt.functions[name]
-	if fn == nil {
+	if fn == nil || r.Header.Get(trigger.HeaderVersion) != "" {
 		var err error
 		if fn, err = g.await(r, name); err != nil {
 			return nil, err
@@ -118,11 +119,12 @@ func (g *Gateway) resolve(rt *routes, r *http.Request) (*target, error) {
 // awaitTimeout bounds the waiting for the first build of a function.
 const awaitTimeout = 30 * time.Second
 
-// await returns a function that is not in the table (yet).
+// await returns a function that is not in the table (yet), or the version that a
+// request asks for.
 func (g *Gateway) await(r *http.Request, name string) (*trigger.Function, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), awaitTimeout)
 	defer cancel()
-	fn, err := g.cfg.Invoker.Await(ctx, name)
+	fn, err := g.cfg.Invoker.Await(ctx, name, r.Header.Get(trigger.HeaderVersion))
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, wire.Errorf(wire.Unavailable, "function %q is still being built for the first time", name)
 	}
@@ -139,7 +141,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, rt *routes, t *t
 }
 
 func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
-	inv := &trigger.Invocation{Function: t.fn.Name, Endpoint: t.endpoint.Name, Trigger: trigger.HTTP}
+	inv := &trigger.Invocation{Function: t.fn.Name, Endpoint: t.endpoint.Name, Version: r.Header.Get(trigger.HeaderVersion), Trigger: trigger.HTTP}
 	var err error
 	if inv.Header, err = requestHeader(r, t); err != nil {
 		g.fail(w, r, "", err)

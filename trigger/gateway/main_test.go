@@ -41,7 +41,7 @@ func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Re
 	return f.run(ctx, inv)
 }
 
-func (f *fake) Await(ctx context.Context, name string) (*trigger.Function, error) {
+func (f *fake) Await(ctx context.Context, name, version string) (*trigger.Function, error) {
 	if f.await == nil {
 		return nil, wire.Errorf(wire.NoFunction, "no function %q", name)
 	}

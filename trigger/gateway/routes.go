@@ -78,7 +78,7 @@ func (rt *routes) add(g *Gateway, name string, fn *trigger.Function, route manif
 	}
 	h := routeHandler{name, func(w http.ResponseWriter, r *http.Request) {
 		fn, err := fn, error(nil)
-		if fn == nil {
+		if fn == nil || r.Header.Get(trigger.HeaderVersion) != "" {
 			fn, err = g.await(r, name)
 		}
 		if err != nil {

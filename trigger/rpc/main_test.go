@@ -35,7 +35,7 @@ func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Re
 	return run(ctx, inv)
 }
 
-func (f *fake) Await(context.Context, string) (*trigger.Function, error) {
+func (f *fake) Await(context.Context, string, string) (*trigger.Function, error) {
 	return nil, wire.Errorf(wire.NoFunction, "no function")
 }
 

@@ -2,7 +2,8 @@
 // invocations.
 //
 // A request on fn.orders runs the root endpoint of the function orders, one on
-// fn.orders.create its endpoint create. Nodes share the queue group "fn". Headers
+// fn.orders.create its endpoint create, and fn.orders.v3 and fn.orders.v3.create
+// those of its version v3, whatever is released. Nodes share the queue group "fn". Headers
 // of the request reach the function; Fn-Query stands for a query string. The
 // reply holds the result's body; for an http endpoint also its headers, and its
 // status in Fn-Status. A result that is larger than a message, or that never
@@ -23,6 +24,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,7 +143,7 @@ func (t *Trigger) ensure(name string) {
 // subscribe takes the subjects of one function. All subscriptions share one
 // channel, so that a function that is not called costs no goroutine.
 func (t *Trigger) subscribe(name string) (subs [2]*nats.Subscription, err error) {
-	for i, subject := range []string{Prefix + name, Prefix + name + ".*"} {
+	for i, subject := range []string{Prefix + name, Prefix + name + ".>"} {
 		if subs[i], err = t.conn.ChanQueueSubscribe(subject, Queue, t.messages); err != nil {
 			drain(subs)
 			return subs, err
@@ -202,8 +204,8 @@ func (t *Trigger) Close() {
 func (t *Trigger) serve(m *nats.Msg) {
 	defer t.running.Done()
 	start := time.Now()
-	function, endpoint, _ := strings.Cut(strings.TrimPrefix(m.Subject, Prefix), ".")
-	inv := &trigger.Invocation{Function: function, Endpoint: endpoint, Trigger: trigger.RPC, Payload: m.Data}
+	function, version, endpoint := t.target(m.Subject)
+	inv := &trigger.Invocation{Function: function, Version: version, Endpoint: endpoint, Trigger: trigger.RPC, Payload: m.Data}
 	err := t.requestHeader(m, inv)
 	var reply *nats.Msg
 	if err == nil {
@@ -221,6 +223,22 @@ func (t *Trigger) serve(m *nats.Msg) {
 		t.log.Warn("reply lost: "+err.Error(), "function", function, "invocation", inv.ID)
 	}
 }
+
+// target returns what a subject names. A version stands before the endpoint; an
+// endpoint that is called as a version is takes precedence.
+func (t *Trigger) target(subject string) (function, version, endpoint string) {
+	function, endpoint, _ = strings.Cut(strings.TrimPrefix(subject, Prefix), ".")
+	first, rest, _ := strings.Cut(endpoint, ".")
+	if !versionName.MatchString(first) {
+		return function, "", endpoint
+	}
+	if fn := t.service.function(function); fn != nil && rest == "" && fn.Endpoint(first) != nil {
+		return function, "", endpoint
+	}
+	return function, first, rest
+}
+
+var versionName = regexp.MustCompile(`^v[1-9][0-9]*$`)
 
 // requestHeader passes the message's headers on, but for those of NATS and of the host.
 func (t *Trigger) requestHeader(m *nats.Msg, inv *trigger.Invocation) error {

@@ -1,0 +1,210 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/host/registry"
+	"github.com/fnhost/fnhost/host/worker"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// errNewer ends a build whose source has changed again.
+var errNewer = errors.New("host: newer source arrived")
+
+// requestBuild asks for the source to be looked at. Of the builds of a function
+// one runs at a time, and the latest source wins.
+func (f *function) requestBuild() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.removed {
+		return
+	}
+	if !f.dirty {
+		f.changed = time.Now()
+	}
+	f.dirty = true
+	if f.abort != nil {
+		f.abort(errNewer)
+	}
+	if !f.building && f.h.ctx.Err() == nil {
+		f.building = true
+		f.h.tasks.Go(f.buildLoop)
+	}
+}
+
+func (f *function) buildLoop() {
+	for {
+		f.mu.Lock()
+		if !f.dirty || f.removed || f.h.ctx.Err() != nil {
+			f.building = false
+			f.mu.Unlock()
+			return
+		}
+		f.dirty = false
+		changed := f.changed
+		ctx, abort := context.WithCancelCause(f.h.ctx)
+		f.abort = abort
+		f.mu.Unlock()
+		err := f.build(ctx, changed)
+		superseded := ctx.Err() != nil
+		abort(nil)
+		f.mu.Lock()
+		f.abort = nil
+		f.mu.Unlock()
+		if err != nil && !superseded {
+			f.fail(err)
+		}
+	}
+}
+
+// build brings the source as it is now to life, unless that has happened already.
+func (f *function) build(ctx context.Context, changed time.Time) error {
+	if f.h.builder == nil {
+		return f.h.noBuild
+	}
+	m, sum, err := loadManifest(f.src.Dir)
+	if err != nil {
+		return err
+	}
+	id, _, err := f.h.builder.Scan(f.src)
+	if err != nil {
+		return err
+	}
+	id += sum
+	f.mu.Lock()
+	current := f.current.Load()
+	same := current != nil && current.main().id == id
+	undone := same && f.state != Ready
+	if undone {
+		f.state, f.err, f.failedID = Ready, nil, "" // back to what serves
+	}
+	same = same || f.failedID == id
+	if !same {
+		f.state = Building
+	}
+	f.mu.Unlock()
+	if undone {
+		f.h.emit(Event{Time: time.Now(), Function: f.name, State: Ready, Version: f.version(), Took: time.Since(changed), How: builder.Cached})
+	}
+	if same {
+		return nil
+	}
+	f.h.emit(Event{Time: time.Now(), Function: f.name, State: Building, Version: f.version()})
+	a, err := f.h.builder.Build(ctx, f.src)
+	if err != nil {
+		return err
+	}
+	next, err := f.prepare(ctx, a, m)
+	if err != nil {
+		if ctx.Err() == nil { // else it was stopped for newer source, which may be the same again
+			f.mu.Lock()
+			f.failedID = id
+			f.mu.Unlock()
+		}
+		return err
+	}
+	next.id = a.ID + sum
+	f.h.watchSource(f, a)
+	f.switchTo(wholeRelease(next), Event{Took: time.Since(changed), How: a.How})
+	f.h.tasks.Go(func() { f.learnSchemas(next) })
+	return nil
+}
+
+// loadManifest reads the manifest of dir, and returns a hash of what it says.
+func loadManifest(dir string) (*manifest.Manifest, string, error) {
+	m, err := manifest.Load(dir)
+	if err != nil {
+		var list manifest.Errors
+		if !errors.As(err, &list) {
+			return nil, "", err
+		}
+		b := &builder.Error{}
+		for _, e := range list {
+			message := e.Message
+			if e.Hint != "" {
+				message += " (" + e.Hint + ")"
+			}
+			b.Diagnostics = append(b.Diagnostics, builder.Diagnostic{
+				File: filepath.Join(dir, e.File), Line: e.Line, Column: e.Column, Message: message})
+		}
+		builder.AddExcerpts(b.Diagnostics)
+		return nil, "", b
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return nil, "", err
+	}
+	return m, fmt.Sprintf("-%x", sha256.Sum256(data))[:9], nil
+}
+
+// prepare makes a version of an artifact, and starts its first worker, unless
+// the artifact has proved before that it starts.
+func (f *function) prepare(ctx context.Context, a *builder.Artifact, m *manifest.Manifest) (*version, error) {
+	f.mu.Lock()
+	f.versions++
+	number := f.versions
+	f.mu.Unlock()
+	var endpoints []worker.Endpoint
+	proved := readBeside(a, readySuffix, &endpoints) && len(endpoints) > 0
+	if proved && f.current.Load() == nil && m.Scale.Min == 0 {
+		next := f.newVersion(number, a, m)
+		return next, f.describe(next, endpoints)
+	}
+	return f.startVersion(ctx, number, a, m)
+}
+
+// startVersion makes a version of an artifact, and starts its first worker.
+func (f *function) startVersion(ctx context.Context, number int, a *builder.Artifact, m *manifest.Manifest) (*version, error) {
+	next := f.newVersion(number, a, m)
+	pool := next.runner.(*worker.NativePool)
+	if err := pool.Warm(ctx); err != nil {
+		f.discard(pool)
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("the new version does not start: %w", err)
+	}
+	endpoints := pool.Endpoints()
+	writeBeside(a, readySuffix, endpoints)
+	if err := f.describe(next, endpoints); err != nil {
+		f.discard(pool)
+		return nil, err
+	}
+	return next, nil
+}
+
+func (f *function) newVersion(number int, a *builder.Artifact, m *manifest.Manifest) *version {
+	v := &version{name: registry.VersionName(number), number: number, manifest: m, artifact: a}
+	v.runner = worker.NewPool(f.workerSpec(v))
+	return v
+}
+
+// describe gathers what triggers need to know of a version.
+func (f *function) describe(v *version, endpoints []worker.Endpoint) error {
+	docs := make(map[string]string)
+	for _, handler := range v.artifact.Package.Handlers {
+		docs[handler.Endpoint] = handler.Doc
+	}
+	info := &trigger.Function{Name: f.name, Version: v.name, Doc: v.artifact.Package.Doc, Manifest: v.manifest}
+	for _, e := range endpoints {
+		info.Endpoints = append(info.Endpoints, trigger.Endpoint{Name: e.Name, Kind: e.Kind, Doc: docs[e.Name]})
+	}
+	slices.SortFunc(info.Endpoints, func(a, b trigger.Endpoint) int { return strings.Compare(a.Name, b.Name) })
+	for _, r := range v.manifest.Triggers.HTTP {
+		if info.Endpoint(r.Endpoint) == nil {
+			return fmt.Errorf("%s: the route %s names the endpoint %q, which the function does not have", manifest.FileName, r.Path, r.Endpoint)
+		}
+	}
+	v.info.Store(info)
+	return nil
+}

@@ -1,0 +1,439 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/registry"
+	"github.com/fnhost/fnhost/host/worker"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// deployment is what a deployed function has beside: the registry's record, and
+// how far this host has got with it.
+type deployment struct {
+	mu       sync.Mutex
+	want     *registry.Function // nil while nothing is released
+	applied  uint64             // revision of the record that was applied, or could not be
+	err      error              // why not
+	changed  chan struct{}      // closed, and made anew, when applied changes
+	applying bool               // a goroutine is at it
+
+	loading sync.Mutex // held while a version is made of the registry's
+}
+
+// startTimeout bounds how long the registry may take to tell what there is.
+const startTimeout = 30 * time.Second
+
+// followRegistry brings to life what the registry says is released, and keeps to
+// it until the host is closed. It returns when the functions are known, of which
+// the first invocations then wait until they are loaded.
+func (h *Host) followRegistry() error {
+	if err := os.MkdirAll(h.programs(), 0o700); err != nil {
+		return fmt.Errorf("host: data directory: %w", err)
+	}
+	r, err := registry.Open(h.ctx, h.bus.Control(), bus.DefaultAccount)
+	if err != nil {
+		if h.cfg.NATSURL == "" {
+			return fmt.Errorf("host: %w", err)
+		}
+		h.noRegistry = err
+		h.log.Warn("functions cannot be deployed here: " + err.Error())
+		return nil
+	}
+	h.registry = r
+	ready, failed := make(chan struct{}), make(chan error, 1)
+	h.tasks.Go(func() {
+		if err := r.Watch(h.ctx, h.recordChanged, func() { close(ready) }); err != nil {
+			failed <- err
+		}
+	})
+	timer := time.NewTimer(startTimeout)
+	defer timer.Stop()
+	select {
+	case <-ready:
+	case err := <-failed:
+		return fmt.Errorf("host: %w", err)
+	case <-timer.C:
+		return fmt.Errorf("host: the registry did not answer within %v", startTimeout)
+	}
+	if err := h.addUnreleased(); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	h.publish()
+	h.tasks.Go(h.checkPrograms)
+	return nil
+}
+
+// programs is where the programs of deployed versions lie, named by their SHA-256.
+func (h *Host) programs() string { return filepath.Join(h.cfg.Dir, "programs") }
+
+// errUnreleased is the state of a function that has versions, none of which is
+// released: as after a deploy without a release, or if the record of its release
+// is lost.
+var errUnreleased = errors.New("it has versions, but none of them is released: `fnhost release set` releases one")
+
+// addUnreleased makes functions of those that have versions and no release.
+func (h *Host) addUnreleased() error {
+	names, err := h.registry.Names(h.ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		h.mu.Lock()
+		known := h.functions[name] != nil
+		h.mu.Unlock()
+		if known {
+			continue
+		}
+		if f := h.deployedFunction(name); f != nil {
+			f.unreleased()
+		}
+	}
+	return nil
+}
+
+// unreleased marks a function as one that nothing serves.
+func (f *function) unreleased() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state, f.err = Unreleased, errUnreleased
+	f.settle()
+}
+
+// deployedFunction returns the deployed function name, which it makes if need be.
+// It returns nil if the name belongs to a watched or in-process function.
+func (h *Host) deployedFunction(name string) *function {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.functions[name]
+	if f == nil && !h.closed {
+		f = newFunction(h, name, builder.Source{})
+		f.deployed = &deployment{changed: make(chan struct{})}
+		f.loaded = make(map[int]*version)
+		h.functions[name] = f
+		h.reindex()
+	}
+	if f == nil || f.deployed == nil {
+		return nil
+	}
+	return f
+}
+
+// recordChanged is told of each change of the registry, in their order.
+func (h *Host) recordChanged(c registry.Change) {
+	if c.Function == nil && c.Err == nil {
+		h.forget(c.Name)
+		return
+	}
+	f := h.deployedFunction(c.Name)
+	if f == nil {
+		if !h.isClosed() {
+			h.log.Warn("a function that is deployed here is not served: this host has another one of that name", "function", c.Name)
+		}
+		return
+	}
+	d := f.deployed
+	if c.Err != nil {
+		f.quarantine(c.Err)
+		d.mu.Lock()
+		d.done(c.Revision, c.Err)
+		d.mu.Unlock()
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.want = c.Function
+	if !d.applying {
+		d.applying = true
+		h.tasks.Go(f.applyLoop)
+	}
+}
+
+// done notes that a revision was applied, or could not be. d.mu is held.
+func (d *deployment) done(revision uint64, err error) {
+	d.applied, d.err = revision, err
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// await waits until a revision was applied, and returns why it could not be.
+func (d *deployment) await(ctx context.Context, revision uint64) error {
+	for {
+		d.mu.Lock()
+		applied, err, changed := d.applied, d.err, d.changed
+		d.mu.Unlock()
+		if applied >= revision {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// forget ends a function that was removed from the registry.
+func (h *Host) forget(name string) {
+	h.mu.Lock()
+	f := h.functions[name]
+	if f == nil || f.deployed == nil {
+		h.mu.Unlock()
+		return
+	}
+	delete(h.functions, name)
+	h.reindex()
+	h.mu.Unlock()
+	h.publish()
+	h.remove(f)
+}
+
+// applyLoop applies the record that the registry has of a function, until there
+// is no newer one.
+func (f *function) applyLoop() {
+	d := f.deployed
+	for {
+		d.mu.Lock()
+		want := d.want
+		if want.Revision == d.applied || f.h.ctx.Err() != nil {
+			d.applying = false
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+		err := f.apply(f.h.ctx, want)
+		if err != nil && f.h.ctx.Err() == nil {
+			f.quarantine(err)
+		}
+		d.mu.Lock()
+		d.done(want.Revision, err)
+		d.mu.Unlock()
+	}
+}
+
+// apply makes a release what serves.
+func (f *function) apply(ctx context.Context, want *registry.Function) error {
+	next := &release{}
+	for _, p := range want.Release.Parts {
+		v, err := f.load(ctx, p.Version)
+		if err != nil {
+			return fmt.Errorf("release %s: %w", want.Release.String(), err)
+		}
+		next.parts = append(next.parts, part{v, p.Weight})
+	}
+	f.switchTo(next, Event{How: Released})
+	return nil
+}
+
+// quarantine records that what the registry says cannot be served. What served
+// before goes on.
+func (f *function) quarantine(err error) {
+	f.h.log.Error("function is in quarantine: "+err.Error(), "function", f.name)
+	f.fail(err)
+}
+
+// load returns a version of a deployed function, ready to run.
+func (f *function) load(ctx context.Context, number int) (*version, error) {
+	f.deployed.loading.Lock()
+	defer f.deployed.loading.Unlock()
+	if v := f.isLoaded(number); v != nil {
+		return v, nil
+	}
+	record, err := f.h.registry.Version(ctx, f.name, number)
+	if err != nil {
+		return nil, err
+	}
+	path, err := f.h.program(ctx, record)
+	if err != nil {
+		return nil, err
+	}
+	v := f.newVersion(number, &builder.Artifact{ID: record.Artifact, Path: path, Size: record.Size}, record.Manifest)
+	v.id = record.Artifact + record.ManifestSum
+	info := &trigger.Function{Name: f.name, Version: v.name, Doc: record.Doc, Manifest: record.Manifest}
+	for _, e := range record.Endpoints {
+		info.Endpoints = append(info.Endpoints, trigger.Endpoint{Name: e.Name, Kind: e.Kind, Doc: e.Doc, Request: e.Request, Response: e.Response})
+	}
+	v.info.Store(info)
+	return v, f.keep(v)
+}
+
+func (f *function) isLoaded(number int) *version {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.loaded[number]
+}
+
+// keep adds to the versions that are loaded.
+func (f *function) keep(v *version) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.removed {
+		f.discard(v.runner)
+		return wire.Errorf(wire.Unavailable, "function %q is being removed", f.name)
+	}
+	f.loaded[v.number] = v
+	return nil
+}
+
+// unload ends versions that were trimmed and still are loaded.
+func (f *function) unload(numbers []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	current := f.current.Load()
+	for _, n := range numbers {
+		if v := f.loaded[n]; v != nil && (current == nil || !current.holds(v)) {
+			delete(f.loaded, n)
+			f.drain(v)
+		}
+	}
+}
+
+// named returns the version of a function that has a name.
+func (f *function) named(ctx context.Context, name string) (*version, error) {
+	if r := f.current.Load(); r != nil {
+		for _, p := range r.parts {
+			if p.name == name {
+				return p.version, nil
+			}
+		}
+	}
+	if f.deployed != nil {
+		number, err := registry.ParseVersion(name)
+		if err != nil {
+			return nil, wire.Errorf(wire.BadRequest, "version %v", err)
+		}
+		v, err := f.load(ctx, number)
+		if err == nil || !errors.Is(err, registry.ErrNotFound) {
+			return v, err
+		}
+	}
+	serves := ""
+	if v := f.version(); v != "" {
+		serves = "; " + v + " serves"
+	}
+	return nil, wire.Errorf(wire.NoFunction, "function %q has no version %q%s", f.name, name, serves)
+}
+
+// program returns the path of a version's program, which it fetches from the
+// registry if it is not on this host.
+func (h *Host) program(ctx context.Context, v *registry.Version) (string, error) {
+	path := filepath.Join(h.programs(), v.Program)
+	if info, err := os.Stat(path); err == nil && info.Size() == v.Size {
+		return path, nil
+	}
+	return path, h.registry.Program(ctx, v, path)
+}
+
+// checkPrograms looks whether the programs that serve are what was deployed. It
+// does so in the background, so that the host serves at once after its start.
+func (h *Host) checkPrograms() {
+	for _, f := range *h.index.Load() {
+		if f.deployed == nil || h.ctx.Err() != nil {
+			continue
+		}
+		select {
+		case <-f.settled:
+		case <-h.ctx.Done():
+			return
+		}
+		f.mu.Lock()
+		list := f.running()
+		f.mu.Unlock()
+		for _, v := range list {
+			if err := f.checkProgram(v); err != nil && h.ctx.Err() == nil {
+				f.quarantine(err)
+			}
+		}
+	}
+}
+
+// checkProgram fetches the program of a version anew if it is not what was deployed.
+func (f *function) checkProgram(v *version) error {
+	sum := filepath.Base(v.artifact.Path)
+	if hashFile(v.artifact.Path) == sum {
+		return nil
+	}
+	f.h.log.Warn("the program of a version is damaged, and is fetched from the registry", "function", f.name, "version", v.name)
+	record, err := f.h.registry.Version(f.h.ctx, f.name, v.number)
+	if err == nil {
+		err = f.h.registry.Program(f.h.ctx, record, v.artifact.Path)
+	}
+	if err != nil {
+		return fmt.Errorf("the program of %s: %w", v.name, err)
+	}
+	f.h.logs.Add(logs.Record{Function: f.name, Version: v.name, Source: logs.Host, Message: "the program on this host was damaged and is restored"})
+	return nil
+}
+
+func hashFile(path string) string {
+	file, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// warm starts a worker of a version that has none, so that a release does not
+// begin with a cold start, or with a program that does not start.
+func (v *version) warm(ctx context.Context) error {
+	pool, ok := v.runner.(*worker.NativePool)
+	if !ok || pool.Stats().Workers > 0 {
+		return nil
+	}
+	return pool.Warm(ctx)
+}
+
+// pruneAge is how long a program that no version names stays on the host.
+const pruneAge = time.Hour
+
+// prunePrograms removes the programs that no version names any more.
+func (h *Host) prunePrograms() {
+	used := make(map[string]bool)
+	for _, f := range *h.index.Load() {
+		f.mu.Lock()
+		for _, v := range f.running() {
+			if v.artifact != nil {
+				used[filepath.Base(v.artifact.Path)] = true
+			}
+		}
+		f.mu.Unlock()
+	}
+	entries, err := os.ReadDir(h.programs())
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && !used[e.Name()] && time.Since(info.ModTime()) > pruneAge {
+			os.Remove(filepath.Join(h.programs(), e.Name()))
+		}
+	}
+}
+
+// versionsOf returns the numbers of a deployed function's release.
+func versionsOf(r *release) (list []int) {
+	for _, p := range r.parts {
+		list = append(list, p.number)
+	}
+	slices.Sort(list)
+	return list
+}
