@@ -125,6 +125,9 @@ func (b *Builder) id(t *tree) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// Toolchain returns the version of the Go toolchain that builds, "go1.26.8".
+func (b *Builder) Toolchain() string { return b.toolchain }
+
 // toolchainOf returns the version of a go command without running it, where it
 // lies in a GOROOT; otherwise what its file looks like.
 func toolchainOf(goCmd string) string {

@@ -13,9 +13,10 @@ import (
 
 // Found is a directory that holds a function.
 type Found struct {
-	Name   string // that its manifest gives it, or its directory
-	Source Source
-	Routes []manifest.Route
+	Name    string // that its manifest gives it, or its directory
+	Unnamed bool   // its manifest gives it none
+	Source  Source
+	Routes  []manifest.Route
 }
 
 // Find lists the functions in a folder: the folder itself if it is one, else
@@ -55,13 +56,14 @@ func foundIn(dir, root string) Found {
 	if m, err := manifest.Load(dir); err == nil {
 		name, routes = m.Name, m.Triggers.HTTP
 	}
-	if name == "" {
+	unnamed := name == ""
+	if unnamed {
 		name = manifest.NameFromDir(filepath.Base(dir))
 	}
 	if manifest.ValidName(name) != nil {
 		name = "function-" + name // "v1", or nothing that could be kept
 	}
-	return Found{Name: name, Source: Source{Dir: dir, Root: root}, Routes: routes}
+	return Found{Name: name, Unnamed: unnamed, Source: Source{Dir: dir, Root: root}, Routes: routes}
 }
 
 func hasManifest(dir string) bool {

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -23,11 +24,19 @@ type Config struct {
 	// HTTP is the address of the gateway, "host:port"; port 0 picks one. Default:
 	// none; see [Host.Gateway].
 	HTTP string
-	// TLSCert and TLSKey are PEM files for the gateway. Default: plain HTTP,
-	// with HTTP/1.1 and HTTP/2 over clear text.
+	// TLSCert and TLSKey are PEM files for the gateway and the management API.
+	// Default: plain HTTP, with HTTP/1.1 and HTTP/2 over clear text.
 	TLSCert, TLSKey string
-	// Admin is the address of the management API. Default: none.
+	// Admin is the address of the management API. Default: none. An address that
+	// other machines reach needs TLS, or AdminPlain, and wants the token.
 	Admin string
+	// AdminToken has the management API want a token, which is made at the first
+	// start; see [Host.FreshToken]. Default: whoever reaches a loopback address
+	// may use it.
+	AdminToken bool
+	// AdminPlain allows the management API without TLS on an address that other
+	// machines reach: the token and all sources can be read on the way. Default: no.
+	AdminPlain bool
 	// NATS is the address on which the embedded NATS server takes clients.
 	// Default: none, only [Host.Conn].
 	NATS string
@@ -67,6 +76,12 @@ func (c *Config) setDefaults() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return fmt.Errorf("host: TLS needs both a certificate and a key")
 	}
+	if c.Admin != "" && !isLoopback(c.Admin) {
+		if c.TLSCert == "" && !c.AdminPlain {
+			return fmt.Errorf("host: the management API at %s can be reached by other machines and has no TLS: set a certificate and its key, or allow it explicitly", c.Admin)
+		}
+		c.AdminToken = true
+	}
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second
 	}
@@ -83,4 +98,14 @@ func (c *Config) setDefaults() error {
 		c.Builder.Logger = c.Logger
 	}
 	return nil
+}
+
+// isLoopback reports whether an address is one of this machine alone.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/watch"
+	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
@@ -53,13 +54,20 @@ type Host struct {
 	outside   map[string]bool // directories watched beside the folders
 	closed    bool
 
+	runs deployRuns
+
+	deploying sync.Mutex         // guards deploys
+	deploys   map[string]*deploy // the latest of each function, while it goes on
+
 	discovering sync.Mutex      // held by discover, guards what follows
 	conflicts   map[string]bool // said already
 
 	ctx     context.Context // of builds and of what goes on in the background
 	cancel  context.CancelFunc
 	tasks   sync.WaitGroup
-	closers []func() // in the order of starting
+	check   func(*http.Request) error // of requests to the management API; nil lets all in
+	token   string                    // that was made at this start
+	closers []func()                  // in the order of starting
 	closing sync.Once
 	servers servers
 	started time.Time
@@ -98,6 +106,13 @@ func (h *Host) start() error {
 	os.RemoveAll(run) // what workers of a host that was killed have left
 	if err := os.MkdirAll(run, 0o700); err != nil {
 		return fmt.Errorf("host: data directory: %w", err)
+	}
+	if h.cfg.AdminToken {
+		t, fresh, err := auth.Open(h.cfg.Dir)
+		if err != nil {
+			return fmt.Errorf("host: %w", err)
+		}
+		h.check, h.token = t.Check, fresh
 	}
 	h.bus, err = bus.Start(bus.Config{
 		URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, Durability: h.cfg.Durability, Logger: h.log,
@@ -183,6 +198,10 @@ func (h *Host) Gateway() http.Handler { return h.gateway }
 
 // Conn returns the host's connection to NATS. It is closed with the host.
 func (h *Host) Conn() *nats.Conn { return h.bus.Conn() }
+
+// FreshToken returns the token of the management API if it was made at this
+// start, and "" otherwise: it is not kept, only its hash.
+func (h *Host) FreshToken() string { return h.token }
 
 // Logs returns the latest output and log records of the functions.
 func (h *Host) Logs() *logs.Hub { return h.logs }

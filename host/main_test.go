@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fnhost/fnhost/host"
+	"github.com/fnhost/fnhost/host/admin"
 )
 
 func TestMain(m *testing.M) {
@@ -162,4 +163,13 @@ func (f *fixture) do(method, path, body string, header ...string) (int, string, 
 // constant is a function that returns a text.
 func constant(pkg, text string) string {
 	return fmt.Sprintf("package %s\n\nfunc Handle() string { return %q }\n", pkg, text)
+}
+
+// onStep tells begun when a step of a deploy begins.
+func onStep(step string, begun chan<- bool) func(admin.DeployEvent) {
+	return func(e admin.DeployEvent) {
+		if e.Step == step && !e.Done {
+			begun <- true
+		}
+	}
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/host/admin"
-	"github.com/fnhost/fnhost/host/logs"
 )
 
 // servers are the listeners of a host that runs.
@@ -75,12 +74,12 @@ func (h *Host) onClose(fn func()) {
 }
 
 func (h *Host) serve(ctx context.Context) error {
-	gateway, err := h.server(h.gateway, true)
+	gateway, err := h.server(h.gateway)
 	if err != nil {
 		return err
 	}
-	api := admin.NewServer(backend{invoker{h}}, h.log)
-	management, err := h.server(api, false)
+	api := admin.NewServer(backend{invoker{h}}, admin.Options{Check: h.check, Logger: h.log})
+	management, err := h.server(api)
 	if err != nil {
 		return err
 	}
@@ -130,7 +129,7 @@ func (h *Host) shutDown(list []*http.Server) error {
 	return nil
 }
 
-func (h *Host) server(handler http.Handler, public bool) (*http.Server, error) {
+func (h *Host) server(handler http.Handler) (*http.Server, error) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -139,7 +138,7 @@ func (h *Host) server(handler http.Handler, public bool) (*http.Server, error) {
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // what clients do to their connections
 	}
-	if public && h.cfg.TLSCert != "" {
+	if h.cfg.TLSCert != "" {
 		cert, err := tls.LoadX509KeyPair(h.cfg.TLSCert, h.cfg.TLSKey)
 		if err != nil {
 			return nil, fmt.Errorf("host: TLS: %w", err)
@@ -158,30 +157,18 @@ func (h *Host) Info() admin.Info {
 	h.servers.mu.Lock()
 	defer h.servers.mu.Unlock()
 	info := admin.Info{Version: Version, Go: runtime.Version(), PID: os.Getpid(), Started: h.started, Dir: h.cfg.Dir, Watch: h.cfg.Watch}
+	scheme := "http://"
+	if h.cfg.TLSCert != "" {
+		scheme = "https://"
+	}
 	if l := h.servers.http; l != nil {
-		scheme := "http://"
-		if h.cfg.TLSCert != "" {
-			scheme = "https://"
-		}
 		info.HTTP = scheme + l.Addr().String()
 	}
 	if l := h.servers.admin; l != nil {
-		info.Admin = "http://" + l.Addr().String()
+		info.Admin = scheme + l.Addr().String()
 	}
 	if addr := h.bus.Addr(); addr != "" {
 		info.NATS = "nats://" + addr
 	}
 	return info
-}
-
-// backend is the host as the management API sees it.
-type backend struct{ invoker }
-
-func (b backend) Info() admin.Info            { return b.h.Info() }
-func (b backend) Functions() []admin.Function { return b.h.Functions() }
-
-func (b backend) Function(name string) (admin.Function, error) { return b.h.Function(name) }
-
-func (b backend) ReadLogs(ctx context.Context, q logs.Query, yield func(logs.Record) error) error {
-	return b.h.logs.Read(ctx, q, yield)
 }

@@ -117,7 +117,7 @@ func checkPort(ctx context.Context, flag, address string) finding {
 		f.Status = statusWarn // most likely by the fnhost that the admin address tells of
 		return f
 	}
-	if c, err := admin.NewClient(address); err == nil {
+	if c, err := admin.NewClient(address, admin.ClientOptions{}); err == nil {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		if info, err := c.Info(ctx); err == nil {

@@ -18,7 +18,7 @@ func (a *app) client() (*admin.Client, error) {
 		return nil, usagef("no server %q%s in the %s of %s: give a URL, or name one there",
 			server, nearest.DidYouMean(server, sortedKeys(a.settings.servers)), serversKey, configFile)
 	}
-	c, err := admin.NewClient(server)
+	c, err := admin.NewClient(server, admin.ClientOptions{})
 	if err != nil {
 		return nil, usageError{err: err}
 	}

@@ -175,7 +175,7 @@ func waitForHost(t *testing.T, file string) *admin.Client {
 		b, err := os.ReadFile(file)
 		return err == nil && json.Unmarshal(b, &info) == nil
 	})
-	client, err := admin.NewClient(info.Admin)
+	client, err := admin.NewClient(info.Admin, admin.ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,10 @@ import (
 )
 
 // echo is a host whose functions answer with the headers that they see.
-type echo struct{ hub *logs.Hub }
+type echo struct {
+	Steerer // nobody asks for
+	hub     *logs.Hub
+}
 
 func (e echo) Info() Info { return Info{Version: "test"} }
 
@@ -49,11 +52,11 @@ func (e echo) Invoke(_ context.Context, inv *trigger.Invocation) (*trigger.Resul
 
 func serve(t *testing.T) (*Client, *Server, echo) {
 	t.Helper()
-	backend := echo{logs.NewHub(0)}
-	api := NewServer(backend, slog.New(slog.DiscardHandler))
+	backend := echo{hub: logs.NewHub(0)}
+	api := NewServer(backend, Options{Logger: slog.New(slog.DiscardHandler)})
 	srv := httptest.NewServer(api)
 	t.Cleanup(srv.Close)
-	c, err := NewClient(srv.URL)
+	c, err := NewClient(srv.URL, ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +143,7 @@ func TestClientErrors(t *testing.T) {
 	if _, err := c.Function(t.Context(), "nope"); !errors.Is(err, &wire.Error{Code: wire.NoFunction}) {
 		t.Errorf("a name that is not there: %v", err)
 	}
-	nobody, err := NewClient("127.0.0.1:1")
+	nobody, err := NewClient("127.0.0.1:1", ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +152,7 @@ func TestClientErrors(t *testing.T) {
 	}
 	breaks := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	defer breaks.Close()
-	broken, err := NewClient(breaks.URL)
+	broken, err := NewClient(breaks.URL, ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +161,7 @@ func TestClientErrors(t *testing.T) {
 	}
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
-	stranger, err := NewClient(other.URL)
+	stranger, err := NewClient(other.URL, ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +169,7 @@ func TestClientErrors(t *testing.T) {
 		t.Errorf("something else answers: %v", err)
 	}
 	for _, bad := range []string{"", "ftp://x", "http://", "::"} {
-		if _, err := NewClient(bad); err == nil {
+		if _, err := NewClient(bad, ClientOptions{}); err == nil {
 			t.Errorf("%q is taken for the URL of a host", bad)
 		}
 	}

@@ -10,7 +10,22 @@
 //	POST /v1/invoke/{name...}         runs "function" or "function/endpoint" with the body
 //	GET  /v1/logs                     records, a JSON object a line; query: function, since, tail, follow
 //	GET  /v1/schemas/function.json    the JSON schema of function.yaml, for editors
+//	GET  /v1/status                   how the host is: functions, workers, deploys, disk
+//	PUT  /v1/deploys/{id}             deploys a bundle (package bundle), or the git repository at url, under
+//	                                  an ID that the client chooses; what happens is answered as it does
+//	GET  /v1/deploys                  the latest deploys
+//	GET  /v1/deploys/{id}             what happens in one, from its begin
+//	DELETE /v1/deploys/{id}           cancels it
+//	GET  /v1/functions/{name}/versions            of a deployed function
+//	GET  /v1/functions/{name}/versions/{version}  one, with the log of its build
+//	POST /v1/functions/{name}/release sets, rolls back or promotes
+//	DELETE /v1/functions/{name}       removes a deployed function
+//	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
+//
+// A host that wants a token gets it as "Authorization: Bearer …", for all but
+// /healthz and /v1/openapi.json. Each answer tells the API's version, of which
+// the major part stands in the paths, in the header Fn-Api.
 package admin
 
 import (
@@ -84,6 +99,7 @@ type Endpoint struct {
 // Backend is what the API steers: a host.
 type Backend interface {
 	trigger.Invoker
+	Steerer
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)

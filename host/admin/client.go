@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -25,13 +27,22 @@ var ErrUnreachable = errors.New("no fnhost answers")
 
 // Client speaks to the management API of a host. It is safe for concurrent use.
 type Client struct {
-	base string
-	http *http.Client
+	base  string
+	token string
+	http  *http.Client
+}
+
+// ClientOptions say how a client is to be let in. The zero value is for hosts
+// without a token.
+type ClientOptions struct {
+	Token string         // that the host wants
+	CA    *x509.CertPool // to trust, instead of those of the system
 }
 
 // NewClient returns a Client of the host whose admin listener is at base, a URL
-// such as "http://127.0.0.1:8081".
-func NewClient(base string) (*Client, error) {
+// such as "http://127.0.0.1:8081". It refuses to send a token without TLS to an
+// address that is not of this machine.
+func NewClient(base string, o ClientOptions) (*Client, error) {
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
@@ -39,7 +50,19 @@ func NewClient(base string) (*Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("admin: %q is not the URL of a host: want http://HOST:PORT", base)
 	}
-	return &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}}, nil
+	if o.Token != "" && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return nil, fmt.Errorf("admin: the token would go to %s in the clear: use https", base)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if o.CA != nil {
+		transport.TLSClientConfig = &tls.Config{RootCAs: o.CA, MinVersion: tls.VersionTLS12}
+	}
+	return &Client{base: strings.TrimSuffix(base, "/"), token: o.Token, http: &http.Client{Transport: transport}}, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 // URL returns the address of the host.
@@ -142,6 +165,27 @@ func (c *Client) get(ctx context.Context, path string, v any) error {
 	return codec.Decode(resp.Body, v)
 }
 
+// send sends v as JSON, and decodes the answer into result, if that is not nil.
+func (c *Client) send(ctx context.Context, method, path string, v, result any) error {
+	var body io.Reader
+	if v != nil {
+		b, err := codec.Marshal(v)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	resp, err := c.do(ctx, method, path, http.Header{"Content-Type": {"application/json"}}, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if result == nil {
+		return nil
+	}
+	return codec.Decode(resp.Body, result)
+}
+
 // do sends a request. Answers other than 2xx become errors.
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
@@ -149,6 +193,9 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		return nil, err
 	}
 	maps.Copy(req.Header, header)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -164,10 +211,28 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	var p problem
+	var p Problem
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, codec.MaxSize))
 	if codec.Unmarshal(data, &p) != nil || p.Code == "" {
 		return nil, fmt.Errorf("%s answers %s to %s: is it the admin address of an fnhost?", c.base, resp.Status, path)
 	}
+	if theirs := resp.Header.Get(versionHeader); p.Code == string(wire.NotFound) && older(theirs, APIVersion) {
+		return nil, fmt.Errorf("the host at %s speaks version %s of the management API, and this needs %s: update fnhost there", c.base, theirs, APIVersion)
+	}
+	if len(p.Diagnostics) > 0 {
+		return nil, &p
+	}
 	return nil, &wire.Error{Code: wire.Code(p.Code), Message: p.Detail}
+}
+
+// older reports whether an API version is before another one; one that is not
+// told is that of the first hosts.
+func older(a, b string) bool {
+	number := func(s string) (n int) {
+		major, minor, _ := strings.Cut(s, ".")
+		x, _ := strconv.Atoi(major)
+		y, _ := strconv.Atoi(minor)
+		return x*1000 + y
+	}
+	return number(a) < number(b)
 }

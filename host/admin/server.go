@@ -26,14 +26,29 @@ import (
 type Server struct {
 	backend Backend
 	log     *slog.Logger
+	check   func(r *http.Request) error
 	mux     *http.ServeMux
 	ctx     context.Context // of what does not end by itself
 	cancel  context.CancelFunc
 }
 
+// Options of a [Server].
+type Options struct {
+	// Check returns an error for a request that may not steer the host. Default:
+	// all may.
+	Check func(r *http.Request) error
+	// Git serves the paths below /git/. Default: none.
+	Git http.Handler
+	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
+	Logger *slog.Logger
+}
+
 // NewServer returns a Server that steers backend.
-func NewServer(backend Backend, log *slog.Logger) *Server {
-	s := &Server{backend: backend, log: log, mux: http.NewServeMux()}
+func NewServer(backend Backend, o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	s := &Server{backend: backend, log: o.Logger, check: o.Check, mux: http.NewServeMux()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.handle("GET /healthz", func(w http.ResponseWriter, _ *http.Request) error {
 		_, err := io.WriteString(w, "ok\n")
@@ -49,6 +64,15 @@ func NewServer(backend Backend, log *slog.Logger) *Server {
 	s.handle("GET /v1/functions/{name}", s.function)
 	s.handle("POST /v1/invoke/{name...}", s.invoke)
 	s.handle("GET /v1/logs", s.logs)
+	s.handle("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json")
+		_, err := w.Write(openAPI)
+		return err
+	})
+	s.deployRoutes()
+	if o.Git != nil {
+		s.mux.Handle("/git/", http.StripPrefix("/git", o.Git))
+	}
 	return s
 }
 
@@ -68,8 +92,41 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, wire.Errorf(wire.Forbidden, "the host name %q is not one of this address: use localhost, or the address itself", r.Host))
 		return
 	}
+	w.Header().Set(versionHeader, APIVersion)
+	if err := s.authorize(r); err != nil {
+		w.Header().Set("WWW-Authenticate", challenge(r))
+		fail(w, err)
+		return
+	}
+	if _, pattern := s.mux.Handler(r); pattern == "" {
+		fail(w, wire.Errorf(wire.NotFound, "%s %s is not part of version %s of the management API, which this host speaks: `fnhost version` compares client and host", r.Method, r.URL.Path, APIVersion))
+		return
+	}
 	s.mux.ServeHTTP(w, r)
 }
+
+// authorize returns an error for a request that may not be served.
+func (s *Server) authorize(r *http.Request) error {
+	if s.check == nil || r.URL.Path == "/healthz" || r.URL.Path == "/v1/openapi.json" {
+		return nil
+	}
+	return s.check(r)
+}
+
+// challenge asks for a token in the way that the client knows.
+func challenge(r *http.Request) string {
+	if strings.HasPrefix(r.URL.Path, "/git/") {
+		return `Basic realm="fnhost: any name, and the token as password"`
+	}
+	return "Bearer"
+}
+
+// APIVersion is that of the management API. The major part stands in the paths; the
+// minor part grows when something is added.
+const APIVersion = "1.1"
+
+// versionHeader is the header of all answers that tells APIVersion.
+const versionHeader = "Fn-Api"
 
 // meansThisMachine reports whether a request that came to a loopback address was
 // sent to one by name: a name that a stranger's DNS server has made to mean this
@@ -107,14 +164,6 @@ func reply(w http.ResponseWriter, v any) error {
 	return err
 }
 
-// problem is a problem document.
-type problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
-	Code   string `json:"code"`
-}
-
 func fail(w http.ResponseWriter, err error) {
 	e := wire.AsError(err)
 	var notReady *trigger.NotReady
@@ -123,7 +172,7 @@ func fail(w http.ResponseWriter, err error) {
 		detail = notReady.Error() + "\n" + notReady.Detail
 	}
 	status := trigger.StatusOf(e)
-	b, err := codec.Marshal(problem{Title: http.StatusText(status), Status: status, Detail: detail, Code: string(e.Code)})
+	b, err := codec.Marshal(Problem{Title: http.StatusText(status), Status: status, Detail: detail, Code: string(e.Code)})
 	if err != nil {
 		b = []byte("{}")
 	}

@@ -73,7 +73,7 @@ func (r *Registry) Release(ctx context.Context, name, by string, change func(f *
 			return nil, err
 		}
 		f.Release = Release{Parts: sorted(slices.Clone(parts)), Time: time.Now().UTC(), By: by}
-		if err := f.Release.check(); err != nil {
+		if err := f.Release.Check(); err != nil {
 			return nil, err
 		}
 		for _, p := range parts {

@@ -71,8 +71,8 @@ func sorted(parts []Part) []Part {
 	return parts
 }
 
-// check returns what is wrong with a release.
-func (r *Release) check() error {
+// Check returns what is wrong with a release, nil for nothing.
+func (r *Release) Check() error {
 	sum := 0
 	seen := make(map[int]bool)
 	for _, p := range r.Parts {

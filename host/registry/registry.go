@@ -110,7 +110,7 @@ func decodeFunction(name string, e jetstream.KeyValueEntry) (*Function, error) {
 		err = fmt.Errorf("it is that of %q", f.Name)
 	}
 	if err == nil {
-		err = f.Release.check()
+		err = f.Release.Check()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: the record %s of bucket %s: %v", ErrDamaged, e.Key(), e.Bucket(), err)

@@ -1,0 +1,72 @@
+// Package auth says who may steer a host. So far that is whoever has its token.
+package auth
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/fnhost/fnhost/functions/wire"
+)
+
+// FileName is the name of the file in the data directory that keeps the token, as
+// its SHA-256. To get a new token remove the file and start the host again.
+const FileName = "admin.token"
+
+// prefix begins all tokens, so that one is known for what it is wherever it turns up.
+const prefix = "fnhost_"
+
+// Token checks requests for the token of a host. It is safe for concurrent use.
+type Token struct{ sum [sha256.Size]byte }
+
+// Open reads the token's hash from the data directory dir. If there is none, it
+// makes a token of 130 random bits, keeps its hash, and returns the token itself
+// as fresh: nothing else ever knows it.
+func Open(dir string) (t *Token, fresh string, err error) {
+	path := filepath.Join(dir, FileName)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		fresh = prefix + rand.Text()
+		t = &Token{sum: sha256.Sum256([]byte(fresh))}
+		if err := os.WriteFile(path, []byte("sha256:"+hex.EncodeToString(t.sum[:])+"\n"), 0o600); err != nil {
+			return nil, "", fmt.Errorf("auth: %w", err)
+		}
+		return t, fresh, nil
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("auth: %w", err)
+	}
+	t = &Token{}
+	sum, ok := strings.CutPrefix(strings.TrimSpace(string(data)), "sha256:")
+	if n, err := hex.Decode(t.sum[:], []byte(sum)); !ok || err != nil || n != len(t.sum) {
+		return nil, "", fmt.Errorf("auth: %s is damaged: remove it to get a new token", path)
+	}
+	return t, "", nil
+}
+
+// Check returns an *[wire.Error] of code Unauthorized for a request without the
+// token, as a bearer (RFC 6750) or as the password of basic authentication, which
+// is what git sends. It takes the same time for all wrong tokens.
+func (t *Token) Check(r *http.Request) error {
+	given := ""
+	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		given = bearer
+	} else if _, password, ok := r.BasicAuth(); ok {
+		given = password
+	}
+	if given == "" {
+		return wire.Errorf(wire.Unauthorized, "this host wants its token: `fnhost server add` keeps it, FNHOST_TOKEN gives it; the host printed it at its first start")
+	}
+	sum := sha256.Sum256([]byte(given))
+	if subtle.ConstantTimeCompare(sum[:], t.sum[:]) != 1 {
+		return wire.Errorf(wire.Unauthorized, "wrong token")
+	}
+	return nil
+}

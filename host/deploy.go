@@ -1,0 +1,479 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/builder/bundle"
+	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/registry"
+	"github.com/fnhost/fnhost/trigger/rpc"
+)
+
+// ErrSuperseded is the error of a deploy that ended because a later one of the
+// same function has begun.
+var ErrSuperseded = errors.New("host: a later deploy of the same function has begun")
+
+// DeployOptions say what becomes of what a deploy builds. The zero value releases
+// it to all invocations.
+type DeployOptions struct {
+	// Dir is the folder in the tree that holds the functions, or is one. Default:
+	// the tree itself.
+	Dir string
+	// Name is that of the function, if the folder is one whose manifest names none.
+	// Default: the folder's.
+	Name string
+	// NoRelease leaves the release as it is: the new version can be asked for by
+	// its name.
+	NoRelease bool
+	// Canary is the percentage of invocations that the new version gets, from 1 to
+	// 99; the one that serves keeps the rest. Default: all of them.
+	Canary int
+	// Source says where the source came from. Default: an upload.
+	Source registry.Source
+	// By says who asks.
+	By string
+	// OnEvent is told of the progress, from several goroutines. Default: nobody.
+	OnEvent func(admin.DeployEvent)
+}
+
+// Deploy makes versions of the functions in a source tree, starts each, and, if
+// all of them start, releases them. What fails leaves everything as it was. A
+// function whose source has not changed gets no new version. The functions of one
+// tree are released one after another.
+//
+// The error wraps an *[builder.Error] for a source that does not build,
+// [ErrSuperseded] if a later deploy of the same function has begun, or an
+// *[functions.Error], such as one of code Conflict for a name that is taken by a
+// watched function, and of code Unavailable if there is no room on the disk.
+func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admin.Deployed, error) {
+	if h.registry == nil {
+		return nil, wire.Errorf(wire.Unavailable, "functions cannot be deployed to this host: %v", h.noRegistry)
+	}
+	if h.builder == nil {
+		return nil, wire.Errorf(wire.Unavailable, "%v", h.noBuild)
+	}
+	if o.Canary < 0 || o.Canary > 99 || o.Canary > 0 && o.NoRelease {
+		return nil, wire.Errorf(wire.BadRequest, "a canary gets 1 to 99 percent of the invocations, and is a release")
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })()
+	d := &deploy{h: h, o: o, tree: tree, cancel: cancel, start: time.Now()}
+	defer d.discard()
+	result, err := d.run(ctx)
+	if err != nil && context.Cause(ctx) != nil && errors.Is(err, ctx.Err()) {
+		err = context.Cause(ctx)
+	}
+	return result, err
+}
+
+// deploy is one in progress.
+type deploy struct {
+	h      *Host
+	o      DeployOptions
+	tree   string
+	bundle string // the file of the packed tree
+	cancel context.CancelCauseFunc
+	start  time.Time
+
+	mu   sync.Mutex
+	list []*deployedFunction
+	log  strings.Builder
+}
+
+// deployedFunction is one function of a deploy.
+type deployedFunction struct {
+	builder.Found
+	f        *function
+	manifest *manifest.Manifest
+	sum      string // of the manifest
+	artifact *builder.Artifact
+	next     *version          // started, and not yet the registry's
+	existing *registry.Version // equal to what would be deployed
+	number   int
+}
+
+func (d *deploy) run(ctx context.Context) ([]admin.Deployed, error) {
+	if err := d.find(); err != nil {
+		return nil, err
+	}
+	if err := d.claim(); err != nil {
+		return nil, err
+	}
+	defer d.unclaim()
+	if err := d.eachAtOnce(ctx, d.prepare); err != nil {
+		return nil, err
+	}
+	if err := d.pack(ctx); err != nil {
+		return nil, err
+	}
+	defer os.Remove(d.bundle)
+	var result []admin.Deployed
+	for _, p := range d.list {
+		if err := d.store(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range d.list {
+		r, err := d.release(ctx, p)
+		if err != nil {
+			return result, fmt.Errorf("release of function %q: %w", p.Name, err)
+		}
+		result = append(result, r)
+	}
+	d.h.tasks.Go(d.tidy)
+	return result, nil
+}
+
+// step reports the begin of a step, and the end by the function it returns.
+func (d *deploy) step(function, name string) (end func(text string)) {
+	start := time.Now()
+	d.event(admin.DeployEvent{Function: function, Step: name})
+	return func(text string) {
+		d.event(admin.DeployEvent{Function: function, Step: name, Done: true, Took: time.Since(start), Text: text})
+	}
+}
+
+func (d *deploy) event(e admin.DeployEvent) {
+	e.Time = time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e.Done {
+		fmt.Fprintf(&d.log, "%s %s %s in %v\n", e.Function, e.Step, e.Text, e.Took.Round(time.Millisecond))
+	}
+	if d.o.OnEvent != nil {
+		d.o.OnEvent(e)
+	}
+}
+
+// find lists the functions of the tree.
+func (d *deploy) find() error {
+	dir := filepath.Join(d.tree, filepath.FromSlash(d.o.Dir))
+	if !within(d.tree, dir) {
+		return wire.Errorf(wire.BadRequest, "the folder %q leaves the tree", d.o.Dir)
+	}
+	found := builder.Find(dir, d.tree)
+	if len(found) == 0 {
+		return wire.Errorf(wire.Unprocessed, "no function in what was sent: a function is a directory with a handler, `fnhost init hello` makes one")
+	}
+	names := make(map[string]string)
+	for _, fn := range found {
+		if fn.Source.Dir == dir && fn.Unnamed && d.o.Name != "" {
+			if err := manifest.ValidName(d.o.Name); err != nil {
+				return wire.Errorf(wire.BadRequest, "function name %q: %v", d.o.Name, err)
+			}
+			fn.Name = d.o.Name
+		}
+		if other, taken := names[fn.Name]; taken {
+			return fmt.Errorf("%w: %s and %s are both called %q", ErrDuplicate, d.relative(other), d.relative(fn.Source.Dir), fn.Name)
+		}
+		names[fn.Name] = fn.Source.Dir
+		d.list = append(d.list, &deployedFunction{Found: fn})
+	}
+	return nil
+}
+
+func (d *deploy) relative(path string) string {
+	if rel, err := filepath.Rel(d.tree, path); err == nil {
+		return filepath.ToSlash(rel)
+	}
+	return path
+}
+
+// claim makes this the latest deploy of its functions, and ends earlier ones.
+func (d *deploy) claim() error {
+	for _, p := range d.list {
+		if p.f = d.h.deployedFunction(p.Name); p.f == nil {
+			if d.h.isClosed() {
+				return ErrClosed
+			}
+			return wire.Errorf(wire.Conflict, "function %q is not a deployed one on this host: it is watched, or part of the program", p.Name)
+		}
+	}
+	d.h.deploying.Lock()
+	defer d.h.deploying.Unlock()
+	for _, p := range d.list {
+		if earlier := d.h.deploys[p.Name]; earlier != nil {
+			earlier.cancel(fmt.Errorf("function %q: %w", p.Name, ErrSuperseded))
+		}
+		if d.h.deploys == nil {
+			d.h.deploys = make(map[string]*deploy)
+		}
+		d.h.deploys[p.Name] = d
+	}
+	return nil
+}
+
+func (d *deploy) unclaim() {
+	d.h.deploying.Lock()
+	for _, p := range d.list {
+		if d.h.deploys[p.Name] == d {
+			delete(d.h.deploys, p.Name)
+		}
+	}
+	d.h.deploying.Unlock()
+	for _, p := range d.list {
+		d.h.dropIfEmpty(p.f)
+	}
+}
+
+// dropIfEmpty forgets a function of which nothing was ever deployed.
+func (h *Host) dropIfEmpty(f *function) {
+	h.deploying.Lock()
+	defer h.deploying.Unlock()
+	f.deployed.mu.Lock()
+	known := f.deployed.want != nil
+	f.deployed.mu.Unlock()
+	f.mu.Lock()
+	keep := known || f.state == Unreleased || len(f.loaded) > 0
+	f.mu.Unlock()
+	if keep || h.deploys[f.name] != nil {
+		return
+	}
+	h.forget(f.name)
+}
+
+// eachAtOnce does something for all functions, and returns the errors of all.
+func (d *deploy) eachAtOnce(ctx context.Context, do func(context.Context, *deployedFunction) error) error {
+	errs := make([]error, len(d.list))
+	var wg sync.WaitGroup
+	for i, p := range d.list {
+		wg.Go(func() {
+			if errs[i] = do(ctx, p); errs[i] != nil && len(d.list) > 1 {
+				errs[i] = fmt.Errorf("function %q: %w", p.Name, errs[i])
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// prepare builds a function, and starts it, unless there is an equal version.
+func (d *deploy) prepare(ctx context.Context, p *deployedFunction) (err error) {
+	if p.manifest, p.sum, err = loadManifest(p.Source.Dir); err != nil {
+		return err
+	}
+	id, _, err := d.h.builder.Scan(p.Source)
+	if err != nil {
+		return err
+	}
+	versions, err := d.h.registry.Versions(ctx, p.Name)
+	if err != nil && !errors.Is(err, registry.ErrDamaged) {
+		return err
+	}
+	for _, v := range versions {
+		p.number = max(p.number, v.Number)
+		if p.existing == nil && v.Artifact == id && v.ManifestSum == p.sum {
+			p.existing = v
+		}
+	}
+	if p.existing != nil {
+		return nil
+	}
+	end := d.step(p.Name, "build")
+	if p.artifact, err = d.h.builder.Build(ctx, p.Source); err != nil {
+		return err
+	}
+	end(string(p.artifact.How))
+	if err := d.place(p); err != nil {
+		return err
+	}
+	end = d.step(p.Name, "start")
+	if p.next, err = p.f.startVersion(ctx, p.number+1, p.artifact, p.manifest); err != nil {
+		return err
+	}
+	p.f.askSchemas(p.next)
+	end(p.next.name)
+	return nil
+}
+
+// discard ends what was started and does not serve.
+func (d *deploy) discard() {
+	for _, p := range d.list {
+		if p.next != nil {
+			p.f.discard(p.next.runner)
+		}
+	}
+}
+
+// reserve is what must stay free on the disk, beside what a deploy stores: the
+// NATS server stops storing anything when there is no room.
+const reserve = 64 << 20
+
+// pack makes the bundle that is stored with the versions.
+func (d *deploy) pack(ctx context.Context) error {
+	need := int64(0)
+	for _, p := range d.list {
+		if p.artifact != nil {
+			need += 2 * p.artifact.Size
+		}
+	}
+	if need == 0 {
+		return nil // nothing is new
+	}
+	if free := freeSpace(d.h.cfg.Dir); free >= 0 && free < need+reserve {
+		return wire.Errorf(wire.Unavailable, "no room for a new version: %d MiB are free where %s lies, and %d MiB are needed; what serves goes on",
+			free>>20, d.h.cfg.Dir, (need+reserve)>>20)
+	}
+	f, err := os.CreateTemp(d.h.programs(), ".bundle-*")
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	d.bundle = f.Name()
+	s, err := bundle.Pack(ctx, d.tree, f, bundle.Limits{})
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	d.o.Source.Size, d.o.Source.Files = s.Bytes, len(s.Entries)
+	return nil
+}
+
+// store makes a version of what was started.
+func (d *deploy) store(ctx context.Context, p *deployedFunction) error {
+	if p.existing != nil {
+		p.number = p.existing.Number
+		return nil
+	}
+	end := d.step(p.Name, "store")
+	info := p.next.info.Load()
+	v := &registry.Version{
+		Function: p.Name, Artifact: p.artifact.ID, Size: p.artifact.Size, Manifest: p.manifest, ManifestSum: p.sum, Doc: info.Doc,
+		Source: d.o.Source, Created: time.Now().UTC(), Took: p.artifact.Took, Toolchain: d.h.builder.Toolchain(),
+	}
+	if v.Source.Kind == "" {
+		v.Source.Kind = registry.Upload
+	}
+	if v.Source.Dir = d.relative(p.Source.Dir); v.Source.Dir == "." {
+		v.Source.Dir = ""
+	}
+	for _, e := range info.Endpoints {
+		v.Endpoints = append(v.Endpoints, registry.Endpoint{Name: e.Name, Kind: e.Kind, Doc: e.Doc, Request: e.Request, Response: e.Response})
+	}
+	d.mu.Lock()
+	log := d.log.String()
+	d.mu.Unlock()
+	if err := d.h.registry.Add(ctx, v, p.artifact.Path, d.bundle, log); err != nil {
+		return err
+	}
+	if v.Number == p.next.number { // else another node has taken the number
+		p.next.id = p.artifact.ID + p.sum
+		if err := p.f.keep(p.next); err != nil {
+			return err
+		}
+		p.next = nil
+	}
+	p.number = v.Number
+	end(v.Name())
+	return nil
+}
+
+// place puts the program of a function where those of deployed versions lie.
+func (d *deploy) place(p *deployedFunction) error {
+	sum := hashFile(p.artifact.Path)
+	if sum == "" {
+		return fmt.Errorf("host: the program %s cannot be read", p.artifact.Path)
+	}
+	a := *p.artifact
+	a.Path = filepath.Join(d.h.programs(), sum)
+	if err := linkFile(p.artifact.Path, a.Path); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	p.artifact = &a
+	return nil
+}
+
+// linkFile makes to a file with the content of from, which stays.
+func linkFile(from, to string) error {
+	if _, err := os.Stat(to); err == nil {
+		return nil
+	}
+	if err := os.Link(from, to); err == nil || errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	data, err := os.ReadFile(from) // on another file system
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(to+".new", data, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(to+".new", to)
+}
+
+// release makes a version serve, as the options say.
+func (d *deploy) release(ctx context.Context, p *deployedFunction) (admin.Deployed, error) {
+	r := admin.Deployed{Function: p.Name, Version: registry.VersionName(p.number), Unchanged: p.existing != nil, Subject: rpc.Subject(p.Name, "")}
+	if base := d.h.Info().HTTP; base != "" {
+		r.URL = base + "/" + p.Name
+	}
+	if current := p.f.current.Load(); current != nil {
+		r.Before = current.main().name
+	}
+	if d.o.NoRelease {
+		if p.f.current.Load() == nil {
+			p.f.unreleased()
+			d.h.publish()
+		}
+		r.Took = time.Since(d.start)
+		return r, nil
+	}
+	end := d.step(p.Name, "release")
+	f, err := d.h.setRelease(ctx, p.f, d.o.By, func(f *registry.Function) ([]registry.Part, error) {
+		if d.o.Canary > 0 {
+			return f.Release.Canary(p.number, d.o.Canary), nil
+		}
+		return registry.Whole(p.number), nil
+	})
+	if err != nil {
+		return r, err
+	}
+	r.Release = f.Release.String()
+	end(r.Release)
+	r.Took = time.Since(d.start)
+	return r, nil
+}
+
+// tidy removes what is older than what is kept.
+func (d *deploy) tidy() {
+	trimmed := false
+	for _, p := range d.list {
+		removed, err := d.h.registry.Trim(d.h.ctx, p.Name)
+		if err != nil && d.h.ctx.Err() == nil {
+			d.h.log.Warn("old versions were not removed: "+err.Error(), "function", p.Name)
+		}
+		p.f.unload(removed)
+		trimmed = trimmed || len(removed) > 0
+	}
+	if trimmed {
+		d.h.collect()
+	}
+}
+
+// collect removes what no version needs.
+func (h *Host) collect() {
+	if _, err := h.registry.Collect(h.ctx); err != nil && h.ctx.Err() == nil {
+		h.log.Warn("what no version needs was not removed: " + err.Error())
+	}
+	h.prunePrograms()
+}
+
+// names lists the functions of a deploy.
+func (d *deploy) names() []string {
+	var list []string
+	for _, p := range d.list {
+		list = append(list, p.Name)
+	}
+	slices.Sort(list)
+	return list
+}
