@@ -105,3 +105,14 @@ func mentionsHandler(dir string) bool {
 	}
 	return false
 }
+
+// SourceFiles lists the files that a build of src reads: its Go files and what
+// they embed, packages of its module that they import, go.mod and go.sum. Paths
+// are absolute, with links followed, and sorted. Errors are those of [Builder.Scan].
+func SourceFiles(src Source) ([]string, error) {
+	t, err := readTree(src)
+	if err != nil {
+		return nil, err
+	}
+	return t.files, nil
+}

@@ -9,20 +9,41 @@ import (
 	"github.com/fnhost/fnhost/host/admin"
 )
 
-// client returns a client of the host that --server names.
+// client returns a client of the host that --server names, or else of the one
+// that `fnhost server use` has chosen, or else of the one on this machine.
 func (a *app) client() (*admin.Client, error) {
-	server := a.server
-	if url, ok := a.settings.servers[server]; ok {
-		server = url
-	} else if !strings.ContainsAny(server, ":/") {
-		return nil, usagef("no server %q%s in the %s of %s: give a URL, or name one there",
-			server, nearest.DidYouMean(server, sortedKeys(a.settings.servers)), serversKey, configFile)
+	s, err := a.chosenServer()
+	if err != nil {
+		return nil, err
 	}
-	c, err := admin.NewClient(server, admin.ClientOptions{})
+	c, err := s.client(a.token)
 	if err != nil {
 		return nil, usageError{err: err}
 	}
 	return c, nil
+}
+
+func (a *app) chosenServer() (*server, error) {
+	list, err := loadServers()
+	if err != nil {
+		return nil, err
+	}
+	name := a.server
+	if !a.settings.serverChosen && list.Current != "" {
+		name = list.Current
+	}
+	if s, ok := list.Servers[name]; ok {
+		return &s, nil
+	}
+	if url, ok := a.settings.servers[name]; ok {
+		name = url
+	} else if !strings.ContainsAny(name, ":/") {
+		known := append(sortedKeys(a.settings.servers), sortedKeys(list.Servers)...)
+		return nil, usagef("no server %q%s: give a URL, or name one with `fnhost server add`, or under %s in %s",
+			name, nearest.DidYouMean(name, known), serversKey, configFile)
+	}
+	s := list.byURL(name)
+	return &s, nil
 }
 
 // completeFunctions offers the names that the host knows.

@@ -10,24 +10,29 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
-	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/trigger/codec"
 )
 
+// hostFlags are the flags of commands that are a host.
+type hostFlags struct {
+	cfg        host.Config
+	durability string
+	logFormat  string
+	readyFile  string
+	verbose    bool
+}
+
 // devFlags are the flags of dev.
 type devFlags struct {
-	cfg          host.Config
-	durability   string
-	logFormat    string
-	readyFile    string
+	hostFlags
 	allowExposed bool
-	verbose      bool
 }
 
 func (a *app) devCommand() *cobra.Command {
@@ -48,65 +53,57 @@ The first Ctrl+C lets running invocations end, the second one does not wait.`,
 			if len(args) > 0 {
 				f.cfg.Watch = args
 			}
-			return a.dev(cmd.Context(), &f)
+			if err := f.complete(); err != nil {
+				return err
+			}
+			return a.runHost(cmd.Context(), &f.hostFlags)
 		},
 	}
-	f.register(cmd.Flags())
-	cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"process", "power"}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	flags := cmd.Flags()
+	f.register(flags)
+	flags.StringVar(&f.cfg.Dir, "data", "", "data directory (default .fnhost beside the first folder)")
+	flags.StringSliceVar(&f.cfg.Watch, "watch", []string{"."}, "folders to watch, if none are named as DIR")
+	flags.BoolVar(&f.allowExposed, "allow-exposed", false, "listen on addresses that other machines reach, too: whoever does may run functions; the management API wants a token then")
+	completeChoices(cmd)
 	return cmd
 }
 
-func (f *devFlags) register(flags *pflag.FlagSet) {
-	hostFlags(flags, &f.cfg)
-	flags.StringSliceVar(&f.cfg.Watch, "watch", []string{"."}, "folders to watch, if none are named as DIR")
+func completeChoices(cmd *cobra.Command) {
+	cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"process", "power"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *hostFlags) register(flags *pflag.FlagSet) {
+	placeFlags(flags, &f.cfg)
 	flags.StringVar(&f.cfg.NATSURL, "nats-url", "", "use the NATS server at this URL instead of the embedded one")
-	flags.StringVar(&f.cfg.TLSCert, "tls-cert", "", "PEM file of the gateway's certificate")
+	flags.StringVar(&f.cfg.TLSCert, "tls-cert", "", "PEM file of the certificate, for the gateway and the management API")
 	flags.StringVar(&f.cfg.TLSKey, "tls-key", "", "PEM file of its key")
 	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long running invocations may go on, of a replaced version or when stopping")
 	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process (its end), or power (the loss of it; slower)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "of what is shown: text or json, an object a line")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write the addresses to this file, as JSON, while they are served")
-	flags.BoolVar(&f.allowExposed, "allow-exposed", false, "listen on addresses that other machines reach, too: whoever does may run functions, and read their logs")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say more of what the host does")
 }
 
-// hostFlags adds the flags of dev that doctor looks at, too.
-func hostFlags(flags *pflag.FlagSet, cfg *host.Config) {
+// placeFlags adds the flags of hosts that doctor looks at, too.
+func placeFlags(flags *pflag.FlagSet, cfg *host.Config) {
 	flags.StringVar(&cfg.HTTP, "http", "127.0.0.1:8080", "address of the gateway; port 0 picks one")
 	flags.StringVar(&cfg.Admin, "admin", "127.0.0.1:8081", "address of the management API")
 	flags.StringVar(&cfg.NATS, "nats", "127.0.0.1:4222", "address for NATS clients")
-	flags.StringVar(&cfg.Dir, "data", "", "data directory (default .fnhost beside the first folder)")
 	flags.StringVar(&cfg.Builder.Cache, "cache", "", "build cache (default fnhost in the user's cache directory)")
 }
 
 // complete checks the flags and fills in what depends on others.
 func (f *devFlags) complete() error {
-	f.cfg.Durability = bus.Durability(f.durability)
-	if f.durability != string(bus.Process) && f.durability != string(bus.Power) {
-		return usagef("--durability %s: want process or power", f.durability)
-	}
-	if f.logFormat != "text" && f.logFormat != "json" {
-		return usagef("--log-format %s: want text or json", f.logFormat)
-	}
-	if (f.cfg.TLSCert == "") != (f.cfg.TLSKey == "") {
-		return usagef("--tls-cert and --tls-key go together")
-	}
-	if f.cfg.NATSURL != "" {
-		f.cfg.NATS = ""
-	}
-	if err := f.checkAddresses(); err != nil {
+	if err := f.hostFlags.complete(); err != nil {
 		return err
 	}
-	for i, dir := range f.cfg.Watch {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return fmt.Errorf("no directory %s to watch: `fnhost init %s` makes a function there", dir, dir)
-		}
-		abs, err := filepath.Abs(dir) // the management API tells it to clients elsewhere
+	f.cfg.AdminPlain = f.allowExposed
+	for flag, address := range map[string]string{"http": f.cfg.HTTP, "admin": f.cfg.Admin, "nats": f.cfg.NATS} {
+		err := checkAddress(flag, address, f.allowExposed, "use 127.0.0.1, or accept with --allow-exposed that whoever does may run functions")
 		if err != nil {
 			return err
 		}
-		f.cfg.Watch[i] = abs
 	}
 	if f.cfg.Dir != "" {
 		return nil
@@ -122,16 +119,30 @@ func (f *devFlags) complete() error {
 	return os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*\n"), 0o600)
 }
 
+// checkWatched makes the paths of the watched folders absolute: the management
+// API tells them to clients elsewhere.
+func (f *hostFlags) checkWatched() error {
+	for i, dir := range f.cfg.Watch {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return fmt.Errorf("no directory %s to watch: `fnhost init %s` makes a function there", dir, dir)
+		}
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		f.cfg.Watch[i] = abs
+	}
+	return nil
+}
+
 // defaultData is the data directory of a host that watches folder: beside it.
 func defaultData(folder string) (string, error) {
 	abs, err := filepath.Abs(folder)
 	return filepath.Join(filepath.Dir(abs), ".fnhost"), err
 }
 
-func (a *app) dev(ctx context.Context, f *devFlags) error {
-	if err := f.complete(); err != nil {
-		return err
-	}
+// runHost runs a host until a signal ends it.
+func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 	p := newPrinter(a, f.logFormat == "json")
 	defer p.close()
 	f.cfg.OnEvent = p.event
@@ -146,6 +157,7 @@ func (a *app) dev(ctx context.Context, f *devFlags) error {
 	}
 	info := h.Info()
 	p.banner(info, functionNames(h))
+	p.token(h.FreshToken(), info.Admin)
 	logCtx, stopLogs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLogs()
 	go h.Logs().Read(logCtx, logs.Query{Follow: true}, p.record)
@@ -198,11 +210,13 @@ func untilSignal(ctx context.Context, h *host.Host, p *printer, drain time.Durat
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
+	daemon.SdNotify(false, daemon.SdNotifyReady) // does nothing but under systemd
 	select {
 	case err := <-done:
 		return err
 	case <-signals:
 	}
+	daemon.SdNotify(false, daemon.SdNotifyStopping)
 	p.stopping(waitsFor(h), drain)
 	stop()
 	select {

@@ -33,7 +33,8 @@ func (a *app) doctorCommand() *cobra.Command {
 The exit code is 1 if something is missing that it cannot do without.`,
 		Args: between(0, 1, "DIR"),
 	}
-	hostFlags(cmd.Flags(), &cfg)
+	placeFlags(cmd.Flags(), &cfg)
+	cmd.Flags().StringVar(&cfg.Dir, "data", "", "data directory (default .fnhost beside the first folder)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if cfg.Dir == "" {
 			dir, err := defaultData(append(args, ".")[0])

@@ -59,6 +59,7 @@ type app struct {
 	stdout, stderr io.Writer
 	settings       *settings
 	server         string
+	token          string
 	output         string
 	noColor        bool
 	quiet          bool
@@ -99,14 +100,17 @@ a flag beats the variable, which beats the file.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", "http://127.0.0.1:8081", "admin address, or name in "+configFile+", of the host that client commands speak to")
+	flags.StringVar(&a.server, "server", "http://127.0.0.1:8081", "admin address, or name, of the host that client commands speak to (default the one that `server use` has chosen)")
+	flags.StringVar(&a.token, "token", "", "token of that host (default the one that `server add` keeps)")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, even on a terminal")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only errors and results")
 	a.settings = newSettings(flags)
 	root.PersistentPreRunE = a.prepare
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.devCommand(), a.initCommand(), a.invokeCommand(), a.listCommand(), a.describeCommand(),
-		a.logsCommand(), a.doctorCommand(), a.versionCommand())
+		a.logsCommand(), a.doctorCommand(), a.versionCommand(),
+		a.serveCommand(), a.serverCommand(), a.deployCommand(), a.versionsCommand(), a.rollbackCommand(), a.releaseCommand(),
+		a.promoteCommand(), a.removeCommand(), a.statusCommand(), a.gitRemoteCommand(), a.gitCredentialCommand())
 	nameVariables(root)
 	return root
 }

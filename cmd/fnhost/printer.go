@@ -153,8 +153,12 @@ func (p *printer) banner(info admin.Info, functions []string) {
 			}
 		}
 		fmt.Fprintln(p.w)
-		if len(functions) == 0 {
+		switch {
+		case len(functions) > 0:
+		case len(watched) > 0:
 			p.line("no functions yet: `fnhost init %s` makes one", filepath.Join(watched[0], "hello"))
+		default:
+			p.line("no functions yet: `fnhost deploy DIR` brings one here")
 		}
 	})
 }

@@ -17,6 +17,8 @@ import (
 type settings struct {
 	file    string
 	servers map[string]string // from the file: name → URL
+	// serverChosen is set if the flag, its variable or the file names a server.
+	serverChosen bool
 }
 
 func newSettings(flags *pflag.FlagSet) *settings {
@@ -97,6 +99,9 @@ func (s *settings) apply(cmd *cobra.Command) error {
 		}
 		failed = setFrom(f, values)
 	})
+	if server := cmd.Flags().Lookup("server"); server != nil {
+		s.serverChosen = server.Changed
+	}
 	if failed == nil {
 		s.followAdmin(cmd.Flags().Lookup("server"), values)
 	}

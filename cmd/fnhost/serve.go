@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fnhost/fnhost/host/bus"
+)
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	hostFlags
+	adminPlain bool
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use: "serve --data DIR", Short: "Run the functions that are deployed here",
+		Long: `Run the functions that are deployed to this host, and let more be deployed. What is released is live again after a
+restart, however the host ended, without a build.
+
+The management API wants a token, which is printed at the first start, and then is kept as a hash alone. On an address
+that other machines reach it wants TLS, too. The gateway asks nobody for anything.
+
+The first SIGTERM lets running invocations end, the second one does not wait. Under systemd the service is ready when
+the addresses are served (Type=notify).`,
+		Example:     "  fnhost serve --data /var/lib/fnhost --http :8080\n  fnhost serve --data /var/lib/fnhost --http :443 --admin :8081 --tls-cert cert.pem --tls-key key.pem",
+		Args:        between(0, 0, ""),
+		Annotations: map[string]string{ownSignals: "yes"},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.complete(); err != nil {
+				return err
+			}
+			return a.runHost(cmd.Context(), &f.hostFlags)
+		},
+	}
+	f.register(cmd.Flags())
+	cmd.Flags().StringVar(&f.cfg.Dir, "data", "", "data directory")
+	cmd.Flags().StringSliceVar(&f.cfg.Watch, "watch", nil, "folders whose functions are built and served, too, when they are saved")
+	cmd.Flags().BoolVar(&f.adminPlain, "admin-plain", false, "let other machines reach the management API without TLS: on the way, all can be read, the token too")
+	completeChoices(cmd)
+	return cmd
+}
+
+// complete checks the flags and fills in what depends on others.
+func (f *serveFlags) complete() error {
+	if f.cfg.Dir == "" {
+		return usagef("--data is missing: name the directory where all is kept that must survive, such as /var/lib/fnhost")
+	}
+	f.cfg.AdminToken, f.cfg.AdminPlain = true, f.adminPlain
+	if err := f.hostFlags.complete(); err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		flag, address string
+		exposed       bool
+		but           string
+	}{
+		{"http", f.cfg.HTTP, true, ""},
+		{"admin", f.cfg.Admin, f.adminPlain || f.cfg.TLSCert != "", "it wants --tls-cert and --tls-key, or --admin-plain"},
+		{"nats", f.cfg.NATS, false, "whoever reaches it may run all functions: use 127.0.0.1"},
+	} {
+		if err := checkAddress(l.flag, l.address, l.exposed, l.but); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkAddress refuses an address that is none, and one that other machines reach
+// unless that is meant; but says what is to be done about it.
+func checkAddress(flag, address string, exposed bool, but string) error {
+	if address == "" {
+		return nil
+	}
+	name, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return usagef("--%s %q is no address: want HOST:PORT, such as 127.0.0.1:0", flag, address)
+	}
+	if !exposed && !isLoopback(name) {
+		return usagef("--%s %s is reached by other machines: %s", flag, address, but)
+	}
+	return nil
+}
+
+func isLoopback(name string) bool {
+	ip := net.ParseIP(name)
+	return name == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// complete checks the flags that all hosts have.
+func (f *hostFlags) complete() error {
+	f.cfg.Durability = bus.Durability(f.durability)
+	if f.durability != string(bus.Process) && f.durability != string(bus.Power) {
+		return usagef("--durability %s: want process or power", f.durability)
+	}
+	if f.logFormat != "text" && f.logFormat != "json" {
+		return usagef("--log-format %s: want text or json", f.logFormat)
+	}
+	if (f.cfg.TLSCert == "") != (f.cfg.TLSKey == "") {
+		return usagef("--tls-cert and --tls-key go together")
+	}
+	if f.cfg.NATSURL != "" {
+		f.cfg.NATS = ""
+	}
+	return f.checkWatched()
+}
+
+// token shows the token of the management API, which nothing shows again.
+func (p *printer) token(token, admin string) {
+	if token == "" {
+		return
+	}
+	p.later(func() {
+		if p.json != nil {
+			p.json.Info("token of the management API: shown once, keep it", "token", token)
+			return
+		}
+		fmt.Fprintf(p.w, "token of the management API, shown this once: %s\n", p.p.paint(bold, token))
+		fmt.Fprintf(p.w, "%s\n\n", p.p.paint(dim, "  keep it where commands find it: echo TOKEN | fnhost server add NAME "+admin))
+	})
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fnhost/fnhost/builder/nearest"
+	"github.com/fnhost/fnhost/host/admin"
+)
+
+// server is a host that the user has given a name.
+type server struct {
+	URL   string `json:"url"`
+	Token string `json:"token,omitempty"`
+	CA    string `json:"ca,omitempty"` // PEM file of certificates to trust
+}
+
+// servers is the user's file of hosts.
+type servers struct {
+	Current string            `json:"current,omitempty"` // the one that commands speak to
+	Servers map[string]server `json:"servers"`
+}
+
+// serversFile is where the user's hosts are kept. It holds tokens, so that nobody
+// else may read it.
+func serversFile() (string, error) {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", fmt.Errorf("servers: %w", err)
+	}
+	return filepath.Join(dir, "fnhost", "servers.json"), nil
+}
+
+func loadServers() (*servers, error) {
+	s := &servers{Servers: make(map[string]server)}
+	path, err := serversFile()
+	if err != nil {
+		return s, nil // no home: no servers
+	}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if s.Servers == nil {
+		s.Servers = make(map[string]server)
+	}
+	return s, nil
+}
+
+func (s *servers) save() error {
+	path, err := serversFile()
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("servers: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".servers-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("servers: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(append(data, '\n'))
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("servers: %w", err)
+	}
+	return nil
+}
+
+// byURL returns the server at a URL, so that its token is used however it is named.
+func (s *servers) byURL(url string) server {
+	for _, one := range s.Servers {
+		if strings.TrimSuffix(one.URL, "/") == strings.TrimSuffix(url, "/") {
+			return one
+		}
+	}
+	return server{URL: url}
+}
+
+func (s *server) client(token string) (*admin.Client, error) {
+	o := admin.ClientOptions{Token: s.Token}
+	if token != "" {
+		o.Token = token
+	}
+	if s.CA != "" {
+		pem, err := os.ReadFile(s.CA)
+		if err != nil {
+			return nil, fmt.Errorf("certificates of %s: %w", s.URL, err)
+		}
+		o.CA = x509.NewCertPool()
+		if !o.CA.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("certificates of %s: %s holds none in PEM", s.URL, s.CA)
+		}
+	}
+	return admin.NewClient(s.URL, o)
+}
+
+func (a *app) serverCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "server", Short: "Name the hosts that commands speak to", Args: unknownSubcommand, RunE: help}
+	cmd.AddCommand(a.serverAddCommand(), a.serverUseCommand(), a.serverListCommand(), a.serverRemoveCommand())
+	return cmd
+}
+
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+func (a *app) serverAddCommand() *cobra.Command {
+	var s server
+	var tokenFile string
+	cmd := &cobra.Command{
+		Use: "add NAME URL", Short: "Name a host, and use it from now on",
+		Long: `Name a host, and use it from now on.
+
+Its token, which it printed at its first start, is read from standard input, or from a file, so that it stands in no
+history of a shell. It is kept in a file that nobody else may read.`,
+		Example: "  fnhost server add prod https://functions.example.com:8081 < token\n  fnhost server add local http://127.0.0.1:8081 --token-file token",
+		Args:    between(2, 2, "NAME URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.URL = args[1]
+			token, err := a.readToken(tokenFile)
+			if err != nil {
+				return err
+			}
+			s.Token = token
+			return a.serverAdd(cmd.Context(), args[0], s)
+		},
+	}
+	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file with the token (default standard input)")
+	cmd.Flags().StringVar(&s.CA, "ca", "", "PEM file of the certificates to trust, for a host with one of its own")
+	onlyFlags(cmd.Flags(), "token-file", "ca")
+	return cmd
+}
+
+// readToken reads a token; from a terminal it asks for it.
+func (a *app) readToken(file string) (string, error) {
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", usagef("--token-file: %w", err)
+		}
+		return strings.TrimSpace(string(b)), nil
+	}
+	if isTerminal(a.stdin) {
+		fmt.Fprint(a.stderr, "token (empty for none): ")
+	}
+	line, err := bufio.NewReader(a.stdin).ReadString('\n')
+	if line == "" && err != nil {
+		return "", nil
+	}
+	return strings.TrimSpace(line), nil
+}
+
+func (a *app) serverAdd(ctx context.Context, name string, s server) error {
+	if strings.ContainsAny(name, ":/ ") || name == "" {
+		return usagef("%q is no name: use letters, digits and dashes", name)
+	}
+	if s.CA != "" {
+		abs, err := filepath.Abs(s.CA)
+		if err != nil {
+			return err
+		}
+		s.CA = abs
+	}
+	c, err := s.client("")
+	if err != nil {
+		return usageError{err: err}
+	}
+	s.URL = c.URL()
+	list, err := loadServers()
+	if err != nil {
+		return err
+	}
+	list.Servers[name], list.Current = s, name
+	if err := list.save(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	info, err := c.Info(ctx)
+	if err != nil {
+		fmt.Fprintf(a.stderr, "added, but it does not answer as it should: %v\n", err)
+		return nil
+	}
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "%s is fnhost %s; commands speak to it from now on\n", name, info.Version)
+	}
+	return nil
+}
+
+func (a *app) serverUseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "use NAME", Short: "Choose the host that commands speak to; `-` chooses none", Args: between(1, 1, "NAME"), ValidArgsFunction: completeServers,
+		RunE: func(_ *cobra.Command, args []string) error {
+			list, err := loadServers()
+			if err != nil {
+				return err
+			}
+			if args[0] == "-" {
+				args[0] = ""
+			} else if _, ok := list.Servers[args[0]]; !ok {
+				return usagef("no server %q%s: `fnhost server list` shows them", args[0], nearest.DidYouMean(args[0], sortedKeys(list.Servers)))
+			}
+			list.Current = args[0]
+			return list.save()
+		},
+	}
+}
+
+func (a *app) serverRemoveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rm NAME", Short: "Forget a host, and its token", Args: between(1, 1, "NAME"), ValidArgsFunction: completeServers,
+		RunE: func(_ *cobra.Command, args []string) error {
+			list, err := loadServers()
+			if err != nil {
+				return err
+			}
+			if _, ok := list.Servers[args[0]]; !ok {
+				return usagef("no server %q%s: `fnhost server list` shows them", args[0], nearest.DidYouMean(args[0], sortedKeys(list.Servers)))
+			}
+			delete(list.Servers, args[0])
+			if list.Current == args[0] {
+				list.Current = ""
+			}
+			return list.save()
+		},
+	}
+}
+
+func completeServers(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	list, err := loadServers()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return sortedKeys(list.Servers), cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) serverListCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List the hosts that have a name", Args: between(0, 0, "")}
+	cmd.RunE = func(*cobra.Command, []string) error {
+		list, err := loadServers()
+		if err != nil {
+			return err
+		}
+		if a.output == "json" {
+			for name, s := range list.Servers {
+				if s.Token != "" {
+					s.Token = "…" // nobody needs it here
+				}
+				list.Servers[name] = s
+			}
+			return a.printJSON(list)
+		}
+		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "\tNAME\tURL\tTOKEN")
+		for _, name := range sortedKeys(list.Servers) {
+			s := list.Servers[name]
+			mark, token := "", "no"
+			if name == list.Current {
+				mark = "*"
+			}
+			if s.Token != "" {
+				token = "yes"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", mark, name, s.URL, token)
+		}
+		return w.Flush()
+	}
+	a.outputFlag(cmd, "table", "json")
+	return cmd
+}
