@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Each case is a directory of one repository; git says what is right.
+// Git says what is right.
 func TestPatternsMeanWhatGitSays(t *testing.T) {
 	names := []string{
 		"a", "b", "ab", "ab.log", "a ", "#a", "!a", "a]", "-", "é", "*", "A", "1",
@@ -25,16 +25,13 @@ func TestPatternsMeanWhatGitSays(t *testing.T) {
 	}
 	repo := t.TempDir()
 	git(t, repo, "init", "-q", "--template=")
-	var all []string
-	for i, list := range lists {
-		dir := filepath.Join(repo, fmt.Sprint(i))
-		for _, name := range names {
-			writeOne(t, filepath.Join(dir, name), "")
-		}
-		writeOne(t, filepath.Join(dir, ".gitignore"), list)
-		all = append(all, dir)
+	for _, name := range names {
+		writeOne(t, filepath.Join(repo, name), "")
 	}
-	compare(t, repo, all)
+	for _, list := range lists {
+		writeOne(t, filepath.Join(repo, ".gitignore"), list)
+		compare(t, repo, []string{repo})
+	}
 }
 
 // Random patterns of few characters, so that they match something, in ignore
@@ -42,7 +39,7 @@ func TestPatternsMeanWhatGitSays(t *testing.T) {
 func TestSelectionIsThatOfGit(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	compareRandom(t, rand.New(rand.NewPCG(seed, 0)), 40)
+	compareRandom(t, rand.New(rand.NewPCG(seed, 0)), 25)
 }
 
 func compareRandom(t testing.TB, r *rand.Rand, trees int) {
@@ -86,7 +83,7 @@ func compare(t testing.TB, repo string, dirs []string) {
 		}
 		var theirs []string
 		for _, path := range want {
-			if name, ok := strings.CutPrefix(path, rel+"/"); ok {
+			if name, ok := strings.CutPrefix(path, rel+"/"); ok || rel == "." {
 				theirs = append(theirs, name)
 			}
 		}
