@@ -260,6 +260,17 @@ func TestTreeByALink(t *testing.T) {
 	}
 }
 
+func TestIgnoreFilesThatAreNone(t *testing.T) {
+	// As for git, links to ignore files and directories of that name say nothing.
+	dir := writeTree(t, map[string]string{".gitignore@": "rules", "rules": "*\n", "d/.fnhostignore/x": "", "d/y": ""})
+	if _, s := pack(t, dir); !slices.Equal(paths(s), []string{".gitignore", "d/.fnhostignore/x", "d/y", "rules"}) {
+		t.Errorf("packed %q", paths(s))
+	}
+	writeFiles(t, dir, map[string]string{"e/.gitignore": strings.Repeat("a\n", maxIgnoreFile/2) + "b"})
+	_, err := Inspect(t.Context(), dir, Limits{})
+	wantError(t, err, ErrTooLarge, `"e/.gitignore"`)
+}
+
 func TestAnEmptyTree(t *testing.T) {
 	data, sent := pack(t, t.TempDir())
 	got, err := Unpack(t.Context(), bytes.NewReader(data), t.TempDir(), Limits{})
