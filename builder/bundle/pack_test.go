@@ -61,6 +61,14 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// What is printable changes with Unicode; the digest does not.
+func TestDigestOfOtherScripts(t *testing.T) {
+	_, s := pack(t, writeTree(t, map[string]string{"ü": "", "l@": "ü"}))
+	if want := "2ee9cf7b254bc86a5a1f456009b6c1adf8df7b1f1e6fc0c4eb51eaa14ab953ce"; s.Digest != want {
+		t.Errorf("digest %s, want %s", s.Digest, want)
+	}
+}
+
 func TestEqualTreesGiveEqualBytes(t *testing.T) {
 	files := map[string]string{"a/b": "1", "c*": "2", "d@": "c"}
 	one, two := writeTree(t, files), writeTree(t, files)
