@@ -49,7 +49,8 @@
 // pushed. Each push is stored as one pack; after some twenty git gc makes one of
 // them. What was pushed and is no part of any history any more, because that was
 // rewritten, is removed at the first such occasion a day later. Pushes from
-// shallow clones, as CI systems have them, are accepted.
+// shallow clones, as CI systems have them, are accepted; they need git push
+// --force where they do not hold the commit that was pushed before.
 //
 // # Who may push
 //
