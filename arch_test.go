@@ -23,6 +23,7 @@ var rules = []struct {
 	{"kv", []string{"kv/jetkv", "kv/config"}, outsideSDK, "it is compiled into functions"},
 	{"builder", nil, module("host", "trigger", "cmd"), "it turns source into artifacts and knows nothing of running them"},
 	{"builder", nil, is("github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2/server"), "builds need no bus"},
+	{"builder/bundle", nil, outsideStd, "it reads what anybody may send, with as little code as can be: standard library only"},
 	{"trigger", nil, module("host", "cmd"), "triggers know the host by trigger.Invoker alone"},
 	{"trigger", nil, is("github.com/nats-io/nats-server/v2/server"), "only host/bus knows the server"},
 	{"host/worker", nil, module("host/bus", "host/admin", "trigger", "builder"), "a pool runs processes, whatever made them"},
@@ -63,6 +64,10 @@ func outsideSDK(p string) bool {
 	if rest, ok := strings.CutPrefix(p, Module+"/"); ok {
 		return rest != "kv" && rest != "functions" && !strings.HasPrefix(rest, "functions/")
 	}
+	return outsideStd(p)
+}
+
+func outsideStd(p string) bool {
 	first, _, _ := strings.Cut(p, "/")
 	return strings.Contains(first, ".")
 }

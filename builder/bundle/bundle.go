@@ -78,11 +78,11 @@ func summarize(entries []Entry, leftOut []Omission) Summary {
 	fmt.Fprintln(h, "fnhost bundle 1")
 	for _, e := range entries {
 		if e.Link != "" {
-			fmt.Fprintf(h, "link %q %q\n", e.Link, e.Path)
+			fmt.Fprintf(h, "link %+q %+q\n", e.Link, e.Path)
 			continue
 		}
 		s.Bytes += e.Size
-		fmt.Fprintf(h, "file %04o %d %x %q\n", e.mode(), e.Size, e.sum, e.Path)
+		fmt.Fprintf(h, "file %04o %d %x %+q\n", e.mode(), e.Size, e.sum, e.Path)
 	}
 	s.Digest = hex.EncodeToString(h.Sum(nil))
 	return s

@@ -39,7 +39,7 @@
 // # The digest
 //
 // The hexadecimal SHA-256 of the line "fnhost bundle 1" and one line for each
-// entry, sorted by the bytes of its path, in Go's quoting (strconv.Quote):
+// entry, sorted by the bytes of its path, quoted as by strconv.QuoteToASCII:
 //
 //	file 0644 <size> <hexadecimal SHA-256 of the contents> "<path>"
 //	link "<target>" "<path>"

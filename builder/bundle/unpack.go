@@ -23,6 +23,7 @@ import (
 // wrapped. After each of them dir is as it was before. If the process dies, dir
 // holds a part of the tree: unpack beside, and rename. The end of ctx is seen
 // between two reads of r: to interrupt one that waits, close what r reads from.
+// Modes are subject to the umask, and nothing is synced to the disk.
 func Unpack(ctx context.Context, r io.Reader, dir string, limits Limits) (Summary, error) {
 	s, err := unpack(ctx, r, dir, limits)
 	if err != nil {
