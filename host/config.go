@@ -37,6 +37,10 @@ type Config struct {
 	// AdminPlain allows the management API without TLS on an address that other
 	// machines reach: the token and all sources can be read on the way. Default: no.
 	AdminPlain bool
+	// GitPush makes the management API a git remote, below /git/: a push is a deploy.
+	// git then starts this program anew, as its hook, so that main must begin with
+	// what [gitpush.IsHook] says. Default: no.
+	GitPush bool
 	// NATS is the address on which the embedded NATS server takes clients.
 	// Default: none, only [Host.Conn].
 	NATS string

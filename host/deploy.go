@@ -354,6 +354,9 @@ func (d *deploy) store(ctx context.Context, p *deployedFunction) error {
 	if v.Source.Kind == "" {
 		v.Source.Kind = registry.Upload
 	}
+	if v.Source.Author == "" {
+		v.Source.Author = d.o.By
+	}
 	if v.Source.Dir = d.relative(p.Source.Dir); v.Source.Dir == "." {
 		v.Source.Dir = ""
 	}

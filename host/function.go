@@ -119,3 +119,14 @@ func (f *function) running() []*version {
 
 // isLocal reports whether the function is one of this program.
 func (f *function) isLocal() bool { return f.src.Dir == "" && f.deployed == nil }
+
+// kind says where the function comes from.
+func (f *function) kind() string {
+	switch {
+	case f.deployed != nil:
+		return "deployed"
+	case f.src.Dir != "":
+		return "watched"
+	}
+	return "in process"
+}

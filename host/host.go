@@ -55,6 +55,7 @@ type Host struct {
 	closed    bool
 
 	runs deployRuns
+	git  http.Handler // nil without
 
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on
@@ -147,7 +148,13 @@ func (h *Host) start() error {
 	if err := h.watchFolders(); err != nil { // first: what is watched keeps its names
 		return err
 	}
-	return h.followRegistry()
+	if err := h.followRegistry(); err != nil {
+		return err
+	}
+	if h.cfg.GitPush {
+		return h.openGit()
+	}
+	return nil
 }
 
 // reindex lets invocations see the functions as they are now. h.mu is held, but

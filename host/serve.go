@@ -78,7 +78,7 @@ func (h *Host) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	api := admin.NewServer(backend{invoker{h}}, admin.Options{Check: h.check, Logger: h.log})
+	api := admin.NewServer(backend{invoker{h}}, admin.Options{Check: h.check, Git: h.git, Logger: h.log})
 	management, err := h.server(api)
 	if err != nil {
 		return err

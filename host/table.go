@@ -118,7 +118,7 @@ func (h *Host) Function(name string) (admin.Function, error) {
 
 func (f *function) status() admin.Function {
 	f.mu.Lock()
-	s := admin.Function{Name: f.name, State: string(f.state), Dir: f.src.Dir}
+	s := admin.Function{Name: f.name, State: string(f.state), Kind: f.kind(), Dir: f.src.Dir}
 	if f.err != nil {
 		s.Error = f.err.Error()
 		for _, d := range diagnosticsOf(f.err) {

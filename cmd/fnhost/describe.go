@@ -41,10 +41,14 @@ func (a *app) describeCommand() *cobra.Command {
 }
 
 func (a *app) printFunction(f *admin.Function, gateway string) {
+	source := ""
+	if f.Dir != "" {
+		source = relative(f.Dir)
+	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"name", f.Name}, {"about", firstLine(f.Doc)}, {"state", f.State}, {"version", f.Version}, {"age", age(f.Since)},
-		{"source", relative(f.Dir)}, {"artifact", f.Artifact}, {"size", size(f.Size)}, {"timeout", f.Timeout},
+		{"name", f.Name}, {"about", firstLine(f.Doc)}, {"kind", f.Kind}, {"state", f.State}, {"serves", partsText(f.Release)}, {"age", age(f.Since)},
+		{"source", source}, {"artifact", f.Artifact}, {"size", size(f.Size)}, {"timeout", f.Timeout},
 		{"routes", strings.Join(f.Routes, ", ")},
 		{"workers", fmt.Sprintf("%d (%d started, %d crashed)", f.Workers.Workers, f.Workers.Started, f.Workers.Crashed)},
 		{"running", fmt.Sprintf("%d, and %d waiting", f.Workers.Running, f.Workers.Waiting)},

@@ -145,7 +145,7 @@ func defaultData(folder string) (string, error) {
 func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 	p := newPrinter(a, f.logFormat == "json")
 	defer p.close()
-	f.cfg.OnEvent = p.event
+	f.cfg.OnEvent, f.cfg.GitPush = p.event, true
 	f.cfg.Logger = hostLogger(p, f.verbose)
 	h, err := host.New(f.cfg)
 	if err != nil {

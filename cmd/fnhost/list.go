@@ -41,13 +41,13 @@ func (a *app) printList(list []admin.Function) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tSTATE\tVERSION\tAGE\tWORKERS\tSOURCE\tERROR")
+	fmt.Fprintln(w, "NAME\tSTATE\tSERVES\tAGE\tWORKERS\tSOURCE\tERROR")
 	for _, f := range list {
-		source := "in process"
+		source := f.Kind
 		if f.Dir != "" {
 			source = relative(f.Dir)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", f.Name, f.State, orDash(f.Version), age(f.Since), f.Workers.Workers, source, shortError(&f))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", f.Name, f.State, orDash(partsText(f.Release)), age(f.Since), f.Workers.Workers, source, shortError(&f))
 	}
 	return w.Flush()
 }

@@ -43,10 +43,14 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/spf13/cobra"
 )
 
 func main() {
+	if gitpush.IsHook() { // git runs this very program during a push
+		os.Exit(gitpush.RunHook(os.Stdin, os.Stderr))
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200) // a host's heap is small, and its garbage is the requests
 	}
@@ -100,8 +104,8 @@ a flag beats the variable, which beats the file.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", "http://127.0.0.1:8081", "admin address, or name, of the host that client commands speak to (default the one that `server use` has chosen)")
-	flags.StringVar(&a.token, "token", "", "token of that host (default the one that `server add` keeps)")
+	flags.StringVar(&a.server, "server", "http://127.0.0.1:8081", "admin address, or name, of the host that client commands speak to (default the one that 'server use' has chosen)")
+	flags.StringVar(&a.token, "token", "", "token of that host (default the one that 'server add' keeps)")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, even on a terminal")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only errors and results")
 	a.settings = newSettings(flags)

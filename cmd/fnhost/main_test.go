@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fnhost": main})
+	testscript.Main(m, map[string]func(){"fnhost": main, "pre-receive": main})
 }
 
 // devbg runs dev in the background: its output goes to dev.log, and ready.json

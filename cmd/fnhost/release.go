@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -261,6 +263,9 @@ func (a *app) diffVersions(ctx context.Context, c *admin.Client, name, which str
 	return nil
 }
 
+// durations are the values of a manifest that are nanoseconds.
+var durations = map[string]bool{"manifest.timeout": true, "manifest.scale.idle": true, "manifest.cors.maxAge": true}
+
 // flatten makes lines of nested values: "manifest.scale.min".
 func flatten(prefix string, v any) (lines [][2]string) {
 	switch v := v.(type) {
@@ -273,6 +278,12 @@ func flatten(prefix string, v any) (lines [][2]string) {
 			lines = append(lines, flatten(fmt.Sprintf("%s.%d", prefix, i), one)...)
 		}
 	case nil:
+	case float64:
+		text := strconv.FormatFloat(v, 'f', -1, 64)
+		if durations[prefix] {
+			text = time.Duration(v).String()
+		}
+		lines = append(lines, [2]string{prefix, text})
 	default:
 		lines = append(lines, [2]string{prefix, fmt.Sprint(v)})
 	}

@@ -58,7 +58,8 @@ type Function struct {
 	Version     string       `json:"version,omitempty"` // that serves; of several, the one with the most invocations
 	Release     []Part       `json:"release,omitempty"` // what serves, the heaviest first
 	Since       *time.Time   `json:"since,omitempty"`   // when that became so
-	Dir         string       `json:"dir,omitempty"`     // "" for an in-process function
+	Kind        string       `json:"kind"`              // "watched", "deployed" or "in process"
+	Dir         string       `json:"dir,omitempty"`     // of a watched function
 	Doc         string       `json:"doc,omitempty"`
 	Artifact    string       `json:"artifact,omitempty"`
 	Size        int64        `json:"size,omitempty"`  // of the artifact, in bytes

@@ -1,0 +1,110 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fnhost/fnhost/builder/gitpush"
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/registry"
+)
+
+// openGit makes the git remote whose pushes are deploys.
+func (h *Host) openGit() error {
+	git, err := gitpush.New(gitpush.Config{
+		Dir: filepath.Join(h.cfg.Dir, "git"), Deploy: h.deployPush, Logger: h.log, Timeout: pushTimeout,
+	})
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	h.git = git
+	h.closers = append(h.closers, git.Close)
+	return nil
+}
+
+// pushTimeout bounds a push, the build included.
+const pushTimeout = 15 * time.Minute
+
+// deployPush deploys a tree that was pushed, while the pusher sees how.
+func (h *Host) deployPush(ctx context.Context, p gitpush.Push) error {
+	o := DeployOptions{
+		Name: p.Repo, By: p.Author,
+		Source: registry.Source{Kind: registry.Push, Ref: strings.TrimPrefix(p.Ref, "refs/heads/"), Commit: p.Commit, Author: p.Author, Message: p.Subject},
+	}
+	if err := pushOptions(p.Options, &o); err != nil {
+		return err
+	}
+	o.OnEvent = func(e admin.DeployEvent) {
+		if e.Done {
+			fmt.Fprintln(p.Output, strings.TrimSpace(fmt.Sprintf("%s %s %v %s", e.Function, e.Step, e.Took.Round(time.Millisecond), e.Text)))
+		}
+	}
+	result, err := h.Deploy(ctx, p.Dir, o)
+	if err != nil {
+		return pushError(err, p.Dir)
+	}
+	for _, d := range result {
+		line := fmt.Sprintf("%s %s serves: %s", d.Function, d.Version, d.Release)
+		switch {
+		case d.Release == "":
+			line = fmt.Sprintf("%s %s is not released: X-Fn-Version: %s asks for it", d.Function, d.Version, d.Version)
+		case d.Unchanged:
+			line += " (unchanged)"
+		}
+		fmt.Fprintln(p.Output, strings.TrimSpace(line+"  "+d.URL))
+	}
+	return nil
+}
+
+// pushOptions fills in what `git push -o` says.
+func pushOptions(list []string, o *DeployOptions) error {
+	for _, option := range list {
+		key, value, _ := strings.Cut(option, "=")
+		switch key {
+		case "no-release":
+			o.NoRelease = true
+		case "dir":
+			o.Dir = value
+		case "canary":
+			n, err := strconv.Atoi(strings.TrimSuffix(value, "%"))
+			if err != nil || n < 1 || n > 99 {
+				return wire.Errorf(wire.BadRequest, "push option %s: want a percentage, such as canary=10", option)
+			}
+			o.Canary = n
+		default:
+			return wire.Errorf(wire.BadRequest, "unknown push option %q: there are canary=PERCENT, no-release and dir=FOLDER", option)
+		}
+	}
+	return nil
+}
+
+// pushError is the error of a push with the source's faults, as the pusher is to
+// see them.
+func pushError(err error, tree string) error {
+	p := deployProblem(err, tree)
+	if len(p.Diagnostics) == 0 {
+		return errors.New(p.Detail)
+	}
+	var b strings.Builder
+	for _, d := range p.Diagnostics {
+		fmt.Fprintf(&b, "%s\n%s", diagnosticLine(d), d.Excerpt)
+	}
+	b.WriteString("the source does not build; what serves is as it was")
+	return errors.New(b.String())
+}
+
+func diagnosticLine(d admin.Diagnostic) string {
+	switch {
+	case d.File == "":
+		return d.Message
+	case d.Column == 0:
+		return fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Message)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", d.File, d.Line, d.Column, d.Message)
+}
