@@ -43,6 +43,13 @@ type Package struct {
 	Imports  []string // of those files, sorted, without duplicates
 	Embeds   bool     // some file imports embed, as //go:embed asks for
 	Handlers []Handler
+	// Docs are the comments of its types, by their names, and of the fields of
+	// those, as "Order.ID", or "Order.Address.Street" in a struct without a name:
+	// the comment above, or else the one behind. Nil for none.
+	Docs map[string]string
+	// Path is the package's path in the program, "main" for a main package. Only
+	// a build knows it: it is empty after Detect.
+	Path string
 	// OwnMain is set for a program with a main of its own that calls
 	// functions.Serve: it is built as it is.
 	OwnMain bool
@@ -56,7 +63,7 @@ func Detect(dir string) (*Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := detector{fset: token.NewFileSet(), pkg: &Package{Dir: dir, Files: names}}
+	d := detector{fset: token.NewFileSet(), pkg: &Package{Dir: dir, Files: names}, types: make(map[string]typeDecl)}
 	for _, name := range names {
 		if err := d.file(filepath.Join(dir, name)); err != nil {
 			return nil, err
@@ -105,6 +112,7 @@ type detector struct {
 	hasMain bool
 	serves  bool   // functions.Serve is called
 	first   string // the file that named the package
+	types   map[string]typeDecl
 }
 
 func (d *detector) file(path string) error {
@@ -153,8 +161,13 @@ func (d *detector) file(path string) error {
 		})
 	}
 	for _, decl := range f.Decls {
-		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil {
-			d.function(fn, imports)
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			if decl.Recv == nil {
+				d.function(decl, imports)
+			}
+		case *ast.GenDecl:
+			d.typeDecls(decl, imports)
 		}
 	}
 	return nil
