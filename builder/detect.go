@@ -57,13 +57,15 @@ type Package struct {
 
 // Detect parses the Go files of dir that build for this machine, without cgo, and
 // finds its handlers. It returns an error that wraps [ErrNoHandler] if it has
-// none, and an *[Error] for syntax errors and handlers of no accepted shape.
+// none, and an *[Error] for syntax errors, handlers of no accepted shape,
+// and those whose types, as far as this package declares them, JSON has nothing for.
 func Detect(dir string) (*Package, error) {
 	names, err := goFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	d := detector{fset: token.NewFileSet(), pkg: &Package{Dir: dir, Files: names}, types: make(map[string]typeDecl)}
+	d := detector{fset: token.NewFileSet(), pkg: &Package{Dir: dir, Files: names},
+		types: make(map[string]typeDecl), ownJSON: make(map[string]bool)}
 	for _, name := range names {
 		if err := d.file(filepath.Join(dir, name)); err != nil {
 			return nil, err
@@ -113,6 +115,8 @@ type detector struct {
 	serves  bool   // functions.Serve is called
 	first   string // the file that named the package
 	types   map[string]typeDecl
+	ownJSON map[string]bool // types with methods that encode or decode them
+	typed   []typedHandler
 }
 
 func (d *detector) file(path string) error {
@@ -165,6 +169,8 @@ func (d *detector) file(path string) error {
 		case *ast.FuncDecl:
 			if decl.Recv == nil {
 				d.function(decl, imports)
+			} else {
+				d.method(decl)
 			}
 		case *ast.GenDecl:
 			d.typeDecls(decl, imports)
@@ -206,7 +212,9 @@ func (d *detector) function(fn *ast.FuncDecl, imports map[string]string) {
 			Message: fmt.Sprintf("%s is no handler: %s; %s", name, problem, Shapes)})
 		return
 	}
-	h.HTTP = isHTTP
+	if h.HTTP = isHTTP; !isHTTP {
+		d.typed = append(d.typed, typedHandler{name, fn.Type, imports})
+	}
 	d.pkg.Handlers = append(d.pkg.Handlers, h)
 }
 
@@ -294,6 +302,9 @@ func (d *detector) result() (*Package, error) {
 	}
 	if p.OwnMain {
 		return p, nil // its functions need no shape
+	}
+	for _, h := range d.typed {
+		d.checkTypes(h)
 	}
 	if len(d.errs) > 0 {
 		AddExcerpts(d.errs)
