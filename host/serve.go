@@ -75,15 +75,9 @@ func (h *Host) onClose(fn func()) {
 }
 
 func (h *Host) serve(ctx context.Context) error {
-	gateway, err := h.server(h.gateway, true)
-	if err != nil {
-		return err
-	}
+	gateway := h.server(h.gateway, true)
 	api := admin.NewServer(backend{invoker{h}}, h.log)
-	management, err := h.server(api, false)
-	if err != nil {
-		return err
-	}
+	management := h.server(api, false)
 	management.RegisterOnShutdown(api.Close)
 	ended := make(chan error, 2)
 	var running []*http.Server
@@ -104,6 +98,7 @@ func (h *Host) serve(ctx context.Context) error {
 	}
 	start(gateway, h.servers.http)
 	start(management, h.servers.admin)
+	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-ended:
@@ -130,7 +125,7 @@ func (h *Host) shutDown(list []*http.Server) error {
 	return nil
 }
 
-func (h *Host) server(handler http.Handler, public bool) (*http.Server, error) {
+func (h *Host) server(handler http.Handler, public bool) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -139,15 +134,24 @@ func (h *Host) server(handler http.Handler, public bool) (*http.Server, error) {
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // what clients do to their connections
 	}
-	if public && h.cfg.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(h.cfg.TLSCert, h.cfg.TLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("host: TLS: %w", err)
-		}
+	if public && h.cert != nil {
 		protocols.SetHTTP2(true)
-		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*h.cert}, MinVersion: tls.VersionTLS12}
 	}
-	return srv, nil
+	return srv
+}
+
+// loadCert reads the gateway's certificate and its key, if there are any.
+func (h *Host) loadCert() error {
+	if h.cfg.TLSCert == "" {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(h.cfg.TLSCert, h.cfg.TLSKey)
+	if err != nil {
+		return fmt.Errorf("host: TLS with certificate %s and key %s: %w: name PEM files, of a certificate and of its own key", h.cfg.TLSCert, h.cfg.TLSKey, err)
+	}
+	h.cert = &cert
+	return nil
 }
 
 // Version is that of fnhost.
@@ -160,7 +164,7 @@ func (h *Host) Info() admin.Info {
 	info := admin.Info{Version: Version, Go: runtime.Version(), PID: os.Getpid(), Started: h.started, Dir: h.cfg.Dir, Watch: h.cfg.Watch}
 	if l := h.servers.http; l != nil {
 		scheme := "http://"
-		if h.cfg.TLSCert != "" {
+		if h.cert != nil {
 			scheme = "https://"
 		}
 		info.HTTP = scheme + l.Addr().String()
