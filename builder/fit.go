@@ -110,13 +110,6 @@ type fitCheck struct {
 const maxParts = 100_000
 
 func (c *fitCheck) find(e ast.Expr, imports map[string]string, path string) *misfit {
-	never := func(what, do string) *misfit {
-		if strings.ContainsFunc(path, func(r rune) bool { return r != '[' && r != ']' }) {
-			do += `, or leave the field out with the tag json:"-"`
-		}
-		return &misfit{c.at, e, path, what, do}
-	}
-	const another = "use a type that has JSON"
 	switch x := ast.Unparen(e).(type) {
 	case *ast.StarExpr:
 		return c.find(x.X, imports, path)
@@ -124,41 +117,65 @@ func (c *fitCheck) find(e ast.Expr, imports map[string]string, path string) *mis
 		return c.find(x.Elt, imports, path+"[]")
 	case *ast.MapType:
 		if !c.mayBeKey(x.Key) {
-			return never("a map with keys that are no text", "use strings or whole numbers as keys, or a key type with MarshalText and UnmarshalText")
+			return c.misfit(e, path, "a map with keys that are no text", "use strings or whole numbers as keys, or a key type with MarshalText and UnmarshalText")
 		}
 		return c.find(x.Value, imports, path+"[]")
-	case *ast.ChanType:
-		if path == "" && !c.input {
-			return never("a channel", "return an iter.Seq, which goes out as it is yielded")
-		}
-		return never("a channel", another)
-	case *ast.FuncType:
-		if path == "" && !c.input && len(flatten(x.Params)) == 1 && x.Results == nil {
-			return nil // perhaps a stream
-		}
-		return never("a function", another)
-	case *ast.InterfaceType:
-		if c.input && hasMethods(x) {
-			return never("an interface with methods", another)
-		}
 	case *ast.StructType:
 		return c.fields(x, imports, path)
-	case *ast.SelectorExpr:
-		if isNamed(x, imports, "unsafe", "Pointer") {
-			return never("an unsafe pointer", another)
-		}
 	case *ast.Ident:
 		if _, ok := c.types[x.Name]; ok {
 			return c.declared(x.Name, path)
 		}
+	}
+	returned := path == "" && !c.input
+	what := c.never(ast.Unparen(e), imports, returned)
+	switch {
+	case what == "":
+		return nil
+	case what == channel && returned:
+		return c.misfit(e, path, what, "return an iter.Seq, which goes out as it is yielded")
+	}
+	return c.misfit(e, path, what, "use a type that has JSON")
+}
+
+const channel = "a channel"
+
+// never says what e is, if JSON has nothing for it; returned is set for what a
+// handler returns itself.
+func (c *fitCheck) never(e ast.Expr, imports map[string]string, returned bool) string {
+	switch x := e.(type) {
+	case *ast.ChanType:
+		return channel
+	case *ast.FuncType:
+		stream := returned && len(flatten(x.Params)) == 1 && x.Results == nil // perhaps
+		if !stream {
+			return "a function"
+		}
+	case *ast.InterfaceType:
+		if c.input && hasMethods(x) {
+			return "an interface with methods"
+		}
+	case *ast.SelectorExpr:
+		if isNamed(x, imports, "unsafe", "Pointer") {
+			return "an unsafe pointer"
+		}
+	case *ast.Ident:
 		switch {
 		case x.Name == "complex64" || x.Name == "complex128":
-			return never("a complex number", another)
+			return "a complex number"
 		case x.Name == "error" && c.input:
-			return never("an interface with methods", another)
+			return "an interface with methods"
 		}
 	}
-	return nil
+	return ""
+}
+
+// misfit returns what is wrong with e, and with a field the other way out.
+func (c *fitCheck) misfit(e ast.Expr, path, what, do string) *misfit {
+	if strings.Trim(path, "[]") != "" {
+		do += `, or leave the field out with the tag json:"-"`
+	}
+	return &misfit{c.at, e, path, what, do}
 }
 
 func hasMethods(t *ast.InterfaceType) bool {
