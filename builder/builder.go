@@ -21,7 +21,8 @@ type Config struct {
 	// Cache is the directory of the library, of compiled packages and of
 	// artifacts. It may be shared by processes. Default: fnhost in [os.UserCacheDir].
 	Cache string
-	// Timeout bounds one build. Default: 2 minutes.
+	// Timeout bounds one build as a whole, but for waiting until others have
+	// ended. Default: 2 minutes.
 	Timeout time.Duration
 	// MaxOutput bounds each file that a build writes, in bytes. Default: 256 MiB.
 	MaxOutput int64
@@ -156,8 +157,7 @@ func (b *Builder) Build(ctx context.Context, src Source) (*Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Artifact{ID: b.id(t), Package: t.pkg, Watch: t.dirs, How: Cached}
-	a.Path = filepath.Join(b.cache, "artifacts", a.ID)
+	a := b.artifactOf(t)
 	if info, err := os.Stat(a.Path); err == nil {
 		now := time.Now()
 		os.Chtimes(a.Path, now, now) // so that it is not thought unused
@@ -170,21 +170,7 @@ func (b *Builder) Build(ctx context.Context, src Source) (*Artifact, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	for try := 0; ; try++ {
-		a.How, err = b.compile(ctx, t, a.Path)
-		if !errors.Is(err, errChanged) {
-			break
-		}
-		if try == maxChanges {
-			return nil, failure(src.Dir, 0, 0, "the source was changed %d times while it was built: save it again when it is whole", try+1)
-		}
-		if t, err = readTree(src); err != nil {
-			return nil, err
-		}
-		a.ID, a.Package, a.Watch = b.id(t), t.pkg, t.dirs
-		a.Path = filepath.Join(b.cache, "artifacts", a.ID)
-	}
-	if err != nil {
+	if a, err = b.buildInTime(ctx, t); err != nil {
 		return nil, err
 	}
 	info, err := os.Stat(a.Path)
@@ -193,6 +179,52 @@ func (b *Builder) Build(ctx context.Context, src Source) (*Artifact, error) {
 	}
 	a.Size, a.Took = info.Size(), time.Since(start)
 	return a, nil
+}
+
+// artifactOf returns the artifact of t as it is if it was built before.
+func (b *Builder) artifactOf(t *tree) *Artifact {
+	id := b.id(t)
+	return &Artifact{ID: id, Path: filepath.Join(b.cache, "artifacts", id), Package: t.pkg, Watch: t.dirs, How: Cached}
+}
+
+// buildInTime builds t within the limit of time. Waiting for others is not part
+// of it.
+func (b *Builder) buildInTime(ctx context.Context, t *tree) (*Artifact, error) {
+	if err := b.goEnviron(ctx); err != nil {
+		return nil, err
+	}
+	unlock, err := b.lockWhileCold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	late := fmt.Errorf("the build took longer than %v and was stopped", b.cfg.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, b.cfg.Timeout, late)
+	defer cancel()
+	a, err := b.buildWhole(ctx, t)
+	unlock(err == nil)
+	if errors.Is(err, late) {
+		return nil, failure(t.dir, 0, 0, "%v", late)
+	}
+	return a, err
+}
+
+// buildWhole builds t, and if it is changed meanwhile starts over with what it is
+// then.
+func (b *Builder) buildWhole(ctx context.Context, t *tree) (*Artifact, error) {
+	for range 1 + maxChanges {
+		a := b.artifactOf(t)
+		var err error
+		if a.How, err = b.compile(ctx, t, a.Path); err == nil {
+			return a, nil
+		}
+		if !errors.Is(err, errChanged) {
+			return nil, err
+		}
+		if t, err = readTree(t.src); err != nil {
+			return nil, err
+		}
+	}
+	return nil, failure(t.src.Dir, 0, 0, "the source was changed %d times while it was built: save it again when it is whole", 1+maxChanges)
 }
 
 // errChanged is the error of a build whose source was changed meanwhile: what the
@@ -218,19 +250,19 @@ func (b *Builder) goEnviron(ctx context.Context) error {
 
 // compile makes the program of t at path, by the fast path if there is one.
 func (b *Builder) compile(ctx context.Context, t *tree, path string) (How, error) {
-	if err := b.goEnviron(ctx); err != nil {
+	work, err := newWorkDir()
+	if err != nil {
 		return "", err
 	}
-	work, err := os.MkdirTemp("", "fnhost-build-")
-	if err != nil {
-		return "", fmt.Errorf("builder: %w", err)
-	}
-	defer os.RemoveAll(work)
-	out := filepath.Join(work, "out")
+	defer work.remove()
+	out := filepath.Join(work.path, "out")
 	how := Relinked
-	if !b.relink(ctx, t, work, out) {
+	if !b.relink(ctx, t, work.path, out) {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
 		how = Compiled
-		if err := b.goBuild(ctx, t, work, out); err != nil {
+		if err := b.goBuild(ctx, t, work.path, out); err != nil {
 			return "", err
 		}
 	}
@@ -274,11 +306,6 @@ func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error 
 	if err != nil {
 		return err
 	}
-	unlock, err := b.lockWhileCold(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { unlock(err == nil) }()
 	args := append([]string{"build", "-json", "-x", "-o", out}, flags...)
 	args = append(append(args, p.args...), p.target)
 	output, err := b.run(ctx, p.dir, b.environ(work), b.goCmd, args...)
@@ -288,8 +315,8 @@ func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error 
 	}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		if ctx.Err() == nil { // a limit of the build
-			return failure(t.dir, 0, 0, "%v", err)
+		if ctx.Err() == nil {
+			return failure(t.dir, 0, 0, "the go command: %v", err)
 		}
 		return err
 	}

@@ -43,6 +43,13 @@ type Package struct {
 	Imports  []string // of those files, sorted, without duplicates
 	Embeds   bool     // some file imports embed, as //go:embed asks for
 	Handlers []Handler
+	// Docs are the comments of its types, by their names, and of the fields of
+	// those, as "Order.ID", or "Order.Address.Street" in a struct without a name:
+	// the comment above, or else the one behind. Nil for none.
+	Docs map[string]string
+	// Path is the package's path in the program, "main" for a main package. Only
+	// a build knows it: it is empty after Detect.
+	Path string
 	// OwnMain is set for a program with a main of its own that calls
 	// functions.Serve: it is built as it is.
 	OwnMain bool
@@ -50,13 +57,15 @@ type Package struct {
 
 // Detect parses the Go files of dir that build for this machine, without cgo, and
 // finds its handlers. It returns an error that wraps [ErrNoHandler] if it has
-// none, and an *[Error] for syntax errors and handlers of no accepted shape.
+// none, and an *[Error] for syntax errors, handlers of no accepted shape,
+// and those whose types, as far as this package declares them, JSON has nothing for.
 func Detect(dir string) (*Package, error) {
 	names, err := goFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	d := detector{fset: token.NewFileSet(), pkg: &Package{Dir: dir, Files: names}}
+	d := detector{fset: token.NewFileSet(), pkg: &Package{Dir: dir, Files: names},
+		types: make(map[string]typeDecl), ownJSON: make(map[string]bool)}
 	for _, name := range names {
 		if err := d.file(filepath.Join(dir, name)); err != nil {
 			return nil, err
@@ -105,6 +114,9 @@ type detector struct {
 	hasMain bool
 	serves  bool   // functions.Serve is called
 	first   string // the file that named the package
+	types   map[string]typeDecl
+	ownJSON map[string]bool // types with methods that encode or decode them
+	typed   []typedHandler
 }
 
 func (d *detector) file(path string) error {
@@ -153,8 +165,15 @@ func (d *detector) file(path string) error {
 		})
 	}
 	for _, decl := range f.Decls {
-		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil {
-			d.function(fn, imports)
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			if decl.Recv == nil {
+				d.function(decl, imports)
+			} else {
+				d.method(decl)
+			}
+		case *ast.GenDecl:
+			d.typeDecls(decl, imports)
 		}
 	}
 	return nil
@@ -193,7 +212,9 @@ func (d *detector) function(fn *ast.FuncDecl, imports map[string]string) {
 			Message: fmt.Sprintf("%s is no handler: %s; %s", name, problem, Shapes)})
 		return
 	}
-	h.HTTP = isHTTP
+	if h.HTTP = isHTTP; !isHTTP {
+		d.typed = append(d.typed, typedHandler{name, fn.Type, imports})
+	}
 	d.pkg.Handlers = append(d.pkg.Handlers, h)
 }
 
@@ -281,6 +302,9 @@ func (d *detector) result() (*Package, error) {
 	}
 	if p.OwnMain {
 		return p, nil // its functions need no shape
+	}
+	for _, h := range d.typed {
+		d.checkTypes(h)
 	}
 	if len(d.errs) > 0 {
 		AddExcerpts(d.errs)

@@ -225,6 +225,7 @@ func FuzzDetect(f *testing.F) {
 	f.Add("//line :0\npackage f\n//line x.go:-1:99999999999\nfunc Handle(a, b int) {}\n")
 	f.Add("\ufeff//go:build (\npackage")
 	f.Add("package f\nimport \"\\xff\"\nfunc Handle\xff_(")
+	f.Add("package f\ntype A struct{ B; *A; C map[A]chan int `json:\"c\"`; D []struct{ E, F error } }\ntype B A\nfunc (*B) MarshalText() {}\nfunc Handle(A) (B, error) {}")
 	dir := tempDir(f)
 	f.Fuzz(func(t *testing.T, text string) {
 		writeFiles(t, dir, map[string]string{"f.go": text})

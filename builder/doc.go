@@ -27,4 +27,7 @@
 //
 // An artifact is named by the hash of all that it is made of: source, go.mod,
 // go.sum, toolchain, flags and library. The same hash is not built twice.
+//
+// A build works in a directory fnhost-build-* below [os.TempDir], and removes it.
+// What a killed process leaves there is removed by [Builder.Sweep] of another.
 package builder

@@ -62,11 +62,9 @@ func (b *Builder) environ(work string) []string {
 var network = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
 // run runs a tool in a process group of its own, within the limits of a build,
-// and returns what it wrote. The error is that of ctx, or says which limit was
-// passed, or is an *exec.ExitError.
+// and returns what it wrote. The error is the cause of ctx if that has ended, or
+// an *exec.ExitError.
 func (b *Builder) run(ctx context.Context, dir string, env []string, name string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, b.cfg.Timeout, fmt.Errorf("the build took longer than %v and was stopped", b.cfg.Timeout))
-	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = dir, env
 	var out limitedBuffer
@@ -74,6 +72,9 @@ func (b *Builder) run(ctx context.Context, dir string, env []string, name string
 	cmd.WaitDelay = 2 * time.Second
 	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, err
 	}
 	limitFileSize(cmd.Process.Pid, b.cfg.MaxOutput)

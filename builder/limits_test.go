@@ -221,6 +221,28 @@ func TestABuildThatTakesTooLongIsStopped(t *testing.T) {
 	checkNothingLeft(t, temp)
 }
 
+// Each step of the fast path alone is within the limit.
+func TestTheFastPathHasNoMoreTimeThanABuild(t *testing.T) {
+	temp := ownTemp(t)
+	dir := writeTree(t, map[string]string{"f.go": unique(t, 1)})
+	b := newBuilder(t, Config{Timeout: 1500 * time.Millisecond})
+	src, err := readTree(Source{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleep := step{dir: dir, args: []string{"/bin/sleep", "1"}, config: workVar + "/importcfg"}
+	b.fast.put(b.fastKey(src), &recipe{user: sleep, main: sleep, link: sleep})
+	start := time.Now()
+	_, err = b.Build(t.Context(), Source{Dir: dir})
+	if list := diagnosticsOf(t, err); list[0].Message != "the build took longer than 1.5s and was stopped" {
+		t.Errorf("diagnostics %q", places(list, ""))
+	}
+	if took := time.Since(start); took > 2500*time.Millisecond {
+		t.Errorf("stopped after %v", took)
+	}
+	checkNothingLeft(t, temp)
+}
+
 func TestACancelledBuildIsKilledAtOnce(t *testing.T) {
 	temp := ownTemp(t)
 	dir := writeTree(t, slow(t))

@@ -14,7 +14,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(holdEnv) != "" {
+		hold()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newBuilder returns a Builder of the cache that all tests share.
 func newBuilder(t testing.TB, cfg Config) *Builder {

@@ -17,8 +17,9 @@ func (b *Builder) Touch(a *Artifact) error {
 }
 
 // Prune removes from the cache what was not used for longer than age: artifacts,
-// with what lies beside them, and the files that builds are told of. It returns
-// how many bytes became free. What is missing later is made again.
+// with what lies beside them, and the files that builds are told of. It also does
+// what [Builder.Sweep] does. It returns how many bytes of the cache became free.
+// What is missing later is made again.
 func (b *Builder) Prune(age time.Duration) (freed int64, err error) {
 	limit := time.Now().Add(-age)
 	var errs []error
@@ -46,5 +47,6 @@ func (b *Builder) Prune(age time.Duration) (freed int64, err error) {
 			freed += info.Size()
 		}
 	}
-	return freed, errors.Join(errs...)
+	_, err = b.Sweep()
+	return freed, errors.Join(append(errs, err)...)
 }

@@ -96,6 +96,9 @@ func readTree(src Source) (*tree, error) {
 	if err := t.readModule(); err != nil {
 		return nil, err
 	}
+	if t.pkg.Path = t.importPath(); t.pkg.Name == "main" {
+		t.pkg.Path = t.pkg.Name
+	}
 	if err := t.collect(); err != nil {
 		return nil, err
 	}

@@ -31,9 +31,13 @@ func Describe(endpoints []*Endpoint) []Description {
 // Schema is the part of JSON Schema (https://json-schema.org/draft/2020-12) that
 // describes what encoding/json makes of Go types.
 type Schema struct {
-	Type        any                `json:"type,omitempty"` // a string, or a list of them
-	Format      string             `json:"format,omitempty"`
-	Encoding    string             `json:"contentEncoding,omitempty"`
+	Title string `json:"title,omitempty"` // the name of the Go type, without its package
+	Type  any    `json:"type,omitempty"`  // a string, or a list of them
+	// Format is "date-time" for time.Time, Encoding "base64" for []byte.
+	Format   string `json:"format,omitempty"`
+	Encoding string `json:"contentEncoding,omitempty"`
+	// Description is the comment of the field, or else of the type. A program does
+	// not know its comments: hosts fill them in from the source.
 	Description string             `json:"description,omitempty"`
 	Properties  map[string]*Schema `json:"properties,omitempty"`
 	Order       []string           `json:"x-order,omitempty"` // of the properties, as declared
@@ -41,6 +45,12 @@ type Schema struct {
 	Items       *Schema            `json:"items,omitempty"`
 	Values      *Schema            `json:"additionalProperties,omitempty"`
 	Minimum     *int               `json:"minimum,omitempty"`
+	// GoType and GoField say where to look for the comments of the type, and of
+	// the field that has it: "example.com/shop.Order", "example.com/shop.Order.ID";
+	// of a struct without a name, "example.com/shop.Order.Address.Street". Hosts
+	// remove them from what they publish.
+	GoType  string `json:"x-go-type,omitempty"`
+	GoField string `json:"x-go-field,omitempty"`
 }
 
 // SchemaOf returns the schema of t, or nil for nil. A type that holds itself is
@@ -51,7 +61,7 @@ func SchemaOf(t reflect.Type) *Schema {
 		return nil
 	}
 	d := &describer{left: 1000}
-	return d.schema(t)
+	return d.schema(t, "")
 }
 
 var (
@@ -68,19 +78,46 @@ type describer struct {
 
 const maxDepth = 8
 
-func (d *describer) schema(t reflect.Type) *Schema {
+// schema describes t. place is the Go name of the type or field that t stands
+// in, for a t without a name.
+func (d *describer) schema(t reflect.Type, place string) *Schema {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if d.left--; d.left < 0 || len(d.inside) >= maxDepth || slices.Contains(d.inside, t) {
-		return &Schema{}
+	switch t {
+	case reflect.TypeFor[time.Time]():
+		return &Schema{Type: "string", Format: "date-time"}
+	case reflect.TypeFor[json.Number]():
+		return &Schema{Type: "number"}
 	}
+	name := goName(t)
+	if name != "" {
+		place = name
+	}
+	s := &Schema{}
+	if d.left--; d.left >= 0 && len(d.inside) < maxDepth && !slices.Contains(d.inside, t) {
+		s = d.shape(t, place)
+	}
+	if name != "" {
+		s.Title, s.GoType = name[strings.LastIndexByte(name, '.')+1:], name
+	}
+	return s
+}
+
+// goName returns the import path and name of t, without type arguments; "" for a
+// type without a name, and for those of the language.
+func goName(t reflect.Type) string {
+	if t.PkgPath() == "" {
+		return ""
+	}
+	name, _, _ := strings.Cut(t.Name(), "[")
+	return t.PkgPath() + "." + name
+}
+
+// shape describes t but for its name.
+func (d *describer) shape(t reflect.Type, place string) *Schema {
 	implements := func(i reflect.Type) bool { return t.Implements(i) || reflect.PointerTo(t).Implements(i) }
 	switch {
-	case t == reflect.TypeFor[time.Time]():
-		return &Schema{Type: "string", Format: "date-time"}
-	case t == reflect.TypeFor[json.Number]():
-		return &Schema{Type: "number"}
 	case implements(jsonMarshalerType):
 		return &Schema{}
 	case implements(textMarshalerType):
@@ -106,54 +143,34 @@ func (d *describer) schema(t reflect.Type) *Schema {
 		if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
 			return &Schema{Type: "string", Encoding: "base64"}
 		}
-		return &Schema{Type: "array", Items: d.schema(t.Elem())}
+		return &Schema{Type: "array", Items: d.schema(t.Elem(), place)}
 	case reflect.Map:
-		return &Schema{Type: "object", Values: d.schema(t.Elem())}
+		return &Schema{Type: "object", Values: d.schema(t.Elem(), place)}
 	case reflect.Struct:
-		s := &Schema{Type: "object", Properties: make(map[string]*Schema)}
-		d.addFields(s, t, make(map[string]int), 0)
-		return s
+		return d.object(t, place)
 	}
 	return &Schema{}
 }
 
-// addFields adds to s the properties that encoding/json sees in the struct t.
-// at is how deep each one was embedded, depth how deep t is: as in Go, a field
-// gives way to one of its name that is embedded less deep.
-func (d *describer) addFields(s *Schema, t reflect.Type, at map[string]int, depth int) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, ok := jsonName(f)
-		if !ok {
-			continue
+// object describes the struct t.
+func (d *describer) object(t reflect.Type, place string) *Schema {
+	s := &Schema{Type: "object", Properties: make(map[string]*Schema)}
+	for _, f := range jsonFields(t) {
+		owner := goName(f.owner)
+		if owner == "" {
+			owner = place
 		}
-		ft := f.Type
-		for ft.Kind() == reflect.Pointer {
-			ft = ft.Elem()
+		field := ""
+		if owner != "" {
+			field = owner + "." + f.Name
 		}
-		if f.Anonymous && name == "" && ft.Kind() == reflect.Struct {
-			if depth < maxDepth && ft != t {
-				d.addFields(s, ft, at, depth+1)
-			}
-			continue
+		p := d.schema(f.Type, field)
+		if f.quoted {
+			p = &Schema{Type: "string"}
 		}
-		if !f.IsExported() {
-			continue
-		}
-		if name == "" {
-			name = f.Name
-		}
-		other, taken := at[name]
-		if taken && other <= depth {
-			continue
-		}
-		at[name] = depth
-		if !taken {
-			s.Order = append(s.Order, name)
-		}
-		_, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if s.Properties[name] = d.schema(f.Type); strings.Contains(","+options+",", ",string,") {
-			s.Properties[name] = &Schema{Type: "string"}
-		}
+		p.GoField = field
+		s.Properties[f.name] = p
+		s.Order = append(s.Order, f.name)
 	}
+	return s
 }

@@ -5,18 +5,23 @@ import (
 	"encoding/json"
 	"io"
 	"iter"
+	"maps"
 	"math/big"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
 type Common struct {
-	ID   int
-	Name int // gives way
+	ID   int // also in base: neither counts
+	Name int
+	Once int
 }
+
+type page[T any] struct{ Size int }
 
 type described struct {
 	Zulu string
@@ -39,6 +44,20 @@ type self struct {
 	N    int
 }
 
+// withoutGo removes from s what says where its comments are.
+func withoutGo(s *Schema) *Schema {
+	if s == nil {
+		return nil
+	}
+	s.GoType, s.GoField = "", ""
+	for _, p := range s.Properties {
+		withoutGo(p)
+	}
+	withoutGo(s.Items)
+	withoutGo(s.Values)
+	return s
+}
+
 func TestSchemas(t *testing.T) {
 	_ = described{}.secret
 	tests := []struct {
@@ -58,24 +77,80 @@ func TestSchemas(t *testing.T) {
 		{reflect.TypeFor[map[int][]bool](), `{"type":"object","additionalProperties":{"type":"array","items":{"type":"boolean"}}}`},
 		{reflect.TypeFor[time.Time](), `{"type":"string","format":"date-time"}`},
 		{reflect.TypeFor[*time.Time](), `{"type":"string","format":"date-time"}`},
-		{reflect.TypeFor[time.Duration](), `{"type":"integer"}`},
-		{reflect.TypeFor[netip.Addr](), `{"type":"string"}`},
-		{reflect.TypeFor[big.Int](), `{}`},
-		{reflect.TypeFor[json.RawMessage](), `{}`},
+		{reflect.TypeFor[time.Duration](), `{"title":"Duration","type":"integer"}`},
+		{reflect.TypeFor[netip.Addr](), `{"title":"Addr","type":"string"}`},
+		{reflect.TypeFor[big.Int](), `{"title":"Int"}`},
+		{reflect.TypeFor[json.RawMessage](), `{"title":"RawMessage"}`},
 		{reflect.TypeFor[any](), `{}`},
 		{reflect.TypeFor[struct{}](), `{"type":"object"}`},
-		{reflect.TypeFor[self](), `{"type":"object","properties":{"All":{"type":"array","items":{}},"N":{"type":"integer"},"Next":{}},"x-order":["Next","All","N"]}`},
-		{reflect.TypeFor[[]self](), `{"type":"array","items":{"type":"object","properties":{"All":{},"N":{"type":"integer"},"Next":{}},"x-order":["Next","All","N"]}}`},
-		{reflect.TypeFor[described](), `{"type":"object","properties":{"-":{"type":"string"},"Alpha":{"type":"boolean"},"ID":{"type":"integer"},` +
-			`"Name":{"type":"integer"},"Page":{"type":"integer"},"Quoted":{"type":"string"},"Zulu":{"type":"string"},"name":{"type":"string"}},` +
-			`"x-order":["Zulu","ID","Name","Page","name","-","Quoted","Alpha"]}`},
+		{reflect.TypeFor[self](), `{"title":"self","type":"object","properties":{"All":{"type":"array","items":{"title":"self"}},"N":{"type":"integer"},"Next":{"title":"self"}},"x-order":["Next","All","N"]}`},
+		{reflect.TypeFor[[]self](), `{"type":"array","items":{"title":"self","type":"object","properties":{"All":{},"N":{"type":"integer"},"Next":{"title":"self"}},"x-order":["Next","All","N"]}}`},
+		{reflect.TypeFor[described](), `{"title":"described","type":"object","properties":{"-":{"type":"string"},"Alpha":{"type":"boolean"},"Once":{"type":"integer"},` +
+			`"Page":{"type":"integer"},"Quoted":{"type":"string"},"Zulu":{"type":"string"},"name":{"type":"string"}},` +
+			`"x-order":["Zulu","Once","Page","name","-","Quoted","Alpha"]}`},
+		{reflect.TypeFor[page[described]](), `{"title":"page","type":"object","properties":{"Size":{"type":"integer"}},"x-order":["Size"]}`},
 		{nil, `null`},
 	}
 	for _, test := range tests {
-		got, err := json.Marshal(SchemaOf(test.of))
+		got, err := json.Marshal(withoutGo(SchemaOf(test.of)))
 		if err != nil || string(got) != test.want {
 			t.Errorf("%v:\ngot  %s, %v\nwant %s", test.of, got, err, test.want)
 		}
+	}
+}
+
+func TestSchemasHaveTheFieldsOfTheJSON(t *testing.T) {
+	for _, v := range []any{described{Public: &Public{}}, everything{Public: &Public{}, Renamed: "x"}, struct {
+		early
+		base
+		Title string `json:"ID"`
+		Twice int
+		Named int `json:"Twice"`
+	}{}} {
+		b, err := json.Marshal(v)
+		var have map[string]any
+		if err != nil || json.Unmarshal(b, &have) != nil {
+			t.Fatal(string(b), err)
+		}
+		want := slices.Sorted(maps.Keys(have))
+		if got := slices.Sorted(slices.Values(SchemaOf(reflect.TypeOf(v)).Order)); !slices.Equal(got, want) {
+			t.Errorf("%T: fields %q, want %q", v, got, want)
+		}
+	}
+}
+
+type lines []struct{ Count int }
+
+type order struct {
+	base
+	Lines   lines
+	Address *struct{ Street []struct{ Name string } }
+	Page    page[int]
+	When    time.Time
+}
+
+func TestSchemasSayWhereCommentsAre(t *testing.T) {
+	s := SchemaOf(reflect.TypeFor[order]())
+	var got []string
+	var visit func(*Schema)
+	visit = func(s *Schema) {
+		if s == nil {
+			return
+		}
+		got = append(got, strings.ReplaceAll(s.GoType+" "+s.GoField, reflect.TypeFor[order]().PkgPath()+".", ""))
+		for _, name := range s.Order {
+			visit(s.Properties[name])
+		}
+		visit(s.Items)
+	}
+	visit(s)
+	want := []string{"order ", " base.ID", " base.Name", "lines order.Lines", " ", " lines.Count", " order.Address", " order.Address.Street", " ",
+		" order.Address.Street.Name", "page order.Page", " page.Size", " order.When"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if s := SchemaOf(reflect.TypeFor[struct{ A int }]()).Properties["A"]; s.GoField != "" {
+		t.Errorf("a field of a type without a name lies at %q", s.GoField)
 	}
 }
 
@@ -112,7 +187,7 @@ type (
 func TestSchemasStaySmall(t *testing.T) {
 	for _, of := range []reflect.Type{reflect.TypeFor[n1](), reflect.TypeFor[tree]()} {
 		b, err := json.Marshal(SchemaOf(of))
-		if err != nil || len(b) > 100_000 {
+		if err != nil || len(b) > 150_000 {
 			t.Errorf("%v: %d bytes, %v", of, len(b), err)
 		}
 	}
@@ -130,11 +205,17 @@ func TestDescribe(t *testing.T) {
 	want := `[{"name":"","kind":"json","request":N,"response":N},{"name":"raw","kind":"raw"},{"name":"text","kind":"json","request":N},` +
 		`{"name":"stream","kind":"json","response":N},{"name":"nothing","kind":"json"},{"name":"own","kind":"http"}]`
 	want = replaceAll(want, "N", `{"type":"object","properties":{"N":{"type":"integer"}},"x-order":["N"]}`)
+	want = strings.NewReplacer(`"request":{`, `"request":{"title":"in",`, `"response":{`, `"response":{"title":"out",`).Replace(want)
 	var pointers []*Endpoint
 	for i := range list {
 		pointers = append(pointers, &list[i])
 	}
-	got, err := json.Marshal(Describe(pointers))
+	all := Describe(pointers)
+	for i := range all {
+		withoutGo(all[i].Request)
+		withoutGo(all[i].Response)
+	}
+	got, err := json.Marshal(all)
 	if err != nil || string(got) != want {
 		t.Errorf("got  %s, %v\nwant %s", got, err, want)
 	}

@@ -26,6 +26,12 @@
 // server-sent event each for a caller that accepts text/event-stream. An Out
 // with a method StatusCode() int chooses the HTTP status.
 //
+// In and Out may hold nothing that JSON has no value for: channels, functions,
+// complex numbers, unsafe pointers, maps whose keys are no text, and, in an In,
+// interfaces with methods. Such a handler is refused before it serves, with the
+// field's place. Fields that are unexported or have the tag json:"-" may be
+// anything, and types that marshal themselves are believed.
+//
 // # Input over HTTP
 //
 // For an In that is a struct (or a map with string keys), the fields of the

@@ -75,7 +75,8 @@ func NewEndpoint(name, kind string, serve func(context.Context, *Request, Respon
 }
 
 // Err returns why the endpoint cannot be served: a handler that is of no
-// accepted shape. It is nil for a good one.
+// accepted shape, or has an input or a result that JSON can never become or be
+// made of. It is nil for a good one.
 func (e *Endpoint) Err() error {
 	if e.err == nil && e.serve == nil {
 		return fmt.Errorf("functions: endpoint %q has no handler", e.Name)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"runtime"
 	"strings"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -90,34 +91,51 @@ func newHandler(fn any) (*handler, error) {
 	}
 	if in > first {
 		h.in = t.In(first)
-		h.bind = newBinding(h.in)
-		if !isRaw(h.in) && (!hasJSON(h.in) || h.in.Kind() == reflect.Interface && h.in.NumMethod() > 0) {
-			return nil, fmt.Errorf("%v is not a handler: JSON cannot be decoded into %v", t, h.in)
-		}
 	}
 	if out == 1 {
 		h.out = t.Out(0)
 		h.stream = streamOf(h.out)
-		if h.stream == nil && !hasJSON(h.out) {
-			return nil, fmt.Errorf("%v is not a handler: %v has no JSON", t, h.out)
-		}
+	}
+	if err := h.checkJSON(); err != nil {
+		return nil, err
+	}
+	if h.in != nil {
+		h.bind = newBinding(h.in)
 	}
 	return h, nil
 }
 
-// hasJSON reports whether encoding/json takes values of t; what t holds is
-// found out when it is used.
-func hasJSON(t reflect.Type) bool {
-	for _, i := range []reflect.Type{jsonMarshalerType, textMarshalerType, jsonUnmarshalerType, textUnmarshalerType} {
-		if t.Implements(i) || reflect.PointerTo(t).Implements(i) {
-			return true
+// checkJSON returns an error if JSON cannot become what the handler takes, or
+// what it returns can never become JSON.
+func (h *handler) checkJSON() error {
+	in, out := h.schemaTypes()
+	if in != nil {
+		if m := misfitOf(in, true); m != nil {
+			return fmt.Errorf("%s is not a handler: no JSON becomes its input: %s", h.name(), m.text(in))
 		}
 	}
-	switch t.Kind() {
-	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
-		return false
+	if out == nil {
+		return nil
 	}
-	return true
+	m := misfitOf(out, false)
+	if m == nil {
+		return nil
+	}
+	if m.path == "" && out.Kind() == reflect.Chan {
+		m.do = "return an iter.Seq, which goes out as it is yielded"
+	}
+	return fmt.Errorf("%s is not a handler: its result never becomes JSON: %s", h.name(), m.text(out))
+}
+
+// name returns the name of the Go function, without its package.
+func (h *handler) name() string {
+	f := runtime.FuncForPC(h.fn.Pointer())
+	if f == nil {
+		return h.fn.Type().String()
+	}
+	path := f.Name()
+	_, name, _ := strings.Cut(path[strings.LastIndexByte(path, '/')+1:], ".")
+	return strings.TrimSuffix(name, "-fm") // of a method value
 }
 
 func isRaw(t reflect.Type) bool {

@@ -24,8 +24,9 @@ type Config struct {
 	// HTTP is the address of the gateway, "host:port"; port 0 picks one. Default:
 	// none; see [Host.Gateway].
 	HTTP string
-	// TLSCert and TLSKey are PEM files for the gateway and the management API.
-	// Default: plain HTTP, with HTTP/1.1 and HTTP/2 over clear text.
+	// TLSCert and TLSKey are PEM files for the gateway, and for the management API
+	// where other machines reach it. Default: plain HTTP, with HTTP/1.1 and HTTP/2
+	// over clear text.
 	TLSCert, TLSKey string
 	// Admin is the address of the management API. Default: none. An address that
 	// other machines reach needs TLS, or AdminPlain, and wants the token.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -71,6 +72,7 @@ type Host struct {
 	closers []func()                  // in the order of starting
 	closing sync.Once
 	servers servers
+	cert    *tls.Certificate // of the gateway, nil for plain HTTP
 	started time.Time
 }
 
@@ -79,7 +81,8 @@ type Host struct {
 // [Host.Gateway] work from then on; the listeners of Config open with [Host.Run].
 //
 // It returns [ErrInUse] if another host uses the data directory, and errors for
-// a bad Config, an address that is taken, or a folder that is not there. A host
+// a bad Config, a certificate that cannot be used, an address that is taken, a
+// NATS server that cannot be reached, or a folder that is not there. A host
 // without a go command on PATH starts, with a warning: it can run in-process
 // functions, and artifacts that were built before.
 func New(cfg Config) (*Host, error) {
@@ -98,6 +101,9 @@ func New(cfg Config) (*Host, error) {
 
 // start starts the parts of the host, each of which adds to closers.
 func (h *Host) start() error {
+	if err := h.loadCert(); err != nil {
+		return err
+	}
 	lock, err := lockDir(h.cfg.Dir)
 	if err != nil {
 		return err

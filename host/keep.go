@@ -7,8 +7,12 @@ const (
 	keepAge   = 7 * 24 * time.Hour // after which those that nobody uses are removed
 )
 
-// keepArtifacts keeps the build cache to what hosts use.
+// keepArtifacts keeps the build cache to what hosts use, and removes what hosts
+// that were killed have left of their builds.
 func (h *Host) keepArtifacts() {
+	if n, err := h.builder.Sweep(); err != nil || n > 0 {
+		h.log.Info("removed what killed builds have left", "directories", n, "error", err)
+	}
 	ticker := time.NewTicker(keepEvery)
 	defer ticker.Stop()
 	for {

@@ -37,7 +37,8 @@ func (h *Host) Handle(name string, fn any) error {
 	m := manifest.Default()
 	m.Name = name
 	d := functions.Describe([]*functions.Endpoint{&e})[0]
-	info := &trigger.Function{Name: name, Manifest: m, Endpoints: []trigger.Endpoint{{Name: e.Name, Kind: e.Kind, Request: schemaJSON(d.Request), Response: schemaJSON(d.Response)}}}
+	info := &trigger.Function{Name: name, Manifest: m, Endpoints: []trigger.Endpoint{{Name: e.Name, Kind: e.Kind,
+		Request: schemaJSON(document(d.Request, nil)), Response: schemaJSON(document(d.Response, nil))}}}
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()

@@ -74,15 +74,9 @@ func (h *Host) onClose(fn func()) {
 }
 
 func (h *Host) serve(ctx context.Context) error {
-	gateway, err := h.server(h.gateway)
-	if err != nil {
-		return err
-	}
+	gateway := h.server(h.gateway, h.cert != nil)
 	api := admin.NewServer(backend{invoker{h}}, admin.Options{Check: h.check, Git: h.git, Logger: h.log})
-	management, err := h.server(api)
-	if err != nil {
-		return err
-	}
+	management := h.server(api, h.adminTLS())
 	management.RegisterOnShutdown(api.Close)
 	ended := make(chan error, 2)
 	var running []*http.Server
@@ -103,6 +97,7 @@ func (h *Host) serve(ctx context.Context) error {
 	}
 	start(gateway, h.servers.http)
 	start(management, h.servers.admin)
+	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-ended:
@@ -129,7 +124,7 @@ func (h *Host) shutDown(list []*http.Server) error {
 	return nil
 }
 
-func (h *Host) server(handler http.Handler) (*http.Server, error) {
+func (h *Host) server(handler http.Handler, secure bool) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -138,15 +133,35 @@ func (h *Host) server(handler http.Handler) (*http.Server, error) {
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // what clients do to their connections
 	}
-	if h.cfg.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(h.cfg.TLSCert, h.cfg.TLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("host: TLS: %w", err)
-		}
+	if secure {
 		protocols.SetHTTP2(true)
-		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*h.cert}, MinVersion: tls.VersionTLS12}
 	}
-	return srv, nil
+	return srv
+}
+
+// adminTLS reports whether the management API is served with TLS: on an address of
+// this machine alone, commands need no certificate to trust.
+func (h *Host) adminTLS() bool { return h.cert != nil && !isLoopback(h.cfg.Admin) }
+
+func scheme(secure bool) string {
+	if secure {
+		return "https://"
+	}
+	return "http://"
+}
+
+// loadCert reads the gateway's certificate and its key, if there are any.
+func (h *Host) loadCert() error {
+	if h.cfg.TLSCert == "" {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(h.cfg.TLSCert, h.cfg.TLSKey)
+	if err != nil {
+		return fmt.Errorf("host: TLS with certificate %s and key %s: %w: name PEM files, of a certificate and of its own key", h.cfg.TLSCert, h.cfg.TLSKey, err)
+	}
+	h.cert = &cert
+	return nil
 }
 
 // Version is that of fnhost.
@@ -157,15 +172,11 @@ func (h *Host) Info() admin.Info {
 	h.servers.mu.Lock()
 	defer h.servers.mu.Unlock()
 	info := admin.Info{Version: Version, Go: runtime.Version(), PID: os.Getpid(), Started: h.started, Dir: h.cfg.Dir, Watch: h.cfg.Watch}
-	scheme := "http://"
-	if h.cfg.TLSCert != "" {
-		scheme = "https://"
-	}
 	if l := h.servers.http; l != nil {
-		info.HTTP = scheme + l.Addr().String()
+		info.HTTP = scheme(h.cert != nil) + l.Addr().String()
 	}
 	if l := h.servers.admin; l != nil {
-		info.Admin = scheme + l.Addr().String()
+		info.Admin = scheme(h.adminTLS()) + l.Addr().String()
 	}
 	if addr := h.bus.Addr(); addr != "" {
 		info.NATS = "nats://" + addr

@@ -39,7 +39,8 @@ func (h *Host) publish() {
 const schemaTimeout = 10 * time.Second
 
 // learnSchemas asks a worker of a new version for the schemas of its endpoints:
-// after the switch, since nobody who waits for the new version needs them.
+// after the switch, since nobody who waits for the new version needs them. Their
+// comments come from the source.
 func (f *function) learnSchemas(v *version) {
 	if !f.askSchemas(v) {
 		return
@@ -80,7 +81,8 @@ func (f *function) askSchemas(v *version) bool {
 		e := &info.Endpoints[i]
 		for _, d := range list {
 			if d.Name == e.Name {
-				e.Request, e.Response = schemaJSON(d.Request), schemaJSON(d.Response)
+				p := v.artifact.Package // of the same source, whether it was built now or is of the cache
+				e.Request, e.Response = schemaJSON(document(d.Request, p)), schemaJSON(document(d.Response, p))
 			}
 		}
 	}

@@ -75,7 +75,7 @@ func (a *app) printEndpoint(e *admin.Endpoint, gateway string) {
 		raw  json.RawMessage
 	}{{"request", e.Request}, {"response", e.Response}} {
 		if s := parseSchema(side.raw); s != nil {
-			fmt.Fprintf(a.stdout, "  %s\n", p.paint(dim, side.what))
+			fmt.Fprintf(a.stdout, "  %s%s\n", p.paint(dim, side.what), remark(s.Schema))
 			printSchema(a.stdout, s.Schema, "    ")
 		}
 	}

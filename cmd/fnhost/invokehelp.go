@@ -34,7 +34,7 @@ func (a *app) invokeHelp(cmd *cobra.Command, name string, e *admin.Endpoint) err
 	case s == nil:
 		fmt.Fprintln(w, "\nIt takes no input.")
 	case len(fields) == 0:
-		fmt.Fprintf(w, "\nIts input is %s.\n", typeName(s))
+		fmt.Fprintf(w, "\nIts input is %s.\n", typeName(s)+remark(s.Schema))
 	default:
 		a.fieldHelp(cmd, fields)
 	}
@@ -60,10 +60,7 @@ func (a *app) fieldHelp(cmd *cobra.Command, fields []field) {
 		case f.schema.Values != nil:
 			what = "KEY=VALUE, to " + typeName(f.schema.Values) + "; may be repeated"
 		}
-		if f.schema.Description != "" {
-			what += ": " + f.schema.Description
-		}
-		lines = append(lines, [2]string{flag, what})
+		lines = append(lines, [2]string{flag, what + remark(f.schema)})
 		width = max(width, len(flag))
 	}
 	fmt.Fprintf(a.stdout, "\nFields:\n")
@@ -101,7 +98,7 @@ func (a *app) completeInvoke(cmd *cobra.Command, args []string, toComplete strin
 	flags := []string{"--data", "--header", "--include", "--output", "--timeout", "--help"}
 	if s := parseSchema(e.Request); s != nil {
 		for _, f := range fieldsOf(s) {
-			flags = append(flags, "--"+f.flag+"=\t"+typeName(f.schema))
+			flags = append(flags, "--"+f.flag+"=\t"+typeName(f.schema)+remark(f.schema))
 		}
 	}
 	return flags, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp

@@ -50,7 +50,8 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "waitfor": waitFor, "exits": exits, "same": same,
+			"ready": ready, "waitfor": waitFor, "exits": exits, "quickly": quickly, "same": same,
+			"cert": cert, "https": https, "natsserver": natsServer, "silent": silent, "request": request,
 		},
 	})
 }
@@ -108,6 +109,15 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// quickly is exits, within 10 seconds: quickly CODE PROGRAM ARGS...
+func quickly(ts *testscript.TestScript, neg bool, args []string) {
+	start := time.Now()
+	exits(ts, neg, args)
+	if d := time.Since(start); d > 10*time.Second {
+		ts.Fatalf("took %v", d)
 	}
 }
 

@@ -79,13 +79,23 @@ func printSchema(w io.Writer, s *functions.Schema, indent string) {
 	}
 	for _, name := range s.Order {
 		p := s.Properties[name]
-		fmt.Fprintf(w, "%s%-*s  %s\n", indent, width, name, strings.Replace(typeName(p), "JSON object", "object", 1))
+		fmt.Fprintf(w, "%s%-*s  %s%s\n", indent, width, name, strings.Replace(typeName(p), "JSON object", "object", 1), remark(p))
 		for nested := p; nested != nil; nested = nested.Items {
 			if len(nested.Properties) > 0 {
 				printSchema(w, nested, indent+"  ")
 			}
 		}
 	}
+}
+
+// remark is the first paragraph of what a schema's comment says, on one line and
+// behind a colon; "" if it says nothing.
+func remark(s *functions.Schema) string {
+	paragraph, _, _ := strings.Cut(s.Description, "\n\n")
+	if words := strings.Fields(paragraph); len(words) > 0 {
+		return ": " + strings.Join(words, " ")
+	}
+	return ""
 }
 
 // field is what one flag of invoke sets.

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -78,7 +79,7 @@ func Start(cfg Config) (*Bus, error) {
 	if cfg.URL != "" {
 		conn, err := nats.Connect(cfg.URL, b.clientOptions("fnhost")...)
 		if err != nil {
-			return nil, fmt.Errorf("bus: connect to %s: %w", redacted(cfg.URL), err)
+			return nil, fmt.Errorf("bus: connect to %s: %w: %s", redacted(cfg.URL), err, connectHint(err))
 		}
 		b.conn = conn
 		return b, nil
@@ -90,7 +91,18 @@ func Start(cfg Config) (*Bus, error) {
 	return b, nil
 }
 
+// connectHint says what to do about a server that cannot be connected to.
+func connectHint(err error) string {
+	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) {
+		return "give a user and password that it knows in the URL, as nats://USER:PASSWORD@HOST:PORT"
+	}
+	return "start a NATS server there, or leave the URL out to use the embedded one"
+}
+
 func redacted(s string) string {
+	if !strings.Contains(s, "@") {
+		return s
+	}
 	if u, err := url.Parse(s); err == nil {
 		return u.Redacted()
 	}

@@ -125,6 +125,7 @@ func TestStartErrors(t *testing.T) {
 		{"no number", Config{Listen: "127.0.0.1:x"}, "not a number"},
 		{"durability", Config{Durability: "forever"}, `want "process" or "power"`},
 		{"nobody there", Config{URL: "nats://user:secret@127.0.0.1:1"}, "user:xxxxx@127.0.0.1:1"},
+		{"nobody there, without a scheme", Config{URL: "127.0.0.1:1"}, "connect to 127.0.0.1:1: nats: no servers available for connection: start a NATS server there"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
