@@ -50,7 +50,8 @@
 // them. What was pushed and is no part of any history any more, because that was
 // rewritten, is removed at the first such occasion a day later. Pushes from
 // shallow clones, as CI systems have them, are accepted; they need git push
-// --force where they do not hold the commit that was pushed before.
+// --force where they do not hold the commit that was pushed before. What is
+// cloned later is then shallow, too (git fetch needs --update-shallow).
 //
 // # Who may push
 //

@@ -30,9 +30,6 @@ func newExchange(ctx context.Context, w http.ResponseWriter, r *http.Request, se
 		return nil, statusf(http.StatusUnsupportedMediaType, "Content-Type must be %s", want)
 	}
 	rc := http.NewResponseController(w)
-	if err := rc.EnableFullDuplex(); err != nil {
-		return nil, fmt.Errorf("gitpush: the ResponseWriter %T hides that of net/http: give it an Unwrap method: %w", w, err)
-	}
 	x := &exchange{ctx: ctx, raw: &patientReader{ctx: ctx, rc: rc, r: r.Body}, out: &patientWriter{w: w, rc: rc}}
 	x.body = x.raw
 	switch encoding := r.Header.Get("Content-Encoding"); encoding {
@@ -47,6 +44,12 @@ func newExchange(ctx context.Context, w http.ResponseWriter, r *http.Request, se
 		return nil, statusf(http.StatusUnsupportedMediaType, "Content-Encoding %q is not supported: use gzip or none", encoding)
 	}
 	x.body = io.LimitReader(x.body, limit)
+	if err := rc.EnableFullDuplex(); err != nil {
+		return nil, fmt.Errorf("gitpush: the ResponseWriter %T hides that of net/http: give it an Unwrap method: %w", w, err)
+	}
+	// In this mode net/http panics at the next request of a connection if the body
+	// of this one was not read to its end.
+	w.Header().Set("Connection", "close")
 	header(w, "application/x-"+service+"-result")
 	return x, nil
 }
@@ -105,12 +108,18 @@ func (x *exchange) feed(stdin io.WriteCloser, cancel context.CancelCauseFunc) {
 		}
 		if err != nil {
 			cancel(fmt.Errorf("the push broke off: %w", err))
+			x.raw.rc.SetReadDeadline(past) // net/http would wait for the rest
 			return
 		}
 	}
 	stdin.Close()
-	io.Copy(io.Discard, x.raw)
+	if _, err := io.Copy(io.Discard, x.raw); err != nil {
+		x.raw.rc.SetReadDeadline(past)
+	}
 }
+
+// past is a deadline that ends what waits at once.
+var past = time.Unix(1, 0)
 
 // patientReader reads a body as long as something comes within stall.
 type patientReader struct {
@@ -139,7 +148,7 @@ func (b *patientReader) Read(p []byte) (int, error) {
 
 // interrupt ends a Read when ctx ends. The function that it returns undoes that.
 func (b *patientReader) interrupt() (stop func() bool) {
-	return context.AfterFunc(b.ctx, func() { b.rc.SetReadDeadline(time.Unix(1, 0)) })
+	return context.AfterFunc(b.ctx, func() { b.rc.SetReadDeadline(past) })
 }
 
 // patientWriter writes an answer at once, as long as the client takes it. When

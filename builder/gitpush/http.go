@@ -99,6 +99,9 @@ func (s *Server) infoRefs(w http.ResponseWriter, r *http.Request, name string) e
 	var config, env []string
 	switch {
 	case service == receivePack:
+		if err := s.checkHook(); err != nil {
+			return err
+		}
 		config = s.receiving()
 		if !s.repos.exists(name) {
 			path = s.path("tmp", "empty.git") // only a push makes a repository

@@ -171,7 +171,7 @@ func TestClientThatIsKilledWhileItSends(t *testing.T) {
 		})
 	})
 	c := newClone(t, r.url+"hello.git")
-	c.commit("f", noise(64<<20), "large")
+	c.commit("f", noise(16<<20), "large")
 	push := c.command("-c", "http.postBuffer=65536", "push", "fnhost", "main")
 	push.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := push.Start(); err != nil {

@@ -40,8 +40,8 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, name string) er
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(s.hook()); err != nil { // git would do without
-		return fmt.Errorf("gitpush: the program that checks pushes is gone: start the host again: %w", err)
+	if err := s.checkHook(); err != nil {
+		return err
 	}
 	if err := s.repos.create(name, s.path("tmp")); err != nil {
 		return err
@@ -55,6 +55,16 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, name string) er
 		s.log.Warn("objects of a rejected push could not be removed", "function", name, "error", err)
 	}
 	return err
+}
+
+// checkHook returns an error if the program is gone that git is to ask about a
+// push: git would do without.
+func (s *Server) checkHook() error {
+	if _, err := os.Stat(s.hook()); err != nil {
+		s.log.Error("pushes are refused, because the program that git asks about them is gone", "error", err)
+		return statusf(http.StatusServiceUnavailable, "the host's program was removed while it runs: start the host again, then push")
+	}
+	return nil
 }
 
 // run runs git receive-pack, and answers its hook.

@@ -147,8 +147,13 @@ func TestShallowClonesCanPush(t *testing.T) {
 	if p, _ := r.last(); p.Commit != origin.git("rev-parse", "HEAD") {
 		t.Errorf("push %+v", p)
 	}
-	back := newClone(t, r.url+"hello")
-	back.git("pull", "-q", "fnhost", "main")
+	back := &clone{t, t.TempDir()}
+	back.git("clone", "-q", r.url+"hello", ".")
+	if got, want := back.git("rev-parse", "HEAD"), origin.git("rev-parse", "HEAD"); got != want {
+		t.Errorf("cloned %s, want %s", got, want)
+	}
+	again := newClone(t, r.url+"hello")
+	again.git("fetch", "--update-shallow", "fnhost")
 }
 
 func TestParseUpdates(t *testing.T) {

@@ -276,9 +276,11 @@ func writeLinks(links []link, root *os.Root) error {
 	}
 	for _, l := range links {
 		_, err := root.Stat(l.path)
-		lexical := path.Join(path.Dir(l.path), l.target)
+		if err == nil {
+			continue
+		}
 		missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR)
-		if err != nil && !missing || lexical == ".." || strings.HasPrefix(lexical, "../") {
+		if to := path.Join(path.Dir(l.path), l.target); !missing || to == ".." || strings.HasPrefix(to, "../") {
 			return leaves(l)
 		}
 	}
