@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // workPrefix begins the names of the directories that builds work in, below
@@ -85,9 +86,13 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && os.SameFile(locked, there)
 }
 
+// sweepAge is how old a directory must be: between its making and its locking it
+// looks as if it belonged to nobody.
+const sweepAge = time.Minute
+
 // Sweep removes the directories, below [os.TempDir], that builds of processes
 // which were killed have left, and returns how many these were. Those in which
-// another process builds stay, and so do those of other users. Hosts call it
+// another process builds stay, as do those of the last minute, and so do those of other users. Hosts call it
 // when they start.
 func (b *Builder) Sweep() (removed int, err error) {
 	entries, err := os.ReadDir(os.TempDir())
@@ -100,6 +105,9 @@ func (b *Builder) Sweep() (removed int, err error) {
 			continue
 		}
 		path := filepath.Join(os.TempDir(), e.Name())
+		if info, err := e.Info(); err != nil || time.Since(info.ModTime()) < sweepAge {
+			continue
+		}
 		lock, err := lockWork(path)
 		if err != nil {
 			continue // in use, or not ours to know

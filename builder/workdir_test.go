@@ -63,6 +63,8 @@ func TestOnlyTheDirectoriesOfKilledBuildsAreSwept(t *testing.T) {
 			t.Errorf("Sweep = %d, %v, want %d", n, err, want)
 		}
 	}
+	makeOld(t, theirs)
+	makeOld(t, ours.path)
 	sweep(0)
 	for _, dir := range []string{theirs, ours.path} {
 		if _, err := os.Stat(dir); err != nil {
@@ -86,6 +88,14 @@ func TestOnlyTheDirectoriesOfKilledBuildsAreSwept(t *testing.T) {
 	}
 	if _, err := os.Stat(ours.path); !os.IsNotExist(err) {
 		t.Errorf("after the build: %v", err)
+	}
+}
+
+func makeOld(t *testing.T, path string) {
+	t.Helper()
+	old := time.Now().Add(-2 * sweepAge)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -113,6 +123,7 @@ func TestBuildsAndSweepsAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		makeOld(t, w.path)
 		if err := os.WriteFile(filepath.Join(w.path, "x"), nil, 0o644); err != nil {
 			t.Errorf("swept from under a build: %v", err)
 		}

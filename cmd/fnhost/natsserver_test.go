@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -67,8 +67,8 @@ func https(ts *testscript.TestScript, neg bool, args []string) {
 // natsServer runs a NATS server with JetStream and a user, to the end of the
 // script, and sets NATSURL to the URL that this user has.
 func natsServer(ts *testscript.TestScript, neg bool, args []string) {
-	s, err := server.NewServer(&server.Options{
-		ServerName: "elsewhere", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+	s, err := natsserver.NewServer(&natsserver.Options{
+		ServerName: "elsewhere", Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: ts.MkAbs("nats"), Username: "ada", Password: "secret",
 	})
 	ts.Check(err)
