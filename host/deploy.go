@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +16,7 @@ import (
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/trigger/rpc"
 )
@@ -75,7 +76,24 @@ func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admi
 	if err != nil && context.Cause(ctx) != nil && errors.Is(err, ctx.Err()) {
 		err = context.Cause(ctx)
 	}
+	for _, p := range d.list {
+		if err != nil {
+			h.note(slog.LevelError, p.Name, "", "deploy%s failed: %v", by(o.By), err)
+		}
+	}
 	return result, err
+}
+
+// note adds to the log of a function what an operator has done with it.
+func (h *Host) note(level slog.Level, function, version, format string, args ...any) {
+	h.logs.Add(logs.Record{Level: level, Function: function, Version: version, Source: logs.Host, Message: fmt.Sprintf(format, args...)})
+}
+
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return " by " + who
 }
 
 // deploy is one in progress.
@@ -201,6 +219,7 @@ func (d *deploy) claim() error {
 			return wire.Errorf(wire.Conflict, "function %q is not a deployed one on this host: it is watched, or part of the program", p.Name)
 		}
 	}
+	d.h.publish() // requests to new ones wait
 	d.h.deploying.Lock()
 	defer d.h.deploying.Unlock()
 	for _, p := range d.list {
@@ -469,14 +488,4 @@ func (h *Host) collect() {
 		h.log.Warn("what no version needs was not removed: " + err.Error())
 	}
 	h.prunePrograms()
-}
-
-// names lists the functions of a deploy.
-func (d *deploy) names() []string {
-	var list []string
-	for _, p := range d.list {
-		list = append(list, p.Name)
-	}
-	slices.Sort(list)
-	return list
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -427,13 +426,4 @@ func (h *Host) prunePrograms() {
 			os.Remove(filepath.Join(h.programs(), e.Name()))
 		}
 	}
-}
-
-// versionsOf returns the numbers of a deployed function's release.
-func versionsOf(r *release) (list []int) {
-	for _, p := range r.parts {
-		list = append(list, p.number)
-	}
-	slices.Sort(list)
-	return list
 }
