@@ -67,6 +67,10 @@ func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admi
 	if o.Canary < 0 || o.Canary > 99 || o.Canary > 0 && o.NoRelease {
 		return nil, wire.Errorf(wire.BadRequest, "a canary gets 1 to 99 percent of the invocations, and is a release")
 	}
+	if !h.begin() {
+		return nil, ErrClosed
+	}
+	defer h.tasks.Done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })()
@@ -82,6 +86,17 @@ func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admi
 		}
 	}
 	return result, err
+}
+
+// begin reports whether something may begin that Close then waits for, until
+// h.tasks.Done.
+func (h *Host) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.tasks.Add(1)
+	}
+	return !h.closed
 }
 
 // note adds to the log of a function what an operator has done with it.
@@ -126,10 +141,10 @@ func (d *deploy) run(ctx context.Context) ([]admin.Deployed, error) {
 	if err := d.find(); err != nil {
 		return nil, err
 	}
+	defer d.unclaim()
 	if err := d.claim(); err != nil {
 		return nil, err
 	}
-	defer d.unclaim()
 	if err := d.eachAtOnce(ctx, d.prepare); err != nil {
 		return nil, err
 	}
@@ -211,6 +226,8 @@ func (d *deploy) relative(path string) string {
 
 // claim makes this the latest deploy of its functions, and ends earlier ones.
 func (d *deploy) claim() error {
+	d.h.deploying.Lock()
+	defer d.h.deploying.Unlock()
 	for _, p := range d.list {
 		if p.f = d.h.deployedFunction(p.Name); p.f == nil {
 			if d.h.isClosed() {
@@ -220,8 +237,6 @@ func (d *deploy) claim() error {
 		}
 	}
 	d.h.publish() // requests to new ones wait
-	d.h.deploying.Lock()
-	defer d.h.deploying.Unlock()
 	for _, p := range d.list {
 		if earlier := d.h.deploys[p.Name]; earlier != nil {
 			earlier.cancel(fmt.Errorf("function %q: %w", p.Name, ErrSuperseded))
@@ -243,7 +258,9 @@ func (d *deploy) unclaim() {
 	}
 	d.h.deploying.Unlock()
 	for _, p := range d.list {
-		d.h.dropIfEmpty(p.f)
+		if p.f != nil {
+			d.h.dropIfEmpty(p.f)
+		}
 	}
 }
 

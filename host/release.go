@@ -144,8 +144,17 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 	if err := h.registry.Remove(ctx, name); err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return err
 	}
-	h.forget(f.name)
-	h.tasks.Go(h.collect)
+	select {
+	case <-f.deployed.gone:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if h.begin() {
+		go func() {
+			defer h.tasks.Done()
+			h.collect()
+		}()
+	}
 	return nil
 }
 

@@ -47,9 +47,7 @@ func (r *Registry) Add(ctx context.Context, v *Version, program, bundle, log str
 		}
 		break
 	}
-	if _, err := r.kv.PutString(ctx, r.logKey(v.Function, v.Number), log); err != nil {
-		return fmt.Errorf("registry: log of function %q: %w", v.Function, err)
-	}
+	r.kv.PutString(ctx, r.logKey(v.Function, v.Number), log) // the version is whole without it
 	return nil
 }
 
@@ -58,6 +56,8 @@ func (r *Registry) Add(ctx context.Context, v *Version, program, bundle, log str
 // that ends it. It is called again when somebody else was faster. by says who
 // asks. The versions must be there.
 func (r *Registry) Release(ctx context.Context, name, by string, change func(f *Function) ([]Part, error)) (*Function, error) {
+	r.storing.RLock() // what it names must not be trimmed meanwhile
+	defer r.storing.RUnlock()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
@@ -148,6 +148,8 @@ func (r *Registry) removeVersion(ctx context.Context, name string, number int) e
 // Trim removes the versions of a function that are neither released nor among the
 // latest [Keep], and returns their numbers.
 func (r *Registry) Trim(ctx context.Context, name string) (removed []int, err error) {
+	r.storing.Lock()
+	defer r.storing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	numbers, err := r.Numbers(ctx, name)

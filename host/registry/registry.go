@@ -44,7 +44,7 @@ type Registry struct {
 	artifacts jetstream.ObjectStore
 	sources   jetstream.ObjectStore
 
-	storing sync.RWMutex // held for reading while objects are stored that no record names yet
+	storing sync.RWMutex // held for reading while something is stored that no record names yet
 }
 
 // Open opens the registry of a namespace, and makes it if need be.
