@@ -29,7 +29,10 @@ func Handle(name string, fn any) Endpoint {
 		e.err = fmt.Errorf("functions: endpoint %q: %w", name, err)
 		return e
 	}
-	if h.raw() {
+	switch {
+	case h.in == eventType:
+		e.Kind = wire.EndpointEvent
+	case h.raw():
 		e.Kind = wire.EndpointRaw
 	}
 	e.In, e.Out = h.schemaTypes()
@@ -99,7 +102,7 @@ func newHandler(fn any) (*handler, error) {
 	if err := h.checkJSON(); err != nil {
 		return nil, err
 	}
-	if h.in != nil {
+	if h.in != nil && h.in != eventType {
 		h.bind = newBinding(h.in)
 	}
 	return h, nil
@@ -148,7 +151,7 @@ func (h *handler) raw() bool {
 }
 
 func (h *handler) schemaTypes() (in, out reflect.Type) {
-	if !isRaw(h.in) {
+	if !isRaw(h.in) && h.in != eventType {
 		in = h.in
 	}
 	switch {
@@ -198,6 +201,8 @@ func (h *handler) input(r *Request) (reflect.Value, error) {
 	}
 	v := reflect.New(h.in)
 	switch {
+	case h.in == eventType:
+		return reflect.ValueOf(newEvent(r.Header, body)), nil
 	case h.in == bytesType:
 		v.Elem().SetBytes(body)
 		return v.Elem(), nil

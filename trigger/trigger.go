@@ -19,6 +19,7 @@ import (
 const (
 	HTTP   = "http"   // the gateway
 	RPC    = "rpc"    // a NATS request
+	Event  = "event"  // a message of a stream
 	Call   = "call"   // another function
 	Direct = "invoke" // the embedding program, or an operator
 )
@@ -141,7 +142,7 @@ func (f *Function) Endpoint(name string) *Endpoint {
 // Endpoint is one handler of a function.
 type Endpoint struct {
 	Name     string // "" for the root
-	Kind     string // wire.EndpointJSON, EndpointRaw or EndpointHTTP
+	Kind     string // wire.EndpointJSON, EndpointRaw, EndpointHTTP or EndpointEvent
 	Doc      string
 	Request  []byte // JSON schema, nil while unknown or where there is none
 	Response []byte

@@ -32,6 +32,15 @@
 //	      methods: [GET, PUT]    # default: all
 //	      host: shop.example.com # default: all
 //	      endpoint: create       # default: the function's root
+//	  event:                     # for each message that a stream takes
+//	    - subject: orders.*      # wildcards allowed
+//	      endpoint: created      # default: the function's root
+//	      stream: ORDERS         # default: the one that takes the subject, or the host's
+//	      start: new             # for a new trigger: new, all, a sequence number, a time
+//	      retries: 5             # then it is a dead letter; 0 to 1000
+//	      backoff: 1s            # before the first retry; it doubles
+//	      backoffMax: 5m
+//	      inFlight: 32           # handled at once; 1 to 10000
 //
 // # Strictness
 //

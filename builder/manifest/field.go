@@ -42,6 +42,9 @@ func required[T any](f field[T]) field[T] {
 // keys is a mapping with known keys: its table.
 type keys[T any] struct {
 	fields []field[T]
+	// init sets the defaults of an item of a list. May be nil: those are zero, or
+	// set by Default.
+	init func(t *T)
 	// check reports what is wrong between several keys. It runs when each for
 	// itself is right. May be nil.
 	check func(r *reader, n node, t *T)
@@ -49,6 +52,9 @@ type keys[T any] struct {
 
 func (k keys[T]) read(r *reader, n node, into *T) {
 	before, seen := len(r.errs), make(map[string]bool)
+	if k.init != nil {
+		k.init(into)
+	}
 	r.mapping(n, func(name string, v node) {
 		seen[name] = true
 		f, ok := k.field(name)
@@ -95,7 +101,12 @@ func (k keys[T]) hint(unknown string) string {
 
 // mapping is the value that a table reads.
 func mapping[T any](k keys[T]) value[T] {
-	return value[T]{read: k.read, schema: func(def T) schema { return k.schema(&def) }}
+	return value[T]{read: k.read, schema: func(def T) schema {
+		if k.init != nil {
+			k.init(&def)
+		}
+		return k.schema(&def)
+	}}
 }
 
 // optional is a value whose absence means something else than its zero: it stays nil.

@@ -127,6 +127,8 @@ type Triggers struct {
 	// HTTP are routes of the gateway, at most MaxRoutes. No two of them match the
 	// same request without one being more specific.
 	HTTP []Route `json:"http,omitzero"`
+	// Event are the events that start the function, at most MaxEvents.
+	Event []Event `json:"event,omitzero"`
 }
 
 // Route is one HTTP route.

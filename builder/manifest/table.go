@@ -82,6 +82,8 @@ var corsKeys = keys[CORS]{
 var triggerKeys = keys[Triggers]{fields: []field[Triggers]{
 	key("http", list(mapping(routeKeys), MaxRoutes, checkRoutes), func(t *Triggers) *[]Route { return &t.HTTP },
 		"HTTP routes."),
+	key("event", list(mapping(eventKeys), MaxEvents, checkEvents), func(t *Triggers) *[]Event { return &t.Event },
+		"Events that start the function."),
 }}
 
 var routeKeys = keys[Route]{fields: []field[Route]{

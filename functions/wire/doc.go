@@ -71,7 +71,7 @@
 //	:endpoint    name of the endpoint, absent or empty for the root
 //	:invocation  the invocation's id
 //	:timeout     microseconds that are left, in decimal
-//	:trigger     what started it: "http", "rpc", "call", "invoke", …
+//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", …
 //	:depth       how many function-to-function calls lie above it, absent for 0
 //	:caller      the function that called, for the trigger "call"
 //	:query       the raw query string of a request, without "?"
@@ -79,13 +79,20 @@
 //	:method :uri :host :remote :scheme
 //	             the HTTP request, where there is one; :uri is relative to the function
 //
+// and, for the trigger "event"
+//
+//	:subject     of the message, and its stream in :stream
+//	:sequence    in the stream, in decimal
+//	:time        when it was stored, in nanoseconds since 1970
+//	:attempt     which attempt this is, from 1
+//
 // Headers of its result: ":status", an HTTP status, absent for 200 (or 204,
 // where a handler returns nothing).
 //
 // # Headers of a call
 //
-//	:op          what is asked: "invoke"
-//	:target      what it is asked of: "function" or "function/endpoint"
+//	:op          what is asked: "invoke", or "publish" a message with the headers of the call
+//	:target      what it is asked of: "function" or "function/endpoint"; a subject
 //	:timeout     as above
 //	:invocation  the invocation on whose behalf it is made
 //	:depth       as it came with that invocation
@@ -94,7 +101,7 @@
 //
 //	:protocol    "1" ([Version]); a host refuses a worker of another version
 //	:sdk         name and version of the library, for people
-//	:endpoint    "name kind", with the kinds json, raw and http; repeats
+//	:endpoint    "name kind", with the kinds json, raw, http and event; repeats
 //
 // # Headers of a log
 //
@@ -138,6 +145,12 @@ const (
 	KeyMessage    = ":message"
 	KeyCode       = ":code"
 	KeyStack      = ":stack"
+	KeyRetry      = ":retry"
+	KeySubject    = ":subject"
+	KeyStream     = ":stream"
+	KeySequence   = ":sequence"
+	KeyTime       = ":time"
+	KeyAttempt    = ":attempt"
 )
 
 // Kinds of endpoints, as a ready frame tells them.
@@ -145,4 +158,6 @@ const (
 	EndpointJSON = "json" // typed: JSON in, JSON out
 	EndpointRaw  = "raw"  // bytes in, bytes out
 	EndpointHTTP = "http" // a whole HTTP request and response
+	// EndpointEvent takes an event with what is known of it.
+	EndpointEvent = "event"
 )

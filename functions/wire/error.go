@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code classes an error so that it keeps its meaning across processes and
@@ -41,6 +42,9 @@ type Error struct {
 	// Stack is where a panic happened, empty otherwise. It is for the log and
 	// never shown to the caller of a function.
 	Stack string
+	// Retry says when an event that failed so is to be tried again: after that
+	// time, never if it is negative, and if it is 0 as its trigger says.
+	Retry time.Duration
 }
 
 // Errorf returns an Error of code whose message is formatted as by [fmt.Sprintf].
@@ -75,7 +79,7 @@ func AsError(err error) *Error {
 		if e.Message == err.Error() {
 			return e
 		}
-		return &Error{Code: e.Code, Message: err.Error(), Stack: e.Stack}
+		return &Error{Code: e.Code, Message: err.Error(), Stack: e.Stack, Retry: e.Retry}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Code: Timeout, Message: err.Error()}
 	case errors.Is(err, context.Canceled):
@@ -84,6 +88,9 @@ func AsError(err error) *Error {
 	return &Error{Code: Internal, Message: err.Error()}
 }
 
+// maxRetry bounds Error.Retry as it is received.
+const maxRetry = 30 * 24 * time.Hour
+
 // maxErrorText bounds what an error frame carries, so that it always fits.
 const maxErrorText = 16 << 10
 
@@ -91,6 +98,9 @@ func (e *Error) header(h Header) Header {
 	h = h.Add(KeyCode, string(e.Code)).Add(KeyMessage, cut(e.Message))
 	if e.Stack != "" {
 		h = h.Add(KeyStack, cut(e.Stack))
+	}
+	if e.Retry != 0 {
+		h = h.AddInt(KeyRetry, max(e.Retry.Microseconds(), -1))
 	}
 	return h
 }
@@ -106,6 +116,9 @@ func errorOf(h Header) *Error {
 	e := &Error{Code: Code(h.Get(KeyCode)), Message: h.Get(KeyMessage), Stack: h.Get(KeyStack)}
 	if e.Code == "" {
 		e.Code = Internal
+	}
+	if us, ok := h.Int(KeyRetry); ok {
+		e.Retry = time.Duration(min(us, int64(maxRetry/time.Microsecond))) * time.Microsecond
 	}
 	return e
 }

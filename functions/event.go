@@ -1,0 +1,192 @@
+package functions
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/fnhost/fnhost/functions/wire"
+)
+
+// Event is a message of a stream that started a function. A handler of the shape
+//
+//	func Handle(ctx context.Context, e functions.Event) error
+//
+// takes it with all that is known of it; one that takes a type of its own gets
+// its data alone. It is handled at least once: again, after a while, if the
+// handler returns an error, and also if the host or the worker ended in the middle.
+// [Permanent] and [RetryAfter] say otherwise.
+type Event struct {
+	Subject  string
+	Data     []byte
+	Header   map[string][]string // of the message, without those of NATS itself
+	Stream   string              // "" for a message of no stream
+	Sequence uint64              // in the stream; with it, the same in every attempt
+	Time     time.Time           // when it was stored
+	Attempt  int                 // from 1
+
+	// The attributes of a CloudEvent (https://cloudevents.io, version 1.0), in
+	// binary or structured mode; "" for a message that is none.
+	ID, Source, Type string
+}
+
+// Decode stores the event's data in v, a pointer: as it is for *[]byte and
+// *string, else by way of JSON.
+func (e *Event) Decode(v any) error {
+	if err := decode(e.Data, v); err != nil {
+		return fmt.Errorf("event on %s: %w", e.Subject, err)
+	}
+	return nil
+}
+
+var eventType = reflect.TypeFor[Event]()
+
+// newEvent makes the Event of an invocation. One that no stream has started is an
+// event of the payload alone.
+func newEvent(h wire.Header, body []byte) Event {
+	e := Event{Data: body, Header: make(map[string][]string), Attempt: 1}
+	for key, value := range h.All() {
+		switch key {
+		case wire.KeySubject:
+			e.Subject = value
+		case wire.KeyStream:
+			e.Stream = value
+		default:
+			if key[0] != ':' {
+				e.Header[key] = append(e.Header[key], value)
+			}
+		}
+		switch strings.ToLower(key) {
+		case "ce-id":
+			e.ID = value
+		case "ce-source":
+			e.Source = value
+		case "ce-type":
+			e.Type = value
+		}
+	}
+	if n, ok := h.Int(wire.KeySequence); ok {
+		e.Sequence = uint64(n)
+	}
+	if n, ok := h.Int(wire.KeyAttempt); ok {
+		e.Attempt = int(n)
+	}
+	if ns, ok := h.Int(wire.KeyTime); ok {
+		e.Time = time.Unix(0, ns)
+	}
+	if strings.HasPrefix(h.Get("Content-Type"), "application/cloudevents+json") {
+		e.structured()
+	}
+	return e
+}
+
+// structured takes a CloudEvent in structured mode apart; what is none stays as
+// it is.
+func (e *Event) structured() {
+	var envelope struct {
+		SpecVersion, ID, Source, Type string
+		Data                          json.RawMessage
+		Base64                        string `json:"data_base64"`
+	}
+	if json.Unmarshal(e.Data, &envelope) != nil || !strings.HasPrefix(envelope.SpecVersion, "1.") {
+		return
+	}
+	e.ID, e.Source, e.Type, e.Data = envelope.ID, envelope.Source, envelope.Type, envelope.Data
+	if envelope.Base64 != "" {
+		if data, err := base64.StdEncoding.DecodeString(envelope.Base64); err == nil {
+			e.Data = data
+		}
+	}
+}
+
+// PublishOption says more of what is published.
+type PublishOption func(wire.Header) wire.Header
+
+// ID names a message, so that a stream takes it once: a second one of the same
+// name, within the stream's window (two minutes unless it is set otherwise), is
+// accepted and not stored.
+func ID(id string) PublishOption {
+	return func(h wire.Header) wire.Header { return h.Add("Nats-Msg-Id", id) }
+}
+
+// WithHeader gives a message a header. Those of NATS itself cannot be set so.
+func WithHeader(key, value string) PublishOption {
+	return func(h wire.Header) wire.Header {
+		if strings.HasPrefix(strings.ToLower(key), "nats-") {
+			return h
+		}
+		return h.Add(key, value)
+	}
+}
+
+// Publish sends v on a subject: []byte and string as they are, all else as JSON.
+// If a stream takes the subject, as it does where a function's event trigger
+// names it, the message is stored when Publish returns nil. Otherwise it reaches
+// those who listen at that moment.
+//
+// It returns an *[Error]: of code [Forbidden] for a subject that the manifest's
+// access list does not name, [BadRequest] for one that is none, [TooLarge] for a
+// message over the server's limit, or [Unavailable] when it cannot be stored; the
+// error of ctx; or [ErrNoHost].
+func Publish(ctx context.Context, subject string, v any, options ...PublishOption) error {
+	s := scopeOf(ctx)
+	if s == nil {
+		return ErrNoHost
+	}
+	payload, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("publish on %q: %w", subject, err)
+	}
+	h := wire.Header(nil).Add(wire.KeyOp, "publish").Add(wire.KeyTarget, subject).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
+	if depth, ok := s.header.Int(wire.KeyDepth); ok {
+		h = h.AddInt(wire.KeyDepth, depth)
+	}
+	for _, option := range options {
+		h = option(h)
+	}
+	if _, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h, Payload: payload}); err != nil {
+		return fmt.Errorf("publish on %q: %w", subject, err)
+	}
+	return nil
+}
+
+// Permanent returns err, marked so that the event is not tried again: it becomes
+// a dead letter at once. It returns nil for nil.
+func Permanent(err error) error { return withRetry(err, -1) }
+
+// RetryAfter returns err, marked so that the event is tried again after d, at
+// least a millisecond, unless its retries are spent. It returns nil for nil.
+func RetryAfter(err error, d time.Duration) error { return withRetry(err, max(d, time.Millisecond)) }
+
+func withRetry(err error, d time.Duration) error {
+	e := wire.AsError(err)
+	if e == nil {
+		return nil
+	}
+	marked := *e
+	marked.Retry = d
+	return &retryError{&marked, err}
+}
+
+// retryError is an error with a mark, which still is what it was.
+type retryError struct {
+	marked *Error
+	err    error
+}
+
+func (e *retryError) Error() string { return e.err.Error() }
+
+func (e *retryError) Unwrap() error { return e.err }
+
+// As lets the marked error be found before the one that it was made of.
+func (e *retryError) As(target any) bool {
+	p, ok := target.(**Error)
+	if ok {
+		*p = e.marked
+	}
+	return ok
+}
