@@ -1,0 +1,321 @@
+// Package event is the trigger that runs functions for the messages of streams.
+//
+// Each event trigger of a manifest is a durable consumer of a JetStream stream: of
+// the one that it names, or that takes its subject, or else of the host's own,
+// "events", which takes the subjects that no other stream does, and keeps events
+// for a week. An event is acknowledged when its function has returned without an
+// error, and so it is handled at least once, whatever ends in the middle. Until
+// then the server is told that work goes on. Events beyond those in flight wait in
+// the stream, and not in memory.
+//
+// An event that failed is tried again after a delay that doubles. The attempts
+// are counted by the server. One that has failed too often, or for good, is stored
+// on dead.<function> in the stream "dead", with what is known of it in the headers,
+// and only then taken off; so it is in one of the two at any time. Nodes share the
+// consumers, and so the work.
+//
+// The consumer of a trigger that is no more goes after a week without a reader: a
+// function that comes back meanwhile goes on where it was.
+package event
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// Names in JetStream.
+const (
+	EventStream = "events"
+	DeadStream  = "dead"
+	DeadPrefix  = "dead."
+)
+
+const (
+	keepEvents   = 7 * 24 * time.Hour
+	keepDead     = 30 * 24 * time.Hour
+	keepConsumer = 7 * 24 * time.Hour // without a reader
+	ackWait      = 30 * time.Second   // without a sign that work goes on
+	setupTimeout = 10 * time.Second
+	retrySetup   = 2 * time.Second
+)
+
+// Config says how a Trigger works.
+type Config struct {
+	Conn    *nats.Conn
+	Invoker trigger.Invoker
+	Logger  *slog.Logger // default: slog.Default
+	// Report is told why a trigger of a function does not work, nil when it does
+	// again. Default: nobody but the log.
+	Report func(function, subject string, err error)
+}
+
+// Trigger is a [trigger.Trigger].
+type Trigger struct {
+	js      jetstream.JetStream
+	conn    *nats.Conn
+	invoker trigger.Invoker
+	log     *slog.Logger
+	report  func(function, subject string, err error)
+
+	ctx    context.Context // of taking events
+	cancel context.CancelFunc
+	work   context.Context // of handling them
+	stop   context.CancelFunc
+	tasks  sync.WaitGroup
+
+	streams sync.Mutex // held while streams are changed
+
+	mu      sync.Mutex
+	readers map[string]*reader // by key
+	closed  bool
+}
+
+// New returns a Trigger that knows of no functions yet.
+func New(cfg Config) (*Trigger, error) {
+	js, err := jetstream.New(cfg.Conn)
+	if err != nil {
+		return nil, fmt.Errorf("event: %w", err)
+	}
+	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader)}
+	if t.log == nil {
+		t.log = slog.Default()
+	}
+	if t.report == nil {
+		t.report = func(string, string, error) {}
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.work, t.stop = context.WithCancel(context.Background())
+	return t, nil
+}
+
+// Update implements [trigger.Trigger].
+func (t *Trigger) Update(table *trigger.Table) {
+	wanted := make(map[string]*reader)
+	for name, fn := range table.Functions {
+		for i := range fn.Manifest.Triggers.Event {
+			r := newReader(t, name, &fn.Manifest.Triggers.Event[i])
+			wanted[r.key] = r
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	for key, r := range t.readers {
+		if w := wanted[key]; w == nil || w.spec != r.spec {
+			r.cancel()
+			delete(t.readers, key)
+		}
+	}
+	for key, r := range wanted {
+		if t.readers[key] == nil {
+			r.ctx, r.cancel = context.WithCancel(t.ctx)
+			t.readers[key] = r
+			t.tasks.Go(r.run)
+		}
+	}
+}
+
+// Close takes no more events, and waits until ctx ends for those in progress;
+// the others are then handed back, for another node or the next start. It is
+// called once.
+func (t *Trigger) Close(ctx context.Context) {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.cancel()
+	done := make(chan struct{})
+	go func() {
+		t.tasks.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	t.stop()
+	<-done
+}
+
+// reader takes the events of one trigger.
+type reader struct {
+	t        *Trigger
+	key      string
+	function string
+	spec     manifest.Event
+	ctx      context.Context
+	cancel   context.CancelFunc
+}
+
+func newReader(t *Trigger, function string, spec *manifest.Event) *reader {
+	sum := sha256.Sum256([]byte(spec.Stream + " " + spec.Subject + " " + spec.Endpoint))
+	return &reader{t: t, key: fmt.Sprintf("fn_%s_%x", function, sum[:4]), function: function, spec: *spec}
+}
+
+// run sets the consumer up, and takes its events until the reader is canceled.
+// What goes wrong is tried again.
+func (r *reader) run() {
+	failed := ""
+	for r.ctx.Err() == nil {
+		consumer, err := r.setUp()
+		if err == nil {
+			if failed != "" {
+				failed = ""
+				r.t.report(r.function, r.spec.Subject, nil)
+			}
+			err = r.read(consumer)
+		}
+		if r.ctx.Err() != nil {
+			return
+		}
+		if err != nil && err.Error() != failed {
+			failed = err.Error()
+			r.t.log.Error("an event trigger does not work: "+failed, "function", r.function, "subject", r.spec.Subject)
+			r.t.report(r.function, r.spec.Subject, err)
+		}
+		select {
+		case <-r.ctx.Done():
+		case <-time.After(retrySetup):
+		}
+	}
+}
+
+// setUp makes the stream and the consumer if need be.
+func (r *reader) setUp() (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, setupTimeout)
+	defer cancel()
+	if err := r.t.ensureDead(ctx); err != nil {
+		return nil, err
+	}
+	stream, err := r.t.streamFor(ctx, &r.spec)
+	if err != nil {
+		return nil, err
+	}
+	cfg := jetstream.ConsumerConfig{
+		Durable: r.key, FilterSubject: r.spec.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		MaxDeliver: -1, MaxAckPending: r.spec.InFlight, InactiveThreshold: keepConsumer,
+		Metadata: map[string]string{"function": r.function, "endpoint": r.spec.Endpoint},
+	}
+	if err := start(&cfg, r.spec.Start); err != nil {
+		return nil, err
+	}
+	if old, err := stream.Consumer(ctx, r.key); err == nil { // where it begins cannot be changed any more
+		was := old.CachedInfo().Config
+		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = was.DeliverPolicy, was.OptStartSeq, was.OptStartTime
+	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
+	}
+	consumer, err := stream.CreateOrUpdateConsumer(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
+	}
+	return consumer, nil
+}
+
+// start says where a new consumer begins.
+func start(cfg *jetstream.ConsumerConfig, from string) error {
+	switch from {
+	case "new", "":
+		cfg.DeliverPolicy = jetstream.DeliverNewPolicy
+		return nil
+	case "all":
+		cfg.DeliverPolicy = jetstream.DeliverAllPolicy
+		return nil
+	}
+	if n, err := strconv.ParseUint(from, 10, 64); err == nil {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, n
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339, from)
+	if err != nil {
+		return fmt.Errorf("start %q: %w", from, err)
+	}
+	cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &at
+	return nil
+}
+
+// read takes events until the reader is canceled, or the consumer is gone.
+func (r *reader) read(consumer jetstream.Consumer) error {
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(r.spec.InFlight))
+	if err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	defer messages.Stop()
+	defer context.AfterFunc(r.ctx, messages.Stop)()
+	places := make(chan struct{}, r.spec.InFlight)
+	for {
+		select {
+		case places <- struct{}{}:
+		case <-r.ctx.Done():
+			return nil
+		}
+		m, err := messages.Next()
+		if err != nil {
+			return fmt.Errorf("consumer: %w", err)
+		}
+		r.t.tasks.Go(func() {
+			defer func() { <-places }()
+			r.handle(m)
+		})
+	}
+}
+
+// Status is how a trigger is.
+type Status struct {
+	Function string `json:"function"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Subject  string `json:"subject"`
+	Stream   string `json:"stream,omitempty"`
+	Consumer string `json:"consumer"`
+	Pending  uint64 `json:"pending"`  // events that wait
+	InFlight int    `json:"inFlight"` // events that are being handled, or wait for a retry
+	Retried  int    `json:"retried"`  // of these, those that are not at their first attempt
+	Error    string `json:"error,omitempty"`
+}
+
+// Status returns how all triggers are.
+func (t *Trigger) Status(ctx context.Context) []Status {
+	t.mu.Lock()
+	readers := maps.Clone(t.readers)
+	t.mu.Unlock()
+	var list []Status
+	for _, r := range readers {
+		s := Status{Function: r.function, Endpoint: r.spec.Endpoint, Subject: r.spec.Subject, Consumer: r.key}
+		if err := r.status(ctx, &s); err != nil {
+			s.Error = err.Error()
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+func (r *reader) status(ctx context.Context, s *Status) error {
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	stream, err := r.t.streamFor(ctx, &r.spec)
+	if err != nil {
+		return err
+	}
+	s.Stream = stream.CachedInfo().Config.Name
+	c, err := stream.Consumer(ctx, r.key)
+	if err != nil {
+		return err
+	}
+	info := c.CachedInfo()
+	s.Pending, s.InFlight, s.Retried = info.NumPending, info.NumAckPending, info.NumRedelivered
+	return nil
+}

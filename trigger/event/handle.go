@@ -1,0 +1,211 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// Headers of dead letters, which say where an event came from and why it failed.
+const (
+	HeaderFunction = "Fn-Function"
+	HeaderEndpoint = "Fn-Endpoint"
+	HeaderSubject  = "Fn-Subject"
+	HeaderStream   = "Fn-Stream"
+	HeaderSequence = "Fn-Sequence"
+	HeaderTime     = "Fn-Time"
+	HeaderAttempts = "Fn-Attempts"
+	HeaderError    = "Fn-Error-Text"
+	HeaderCode     = "Fn-Error"
+)
+
+// HeaderDepth counts the events that lead to an event: one whose function
+// publishes what starts it is found by it.
+const HeaderDepth = "Fn-Depth"
+
+// maxDepth is how many events may lead to one.
+const maxDepth = 32
+
+// maxError bounds the text of an error in a dead letter.
+const maxError = 8 << 10
+
+// handle runs the function for one event, and says what becomes of that.
+func (r *reader) handle(m jetstream.Msg) {
+	meta, err := m.Metadata()
+	if err != nil {
+		r.t.log.Error("a message without metadata is left: "+err.Error(), "function", r.function)
+		return
+	}
+	err = r.invoke(m, meta)
+	switch {
+	case err == nil:
+		// The answer to the acknowledgement says that it is stored: without it the
+		// event is handled once more.
+		if err := m.DoubleAck(r.t.work); err != nil && r.t.work.Err() == nil {
+			r.t.log.Warn("an event was handled and may be again: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream)
+		}
+	case r.t.work.Err() != nil:
+		m.Nak() // the host stops: somebody else's, at once
+	default:
+		r.failed(m, meta, wire.AsError(err))
+	}
+}
+
+func (r *reader) invoke(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	inv := &trigger.Invocation{Function: r.function, Endpoint: r.spec.Endpoint, Trigger: trigger.Event, Payload: m.Data()}
+	header, err := requestHeader(m, meta)
+	if err != nil {
+		return err
+	}
+	inv.Header = header
+	inv.Depth, _ = strconv.Atoi(m.Headers().Get(HeaderDepth))
+	if inv.Depth > maxDepth {
+		return &wire.Error{Code: wire.Loop, Retry: -1, Message: fmt.Sprintf("%d events have led to this one: a function that publishes what starts it", inv.Depth)}
+	}
+	stop := r.keepAlive(m)
+	defer stop()
+	result, err := r.t.invoker.Invoke(r.t.work, inv)
+	if err != nil {
+		return err
+	}
+	if result.Body == nil {
+		return failure(result)
+	}
+	defer result.Body.Close()
+	for buf := make([]byte, 32<<10); ; { // to its end, since it may end in an error
+		if _, err := result.Body.Read(buf); err != nil {
+			if err == io.EOF {
+				return failure(result)
+			}
+			return err
+		}
+	}
+}
+
+// failure makes an error of a result that tells of one by its HTTP status.
+func failure(result *trigger.Result) error {
+	if status := result.Status(); status >= 400 {
+		return wire.Errorf(wire.Internal, "status %d: %.200s", status, result.Payload)
+	}
+	return nil
+}
+
+// keepAlive tells the server that work on m goes on, until stop is called.
+func (r *reader) keepAlive(m jetstream.Msg) (stop func()) {
+	var timer *time.Timer
+	timer = time.AfterFunc(ackWait/3, func() {
+		m.InProgress()
+		timer.Reset(ackWait / 3)
+	})
+	return func() { timer.Stop() }
+}
+
+// requestHeader is what the function gets to know of the message.
+func requestHeader(m jetstream.Msg, meta *jetstream.MsgMetadata) (wire.Header, error) {
+	h := make(wire.Header, 0, 512)
+	h = h.Add(wire.KeySubject, m.Subject()).Add(wire.KeyStream, meta.Stream).AddInt(wire.KeySequence, int64(meta.Sequence.Stream)).
+		AddInt(wire.KeyTime, meta.Timestamp.UnixNano()).AddInt(wire.KeyAttempt, int64(meta.NumDelivered))
+	for key, values := range m.Headers() {
+		if key == "" || key[0] == ':' || strings.HasPrefix(key, "Nats-") || strings.HasPrefix(key, "Fn-") || strings.HasPrefix(key, "X-Fn-") {
+			continue
+		}
+		for _, value := range values {
+			if !h.Fits(key, value) || len(h) > wire.MaxHeader-2<<10 {
+				return nil, &wire.Error{Code: wire.HeaderLarge, Retry: -1, Message: "the event's headers are too large"}
+			}
+			h = h.Add(key, value)
+		}
+	}
+	return h, nil
+}
+
+// failed has an event tried again, or makes it a dead letter.
+func (r *reader) failed(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Error) {
+	attempt := int(meta.NumDelivered)
+	if e.Retry < 0 || attempt > r.spec.Retries && !hostFault(e) {
+		r.bury(m, meta, e)
+		return
+	}
+	delay := r.delay(attempt, e)
+	level := slog.LevelWarn
+	if hostFault(e) {
+		level = slog.LevelDebug
+	}
+	r.t.log.Log(context.Background(), level, "an event failed and is tried again: "+e.Error(),
+		"function", r.function, "subject", m.Subject(), "sequence", meta.Sequence.Stream, "attempt", attempt, "after", delay)
+	if err := m.NakWithDelay(delay); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		r.t.log.Warn("an event that failed is tried again later than it should: "+err.Error(), "function", r.function)
+	}
+}
+
+// hostFault reports whether a function has had no chance to handle an event, so
+// that it is no fault of the event.
+func hostFault(e *wire.Error) bool {
+	return e.Code == wire.Overloaded || e.Code == wire.Unavailable || e.Code == wire.NoFunction || e.Code == wire.Canceled
+}
+
+// crashDelay is what an event waits whose worker ended in the middle, at first.
+const crashDelay = 20 * time.Millisecond
+
+// delay returns the time before the next attempt.
+func (r *reader) delay(attempt int, e *wire.Error) time.Duration {
+	if e.Retry > 0 {
+		return e.Retry
+	}
+	d := r.spec.Backoff
+	if e.Code == wire.Crashed && attempt == 1 {
+		d = min(d, crashDelay)
+	}
+	for range min(attempt-1, 40) {
+		if d *= 2; d >= r.spec.BackoffMax {
+			d = r.spec.BackoffMax
+			break
+		}
+	}
+	return d + time.Duration(rand.Int64N(int64(d)/5+1))
+}
+
+// bury stores a dead letter, and takes the event off when that is certain. The
+// letter's id makes it one, however often this is tried.
+func (r *reader) bury(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Error) {
+	letter := nats.NewMsg(DeadPrefix + r.function)
+	letter.Data = m.Data()
+	for key, values := range m.Headers() {
+		if !strings.HasPrefix(key, "Nats-") {
+			letter.Header[key] = values
+		}
+	}
+	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(e.Error())
+	for key, value := range map[string]string{
+		HeaderFunction: r.function, HeaderEndpoint: r.spec.Endpoint, HeaderSubject: m.Subject(), HeaderStream: meta.Stream,
+		HeaderSequence: strconv.FormatUint(meta.Sequence.Stream, 10), HeaderTime: meta.Timestamp.UTC().Format(time.RFC3339Nano),
+		HeaderAttempts: strconv.FormatUint(meta.NumDelivered, 10), HeaderError: text[:min(len(text), maxError)], HeaderCode: string(e.Code),
+		jetstream.MsgIDHeader: fmt.Sprintf("%s:%d:%s", meta.Stream, meta.Sequence.Stream, meta.Consumer),
+	} {
+		letter.Header.Set(key, value)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
+	defer cancel()
+	_, err := r.t.js.PublishMsg(ctx, letter)
+	if err != nil {
+		r.t.log.Error("a dead letter could not be stored, and the event stays: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream)
+		m.NakWithDelay(r.delay(int(meta.NumDelivered), e))
+		return
+	}
+	r.t.log.Error("an event is a dead letter: "+e.Error(), "function", r.function, "subject", m.Subject(), "sequence", meta.Sequence.Stream, "attempts", meta.NumDelivered)
+	if err := m.TermWithReason("dead letter"); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		r.t.log.Warn("an event that is a dead letter may be handled again: "+err.Error(), "function", r.function)
+	}
+}

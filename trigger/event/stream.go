@@ -1,0 +1,95 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/builder/manifest"
+)
+
+// streamFor returns the stream that holds the events of a trigger: the one that
+// it names, or one that takes its subject, or else the host's own, which is
+// changed to take it.
+func (t *Trigger) streamFor(ctx context.Context, spec *manifest.Event) (jetstream.Stream, error) {
+	t.streams.Lock()
+	defer t.streams.Unlock()
+	name := spec.Stream
+	if name == "" {
+		found, err := t.js.StreamNameBySubject(ctx, spec.Subject)
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, fmt.Errorf("stream of %s: %w", spec.Subject, err)
+		}
+		name = found
+	}
+	if name == "" {
+		return t.takeSubject(ctx, spec.Subject)
+	}
+	stream, err := t.js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", name, err)
+	}
+	subjects := stream.CachedInfo().Config.Subjects
+	if slices.ContainsFunc(subjects, func(s string) bool { return covers(s, spec.Subject) }) {
+		return stream, nil
+	}
+	if name == EventStream {
+		return t.takeSubject(ctx, spec.Subject)
+	}
+	return nil, fmt.Errorf("stream %s takes %s, and that is not all of %s: change the stream, or the trigger", name, strings.Join(subjects, ", "), spec.Subject)
+}
+
+// takeSubject has the host's own stream take a subject, beside those it takes.
+func (t *Trigger) takeSubject(ctx context.Context, subject string) (jetstream.Stream, error) {
+	cfg := jetstream.StreamConfig{Name: EventStream, Description: "events of functions", MaxAge: keepEvents, AllowDirect: true, AllowMsgTTL: true}
+	stream, err := t.js.Stream(ctx, EventStream)
+	switch {
+	case err == nil:
+		cfg = stream.CachedInfo().Config
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, fmt.Errorf("stream %s: %w", EventStream, err)
+	}
+	// A subject that the new one covers would count as taken twice.
+	cfg.Subjects = slices.DeleteFunc(slices.Clone(cfg.Subjects), func(s string) bool { return covers(subject, s) })
+	cfg.Subjects = append(cfg.Subjects, subject)
+	stream, err = t.js.CreateOrUpdateStream(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s cannot take %s: %w", EventStream, subject, err)
+	}
+	return stream, nil
+}
+
+func (t *Trigger) ensureDead(ctx context.Context) error {
+	t.streams.Lock()
+	defer t.streams.Unlock()
+	_, err := t.js.Stream(ctx, DeadStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = t.js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: DeadStream, Description: "events that functions could not handle", Subjects: []string{DeadPrefix + ">"}, MaxAge: keepDead, AllowDirect: true,
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", DeadStream, err)
+	}
+	return nil
+}
+
+// covers reports whether each subject that b matches is matched by a.
+func covers(a, b string) bool {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i, token := range as {
+		switch {
+		case token == ">":
+			return len(bs) > i
+		case i >= len(bs), bs[i] == ">":
+			return false
+		case token != "*" && token != bs[i]:
+			return false
+		}
+	}
+	return len(as) == len(bs)
+}
