@@ -19,10 +19,11 @@ var ErrClosed = errors.New("wire: session closed")
 type Config struct {
 	// Host is set on the host's side; it decides which ids the session uses.
 	Host bool
-	// Serve handles one request of the peer, in a goroutine of its own. Its
-	// context ends when the peer cancels, when the request's :timeout passes,
-	// and with the session. Serve must answer x with Respond or Fail, and close
-	// a body it opened. Nil refuses every request.
+	// Serve handles one request of the peer, in a goroutine that does nothing
+	// else meanwhile, and may serve others afterwards. Its context ends when the
+	// peer cancels, when the request's :timeout passes, and with the session.
+	// Serve must answer x with Respond or Fail, and close a body it opened. Nil
+	// refuses every request.
 	Serve func(ctx context.Context, x *Exchange)
 	// Control receives the frames that belong to no exchange: Ready, Log, Drain.
 	Control func(f Frame)
@@ -31,9 +32,10 @@ type Config struct {
 // Session multiplexes exchanges over one stream. Its methods are safe for
 // concurrent use.
 type Session struct {
-	cfg Config
-	out *writer
-	rwc io.ReadWriteCloser
+	cfg  Config
+	out  *writer
+	rwc  io.ReadWriteCloser
+	crew *crew
 
 	mu       sync.Mutex
 	nextID   uint64
@@ -41,7 +43,6 @@ type Session struct {
 	open     map[uint64]*Exchange
 	err      error         // why the session ended
 	done     chan struct{} // closed with err set
-	serving  sync.WaitGroup
 }
 
 // NewSession returns a Session over rwc. Nothing is received until [Session.Run].
@@ -53,6 +54,7 @@ func NewSession(rwc io.ReadWriteCloser, cfg Config) *Session {
 		open: make(map[uint64]*Exchange),
 		done: make(chan struct{}),
 	}
+	s.crew = newCrew(s.serve)
 	if !cfg.Host {
 		s.nextID = ^uint64(0) // the first one is 1
 	}
@@ -68,7 +70,7 @@ func (s *Session) Run() error {
 		err = nil
 	}
 	s.end(err)
-	s.serving.Wait()
+	s.crew.dismiss()
 	return err
 }
 
@@ -180,9 +182,8 @@ func (s *Session) accept(f *Frame) error {
 	}
 	s.lastPeer = f.ID
 	s.open[f.ID] = x
-	s.serving.Add(1)
 	s.mu.Unlock()
-	go s.serve(x)
+	s.crew.hand(x)
 	return nil
 }
 
@@ -196,7 +197,6 @@ func deadlineOf(h Header) time.Time {
 }
 
 func (s *Session) serve(x *Exchange) {
-	defer s.serving.Done()
 	defer x.finish() // deferred, since a handler may call runtime.Goexit
 	if s.cfg.Serve == nil {
 		x.Fail(Errorf(NotFound, "wire: requests are not served here"))
