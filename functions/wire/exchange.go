@@ -22,8 +22,9 @@ type Exchange struct {
 	payload []byte
 	ctx     requestContext // of a served exchange
 
-	head chan answer // the head of the response, to who asked
-	done Done
+	head     chan answer // the head of the response, to who asked
+	done     Done
+	deadline time.Time // of an exchange of ours, zero for none
 
 	mu       sync.Mutex
 	in       *inbox  // chunks of the peer, nil while there are none to come
@@ -154,11 +155,14 @@ func (x *Exchange) receiveHead(f *Frame) error {
 	}
 	x.answered = true
 	ended := f.Flags&End != 0
-	if !ended && !x.unwanted {
+	wanted := !x.unwanted
+	if !ended && wanted {
 		x.in = newInbox(x)
 	}
 	x.mu.Unlock()
-	x.head <- answer{header: f.Header, payload: f.Payload, flags: f.Flags}
+	if wanted {
+		x.head <- answer{header: f.Header, payload: f.Payload, flags: f.Flags}
+	}
 	if ended {
 		x.complete()
 	}
@@ -234,11 +238,22 @@ func (x *Exchange) complete() {
 }
 
 // abandon tells the peer that its answer is no longer wanted.
-func (x *Exchange) abandon() {
+func (x *Exchange) abandon() { x.leave(true) }
+
+// expire is abandon for who still waits for the head of the response.
+func (x *Exchange) expire() {
+	if x.leave(false) {
+		x.head <- answer{err: context.DeadlineExceeded}
+	}
+}
+
+// leave does what abandon says, once, and tells whether it did. If answered is
+// false, it leaves alone an exchange whose response has begun.
+func (x *Exchange) leave(answered bool) bool {
 	x.mu.Lock()
-	if x.unwanted || x.ended {
+	if x.unwanted || x.ended || x.answered && !answered {
 		x.mu.Unlock()
-		return
+		return false
 	}
 	x.unwanted = true
 	in, outlet := x.in, x.outlet
@@ -250,6 +265,7 @@ func (x *Exchange) abandon() {
 		outlet.close(context.Canceled)
 	}
 	x.s.out.send(&Frame{ID: x.id, Kind: Cancel})
+	return true
 }
 
 // sessionEnded fails whatever waits on x.
@@ -258,7 +274,7 @@ func (x *Exchange) sessionEnded(err error) {
 		x.ctx.cancel(context.Canceled)
 	}
 	x.mu.Lock()
-	answered, in, outlet := x.answered, x.in, x.outlet
+	waiting, in, outlet := !x.answered && !x.unwanted, x.in, x.outlet
 	x.answered = true
 	x.mu.Unlock()
 	if in != nil {
@@ -270,7 +286,7 @@ func (x *Exchange) sessionEnded(err error) {
 	if x.served {
 		return
 	}
-	if !answered {
+	if waiting {
 		x.head <- answer{err: err}
 	}
 	x.complete()

@@ -43,6 +43,8 @@ type Session struct {
 	open     map[uint64]*Exchange
 	err      error         // why the session ended
 	done     chan struct{} // closed with err set
+	alarm    *time.Timer   // looks for exchanges whose deadline has passed
+	alarmAt  time.Time     // when it rings, zero for never
 }
 
 // NewSession returns a Session over rwc. Nothing is received until [Session.Run].
@@ -120,6 +122,9 @@ func (s *Session) end(err error) {
 	}
 	exchanges := s.open
 	s.open = nil
+	if s.alarm != nil {
+		s.alarm.Stop()
+	}
 	close(s.done)
 	s.mu.Unlock()
 
@@ -251,20 +256,10 @@ var ErrNotSent = errors.New("wire: not sent")
 // peer is then told to cancel), or wraps [ErrClosed] if the session ended.
 func (s *Session) Do(ctx context.Context, req *Request) (*Response, error) {
 	head := heads.Get().(chan answer)
-	x := &Exchange{s: s, kind: req.Kind, done: req.Done, head: head}
+	x := &Exchange{s: s, kind: req.Kind, done: req.Done, head: head, deadline: req.Deadline}
 	if err := s.start(x, req); err != nil {
 		heads.Put(head)
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
-	}
-	var expired <-chan time.Time
-	if !req.Deadline.IsZero() {
-		timer := timers.Get().(*time.Timer)
-		timer.Reset(time.Until(req.Deadline))
-		defer func() {
-			timer.Stop()
-			timers.Put(timer)
-		}()
-		expired = timer.C
 	}
 	select {
 	case a := <-head:
@@ -273,9 +268,6 @@ func (s *Session) Do(ctx context.Context, req *Request) (*Response, error) {
 	case <-ctx.Done():
 		x.abandon()
 		return nil, ctx.Err()
-	case <-expired:
-		x.abandon()
-		return nil, context.DeadlineExceeded
 	}
 }
 
@@ -287,14 +279,7 @@ type answer struct {
 	err     error
 }
 
-var (
-	heads  = sync.Pool{New: func() any { return make(chan answer, 1) }}
-	timers = sync.Pool{New: func() any {
-		t := time.NewTimer(time.Hour)
-		t.Stop()
-		return t
-	}}
-)
+var heads = sync.Pool{New: func() any { return make(chan answer, 1) }}
 
 // start registers x under the next id and sends its opening frame, in one
 // critical section of the writer, so that ids leave in order.
@@ -330,6 +315,7 @@ func (s *Session) register(x *Exchange, f *Frame) error {
 	s.nextID += 2
 	f.ID, x.id = s.nextID, s.nextID
 	s.open[x.id] = x
+	s.expireAt(x.deadline)
 	return nil
 }
 
