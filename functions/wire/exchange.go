@@ -20,7 +20,8 @@ type Exchange struct {
 	kind    Kind
 	header  Header
 	payload []byte
-	ctx     requestContext // of a served exchange
+	ctx     *requestContext // of a served exchange
+	resp    *Response       // of one of ours, to be filled in
 
 	head     chan answer // the head of the response, to who asked
 	done     Done
@@ -33,6 +34,27 @@ type Exchange struct {
 	answered bool    // the head of the response was sent, or received
 	ended    bool    // its end was
 	unwanted bool    // who asked has gone: what still comes is discarded
+}
+
+// newServed returns an exchange that f opens, and newAsked one of ours. What
+// belongs to it is allocated with it.
+func newServed(s *Session, f *Frame) *Exchange {
+	x := &struct {
+		Exchange
+		ctx requestContext
+	}{Exchange: Exchange{s: s, id: f.ID, kind: f.Kind, header: f.Header, payload: f.Payload, served: true}}
+	x.ctx.deadline = deadlineOf(f.Header)
+	x.Exchange.ctx = &x.ctx
+	return &x.Exchange
+}
+
+func newAsked(s *Session, req *Request, head chan answer) *Exchange {
+	x := &struct {
+		Exchange
+		resp Response
+	}{Exchange: Exchange{s: s, kind: req.Kind, done: req.Done, head: head, deadline: req.Deadline}}
+	x.Exchange.resp = &x.resp
+	return &x.Exchange
 }
 
 // ID returns the id that the exchange has in its session.
@@ -300,11 +322,11 @@ func (x *Exchange) response(ctx context.Context, deadline time.Time, a answer) (
 	if a.flags&Failed != 0 {
 		return nil, errorOf(a.header)
 	}
-	r := &Response{Header: a.header, Payload: a.payload}
+	x.resp.Header, x.resp.Payload = a.header, a.payload
 	if a.flags&End == 0 {
-		r.Body = newBody(ctx, deadline, x)
+		x.resp.Body = newBody(ctx, deadline, x)
 	}
-	return r, nil
+	return x.resp, nil
 }
 
 // body is the rest of a response.

@@ -171,8 +171,7 @@ func (s *Session) accept(f *Frame) error {
 	if fromHost == s.cfg.Host || f.ID == 0 {
 		return fmt.Errorf("%w: id %d opened by the wrong side", ErrFrame, f.ID)
 	}
-	x := &Exchange{s: s, id: f.ID, kind: f.Kind, header: f.Header, payload: f.Payload, served: true}
-	x.ctx.deadline = deadlineOf(f.Header)
+	x := newServed(s, f)
 	if f.Flags&End == 0 {
 		x.in = newInbox(x)
 	}
@@ -207,7 +206,7 @@ func (s *Session) serve(x *Exchange) {
 		x.Fail(Errorf(NotFound, "wire: requests are not served here"))
 		return
 	}
-	s.cfg.Serve(&x.ctx, x)
+	s.cfg.Serve(x.ctx, x)
 }
 
 // forget removes an exchange that both sides have done with.
@@ -254,21 +253,27 @@ var ErrNotSent = errors.New("wire: not sent")
 // Do sends a request and waits for the head of its response. The error is an
 // *[Error] if the peer answered with one, that of ctx if it ended first (the
 // peer is then told to cancel), or wraps [ErrClosed] if the session ended.
+// Once it has returned, neither req nor its header is looked at any more.
 func (s *Session) Do(ctx context.Context, req *Request) (*Response, error) {
 	head := heads.Get().(chan answer)
-	x := &Exchange{s: s, kind: req.Kind, done: req.Done, head: head, deadline: req.Deadline}
+	x := newAsked(s, req, head)
 	if err := s.start(x, req); err != nil {
 		heads.Put(head)
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	select {
-	case a := <-head:
-		heads.Put(head) // nothing is sent to it any more
-		return x.response(ctx, req.Deadline, a)
-	case <-ctx.Done():
-		x.abandon()
-		return nil, ctx.Err()
+	var a answer
+	if done := ctx.Done(); done == nil {
+		a = <-head
+	} else {
+		select {
+		case a = <-head:
+		case <-done:
+			x.abandon()
+			return nil, ctx.Err()
+		}
 	}
+	heads.Put(head) // nothing is sent to it any more
+	return x.response(ctx, req.Deadline, a)
 }
 
 // answer is the head of a response, or why there is none.
