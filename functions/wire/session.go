@@ -32,10 +32,13 @@ type Config struct {
 // Session multiplexes exchanges over one stream. Its methods are safe for
 // concurrent use.
 type Session struct {
-	cfg  Config
-	out  *writer
-	rwc  io.ReadWriteCloser
-	crew *crew
+	cfg     Config
+	rwc     io.ReadWriteCloser
+	in      *Reader // of whose turn it is
+	out     *writer
+	crew    *crew
+	turn    turn
+	stopped chan error // why nobody reads any more; capacity 1
 
 	mu       sync.Mutex
 	nextID   uint64
@@ -50,13 +53,16 @@ type Session struct {
 // NewSession returns a Session over rwc. Nothing is received until [Session.Run].
 func NewSession(rwc io.ReadWriteCloser, cfg Config) *Session {
 	s := &Session{
-		cfg:  cfg,
-		rwc:  rwc,
-		out:  newWriter(rwc),
-		open: make(map[uint64]*Exchange),
-		done: make(chan struct{}),
+		cfg:     cfg,
+		rwc:     rwc,
+		in:      NewReader(rwc),
+		out:     newWriter(rwc),
+		stopped: make(chan error, 1),
+		open:    make(map[uint64]*Exchange),
+		done:    make(chan struct{}),
 	}
 	s.crew = newCrew(s.serve)
+	s.turn.cool = coolness
 	if !cfg.Host {
 		s.nextID = ^uint64(0) // the first one is 1
 	}
@@ -67,31 +73,19 @@ func NewSession(rwc io.ReadWriteCloser, cfg Config) *Session {
 // Close; it then ends all exchanges, waits for the handlers it started, and
 // returns nil for a clean end of file or a Close, otherwise why it ended.
 func (s *Session) Run() error {
-	err := s.read()
-	if err == io.EOF {
+	s.crew.members.Go(s.lead)
+	err := <-s.stopped
+	select {
+	case <-s.done:
 		err = nil
+	default:
+		if err == io.EOF {
+			err = nil
+		}
 	}
 	s.end(err)
 	s.crew.dismiss()
 	return err
-}
-
-func (s *Session) read() error {
-	r := NewReader(s.rwc)
-	var f Frame
-	for {
-		if err := r.Next(&f); err != nil {
-			select {
-			case <-s.done:
-				return nil
-			default:
-				return err
-			}
-		}
-		if err := s.receive(&f); err != nil {
-			return err
-		}
-	}
 }
 
 // Close ends the session at once: exchanges in progress fail with [ErrClosed].
@@ -135,14 +129,15 @@ func (s *Session) end(err error) {
 	}
 }
 
-// receive handles one frame. An error is the peer's breach of the protocol.
-func (s *Session) receive(f *Frame) error {
+// receive handles one frame; a request that it opens is still to be served. An
+// error is the peer's breach of the protocol.
+func (s *Session) receive(f *Frame) (request *Exchange, err error) {
 	switch f.Kind {
 	case Ready, Log, Drain:
 		if s.cfg.Control != nil {
 			s.cfg.Control(*f)
 		}
-		return nil
+		return nil, nil
 	case Invoke, Call, Describe:
 		return s.accept(f)
 	}
@@ -150,26 +145,26 @@ func (s *Session) receive(f *Frame) error {
 	x := s.open[f.ID]
 	s.mu.Unlock()
 	if x == nil {
-		return nil
+		return nil, nil
 	}
 	switch f.Kind {
 	case Result, Reply:
-		return x.receiveHead(f)
+		return nil, x.receiveHead(f)
 	case Chunk:
-		return x.receiveChunk(f)
+		return nil, x.receiveChunk(f)
 	case Credit:
-		return x.receiveCredit(f)
+		return nil, x.receiveCredit(f)
 	case Cancel:
 		x.receiveCancel()
 	}
-	return nil
+	return nil, nil
 }
 
-// accept opens the exchange that the peer's frame asks for, and serves it.
-func (s *Session) accept(f *Frame) error {
+// accept opens the exchange that the peer's frame asks for.
+func (s *Session) accept(f *Frame) (*Exchange, error) {
 	fromHost := f.ID%2 == 0
 	if fromHost == s.cfg.Host || f.ID == 0 {
-		return fmt.Errorf("%w: id %d opened by the wrong side", ErrFrame, f.ID)
+		return nil, fmt.Errorf("%w: id %d opened by the wrong side", ErrFrame, f.ID)
 	}
 	x := newServed(s, f)
 	if f.Flags&End == 0 {
@@ -178,17 +173,17 @@ func (s *Session) accept(f *Frame) error {
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
-		return nil
+		return nil, nil
 	}
 	if f.ID <= s.lastPeer {
 		s.mu.Unlock()
-		return fmt.Errorf("%w: id %d opened twice", ErrFrame, f.ID)
+		return nil, fmt.Errorf("%w: id %d opened twice", ErrFrame, f.ID)
 	}
 	s.lastPeer = f.ID
 	s.open[f.ID] = x
+	s.out.crowd.Add(1)
 	s.mu.Unlock()
-	s.crew.hand(x)
-	return nil
+	return x, nil
 }
 
 // deadlineOf returns when the time of a request with these headers is up, zero
@@ -212,7 +207,10 @@ func (s *Session) serve(x *Exchange) {
 // forget removes an exchange that both sides have done with.
 func (s *Session) forget(id uint64) {
 	s.mu.Lock()
-	delete(s.open, id)
+	if _, ok := s.open[id]; ok {
+		delete(s.open, id)
+		s.out.crowd.Add(-1)
+	}
 	s.mu.Unlock()
 }
 
@@ -261,6 +259,7 @@ func (s *Session) Do(ctx context.Context, req *Request) (*Response, error) {
 		heads.Put(head)
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
+	s.goOn()
 	var a answer
 	if done := ctx.Done(); done == nil {
 		a = <-head
@@ -320,6 +319,7 @@ func (s *Session) register(x *Exchange, f *Frame) error {
 	s.nextID += 2
 	f.ID, x.id = s.nextID, s.nextID
 	s.open[x.id] = x
+	s.out.crowd.Add(1)
 	s.expireAt(x.deadline)
 	return nil
 }
