@@ -26,7 +26,7 @@ func TestRequestAndReply(t *testing.T) {
 		"fn.orders.create":    "orders/create hi",
 		"fn.other.whatever":   "other/whatever hi", // for the invoker to refuse
 		"fn.orders.a.b":       "orders/a.b hi",
-		"fn.orders.v3":        "orders/ hi",
+		"fn.orders.v3":        "orders@v3/ hi",
 		"fn.orders.v3.create": "orders@v3/create hi",
 		"fn.orders.v0":        "orders/v0 hi",
 		"fn.versions.v1":      "versions/v1 hi", // an endpoint of that name
