@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -326,7 +325,7 @@ func (d *deploy) pack(ctx context.Context) error {
 		return wire.Errorf(wire.Unavailable, "no room for a new version: %d MiB are free where %s lies, and %d MiB are needed; what serves goes on",
 			free>>20, d.h.cfg.Dir, (need+reserve)>>20)
 	}
-	f, err := os.CreateTemp(d.h.programs(), ".bundle-*")
+	f, err := os.CreateTemp(filepath.Join(d.h.cfg.Dir, "run"), "bundle-*")
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -389,7 +388,7 @@ func (d *deploy) place(p *deployedFunction) error {
 	}
 	a := *p.artifact
 	a.Path = filepath.Join(d.h.programs(), sum)
-	if err := linkFile(p.artifact.Path, a.Path); err != nil {
+	if err := errors.Join(linkFile(p.artifact.Path, a.Path), touch(a.Path)); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	p.artifact = &a
@@ -469,14 +468,4 @@ func (h *Host) collect() {
 		h.log.Warn("what no version needs was not removed: " + err.Error())
 	}
 	h.prunePrograms()
-}
-
-// names lists the functions of a deploy.
-func (d *deploy) names() []string {
-	var list []string
-	for _, p := range d.list {
-		list = append(list, p.Name)
-	}
-	slices.Sort(list)
-	return list
 }

@@ -118,18 +118,17 @@ func (f *fixture) churn(t *testing.T, changes int) map[string]string {
 			t.Errorf("after change %d: %q %v, want %s: %q", i, out, err, version, versions[version])
 		}
 	}
-	last := deploy(0, host.DeployOptions{})
+	deploy(0, host.DeployOptions{})
 	for i := 1; i <= changes; i++ {
 		var r *registry.Function
 		var err error
 		switch i % 5 {
 		case 1, 2:
-			last = deploy(i, host.DeployOptions{})
-			serves(i, last)
+			serves(i, deploy(i, host.DeployOptions{}))
 		case 3:
 			r, err = f.Rollback(t.Context(), "busy", "test", 0)
 		case 4:
-			last = deploy(i, host.DeployOptions{Canary: 1 + i%99})
+			deploy(i, host.DeployOptions{Canary: 1 + i%99})
 		case 0:
 			if i%2 == 0 {
 				r, err = f.Promote(t.Context(), "busy", "test")

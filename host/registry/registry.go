@@ -44,7 +44,8 @@ type Registry struct {
 	artifacts jetstream.ObjectStore
 	sources   jetstream.ObjectStore
 
-	storing sync.RWMutex // held for reading while objects are stored that no record names yet
+	storing   sync.RWMutex // held for reading while objects are stored that no record names yet
+	releasing sync.RWMutex // held for reading while versions are released that were seen to be there
 }
 
 // Open opens the registry of a namespace, and makes it if need be.
