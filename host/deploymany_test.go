@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/host"
-	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/registry"
 )
 
@@ -92,37 +91,23 @@ func TestAHostOfManyFunctionsServesAtOnceAfterItsStart(t *testing.T) {
 	}
 }
 
-// A program that was built long ago is as good as a new one while it is deployed.
-func TestAProgramIsNotRemovedWhileItIsDeployed(t *testing.T) {
+// A program that was placed long ago is not taken for garbage between the moment
+// when it is found and that when its version is loaded.
+func TestAProgramThatIsFoundIsAsGoodAsNew(t *testing.T) {
 	f := server(t)
 	f.deploy("one", host.DeployOptions{})
-	if _, err := f.Deploy(t.Context(), tree(t, texts("other", "x", 0)), host.DeployOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Remove(t.Context(), "hello"); err != nil {
-		t.Fatal(err)
-	}
-	programs, err := filepath.Glob(filepath.Join(f.data, "programs", "*"))
+	f.deploy("two", host.DeployOptions{})
+	v, err := f.Registry().Version(t.Context(), "hello", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	program := filepath.Join(f.data, "programs", v.Program)
 	long := time.Now().Add(-24 * time.Hour)
-	for _, path := range programs {
-		if err := os.Chtimes(path, long, long); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Chtimes(program, long, long); err != nil {
+		t.Fatal(err)
 	}
-	removed := false
-	_, err = f.Deploy(t.Context(), tree(t, map[string]string{"hello/hello.go": constant("hello", "one")}), host.DeployOptions{
-		OnEvent: func(e admin.DeployEvent) {
-			if e.Step == admin.StepStart && !removed {
-				removed = true
-				f.Collect()
-			}
-		},
-	})
-	if err != nil || !removed {
-		t.Fatalf("deploy: %v", err)
+	f.answers("v1", "one")
+	if info, err := os.Stat(program); err != nil || time.Since(info.ModTime()) > time.Hour {
+		t.Errorf("the program is of %v, %v", info.ModTime(), err)
 	}
-	f.answers("", "one")
 }

@@ -18,6 +18,3 @@ func (h *Host) KeptRecords(function string) (list []logs.Record) {
 
 // Registry is what the host knows of what was deployed to it.
 func (h *Host) Registry() *registry.Registry { return h.registry }
-
-// Collect removes what no version needs.
-func (h *Host) Collect() { h.collect() }
