@@ -24,6 +24,8 @@ var rules = []struct {
 	{"builder", nil, module("host", "trigger", "cmd"), "it turns source into artifacts and knows nothing of running them"},
 	{"builder", nil, is("github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2/server"), "builds need no bus"},
 	{"builder/bundle", nil, outsideStd, "it reads what anybody may send, with as little code as can be: standard library only"},
+	{"builder/gitpush", nil, is(Module + "/builder"), "a push is a tree of files: what is made of it is for Deploy to decide"},
+	{"builder/gitpush", nil, is("net/http/cgi"), "git http-backend as a CGI program fails for chunked pushes, and shows nothing before its end"},
 	{"trigger", nil, module("host", "cmd"), "triggers know the host by trigger.Invoker alone"},
 	{"trigger", nil, is("github.com/nats-io/nats-server/v2/server"), "only host/bus knows the server"},
 	{"host/worker", nil, module("host/bus", "host/admin", "trigger", "builder"), "a pool runs processes, whatever made them"},

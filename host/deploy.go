@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/trigger/rpc"
 )
@@ -65,6 +67,10 @@ func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admi
 	if o.Canary < 0 || o.Canary > 99 || o.Canary > 0 && o.NoRelease {
 		return nil, wire.Errorf(wire.BadRequest, "a canary gets 1 to 99 percent of the invocations, and is a release")
 	}
+	if !h.begin() {
+		return nil, ErrClosed
+	}
+	defer h.tasks.Done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })()
@@ -74,7 +80,35 @@ func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admi
 	if err != nil && context.Cause(ctx) != nil && errors.Is(err, ctx.Err()) {
 		err = context.Cause(ctx)
 	}
+	for _, p := range d.list {
+		if err != nil {
+			h.note(slog.LevelError, p.Name, "", "deploy%s failed: %v", by(o.By), err)
+		}
+	}
 	return result, err
+}
+
+// begin reports whether something may begin that Close then waits for, until
+// h.tasks.Done.
+func (h *Host) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.tasks.Add(1)
+	}
+	return !h.closed
+}
+
+// note adds to the log of a function what an operator has done with it.
+func (h *Host) note(level slog.Level, function, version, format string, args ...any) {
+	h.logs.Add(logs.Record{Level: level, Function: function, Version: version, Source: logs.Host, Message: fmt.Sprintf(format, args...)})
+}
+
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return " by " + who
 }
 
 // deploy is one in progress.
@@ -107,10 +141,10 @@ func (d *deploy) run(ctx context.Context) ([]admin.Deployed, error) {
 	if err := d.find(); err != nil {
 		return nil, err
 	}
+	defer d.unclaim()
 	if err := d.claim(); err != nil {
 		return nil, err
 	}
-	defer d.unclaim()
 	if err := d.eachAtOnce(ctx, d.prepare); err != nil {
 		return nil, err
 	}
@@ -192,6 +226,8 @@ func (d *deploy) relative(path string) string {
 
 // claim makes this the latest deploy of its functions, and ends earlier ones.
 func (d *deploy) claim() error {
+	d.h.deploying.Lock()
+	defer d.h.deploying.Unlock()
 	for _, p := range d.list {
 		if p.f = d.h.deployedFunction(p.Name); p.f == nil {
 			if d.h.isClosed() {
@@ -200,8 +236,7 @@ func (d *deploy) claim() error {
 			return wire.Errorf(wire.Conflict, "function %q is not a deployed one on this host: it is watched, or part of the program", p.Name)
 		}
 	}
-	d.h.deploying.Lock()
-	defer d.h.deploying.Unlock()
+	d.h.publish() // requests to new ones wait
 	for _, p := range d.list {
 		if earlier := d.h.deploys[p.Name]; earlier != nil {
 			earlier.cancel(fmt.Errorf("function %q: %w", p.Name, ErrSuperseded))
@@ -223,7 +258,9 @@ func (d *deploy) unclaim() {
 	}
 	d.h.deploying.Unlock()
 	for _, p := range d.list {
-		d.h.dropIfEmpty(p.f)
+		if p.f != nil {
+			d.h.dropIfEmpty(p.f)
+		}
 	}
 }
 

@@ -31,7 +31,8 @@ type deployment struct {
 	changed  chan struct{}      // closed, and made anew, when applied changes
 	applying bool               // a goroutine is at it
 
-	loading sync.Mutex // held while a version is made of the registry's
+	gone    chan struct{} // closed when the function was removed
+	loading sync.Mutex    // held while a version is made of the registry's
 }
 
 // startTimeout bounds how long the registry may take to tell what there is.
@@ -131,7 +132,7 @@ func (h *Host) deployedFunction(name string) *function {
 	f := h.functions[name]
 	if f == nil && !h.closed {
 		f = newFunction(h, name, builder.Source{})
-		f.deployed = &deployment{changed: make(chan struct{})}
+		f.deployed = &deployment{changed: make(chan struct{}), gone: make(chan struct{})}
 		f.loaded = make(map[int]*version)
 		h.functions[name] = f
 		h.reindex()
@@ -209,6 +210,7 @@ func (h *Host) forget(name string) {
 	h.mu.Unlock()
 	h.publish()
 	h.remove(f)
+	close(f.deployed.gone)
 }
 
 // applyLoop applies the record that the registry has of a function, until there
@@ -248,11 +250,10 @@ func (f *function) apply(ctx context.Context, want *registry.Function) error {
 	return nil
 }
 
-// quarantine records that what the registry says cannot be served. What served
+// quarantine says that what the registry says cannot be served. What served
 // before goes on.
 func (f *function) quarantine(err error) {
-	f.h.log.Error("function is in quarantine: "+err.Error(), "function", f.name)
-	f.fail(err)
+	f.fail(fmt.Errorf("what is released cannot be served: %w", err))
 }
 
 // load returns a version of a deployed function, ready to run.

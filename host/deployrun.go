@@ -70,6 +70,13 @@ func (r *deployRuns) find(id string) *deployRun {
 	return nil
 }
 
+// forget takes a run off the list: its source did not arrive.
+func (r *deployRuns) forget(run *deployRun) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = slices.DeleteFunc(r.list, func(one *deployRun) bool { return one == run })
+}
+
 func (r *deployRuns) get(id string) (*deployRun, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,8 +161,10 @@ func (h *Host) runDeploy(ctx context.Context, id string, in deployInput, yield f
 	run, runCtx, fresh := h.runs.begin(h.ctx, id)
 	if fresh {
 		if err := h.startRun(ctx, runCtx, run, in); err != nil {
-			run.add(admin.DeployEvent{Error: deployProblem(err, "")})
 			run.cancel(nil)
+			h.runs.forget(run) // so that it can be sent again
+			run.add(admin.DeployEvent{Error: deployProblem(err, "")})
+			return err
 		}
 	}
 	return run.follow(ctx, yield)

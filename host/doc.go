@@ -28,12 +28,34 @@
 // lost by that: those that run end in the version they began in, within
 // Config.Drain.
 //
+// # Deploys
+//
+// [Host.Deploy], the management API and git pushes bring functions in as source,
+// too. What is built and starts becomes a version, "v1", "v2" and so on, which
+// never changes; a release says which versions get the invocations, with weights.
+// [Host.Rollback], [Host.SetRelease] and [Host.Promote] change it, in one step and
+// without a request lost. A request may ask for a version by its name, released or
+// not. The latest 10 versions are kept, and those released.
+//
+// All of it is stored in the embedded NATS server (package host/registry) before
+// it is acknowledged: after a restart, however the host ended, what was released
+// serves again without a build. A version that is damaged puts its function in
+// quarantine: it is told by an error, what served before goes on, and the other
+// functions do not notice.
+//
+// A watched folder is its own truth: what is saved there is live, is numbered anew
+// at each start, and is neither stored nor rolled back. A name belongs to one of
+// the two.
+//
 // # Data directory
 //
-// Config.Dir holds the streams of the embedded NATS server (jetstream), the
-// working directories of workers (run; emptied at start), and a lock: it belongs
-// to one host at a time. Compiled programs are in Config.Builder.Cache, which hosts
-// may share. Both can be deleted while no host runs.
+// Config.Dir holds the streams of the embedded NATS server (jetstream), with what
+// was deployed, the programs of deployed versions (programs; restored from there),
+// git repositories that were pushed (git), the hash of the management API's token
+// (admin.token), the working directories of workers and deploys (run; emptied at
+// start), and a lock: it belongs to one host at a time. To back it up stop the
+// host and copy it. Compiled programs are also in Config.Builder.Cache, which hosts
+// may share, and which can be deleted at any time.
 //
 // # Several hosts in one process
 //
@@ -43,7 +65,8 @@
 // # Stopping
 //
 // Run returns, and Close too, when all that the host has started has ended, in
-// this order: requests in progress, watching, NATS requests, builds, workers, NATS.
+// this order: requests in progress, git pushes, watching, NATS requests, builds and
+// deploys, workers, NATS.
 // A host installs no signal handlers and never exits the process. If the process
 // is killed, its workers are killed by the kernel (Linux), or end when they find
 // their channel closed.

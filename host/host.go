@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/builder/watch"
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
@@ -56,7 +57,7 @@ type Host struct {
 	closed    bool
 
 	runs deployRuns
-	git  http.Handler // nil without
+	git  *gitpush.Server // nil without Config.GitPush
 
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on

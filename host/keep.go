@@ -28,6 +28,9 @@ func (h *Host) keepArtifacts() {
 				}
 			}
 		}
+		if h.registry != nil {
+			h.collect()
+		}
 		if freed, err := h.builder.Prune(keepAge); err != nil || freed > 0 {
 			h.log.Info("pruned the build cache", "bytes", freed, "error", err)
 		}

@@ -62,6 +62,28 @@ func (h *Host) deployPush(ctx context.Context, p gitpush.Push) error {
 	return nil
 }
 
+// fetchGit puts the tree of a git repository into dir.
+func (h *Host) fetchGit(ctx context.Context, dir string, o *DeployOptions) error {
+	if h.git == nil {
+		return wire.Errorf(wire.Unavailable, "this host fetches no git repositories: send the source itself")
+	}
+	start := time.Now()
+	o.OnEvent(admin.DeployEvent{Step: admin.StepFetch})
+	var notes strings.Builder
+	f, err := h.git.Fetch(ctx, o.Source.URL, o.Source.Ref, dir, &notes)
+	switch {
+	case errors.Is(err, gitpush.ErrRejected):
+		return wire.Errorf(wire.Unprocessed, "%v", err)
+	case errors.Is(err, gitpush.ErrNoGit):
+		return wire.Errorf(wire.Unavailable, "%v", err)
+	case err != nil:
+		return err
+	}
+	o.Source.URL, o.Source.Commit, o.Source.Author, o.Source.Message = f.URL, f.Commit, f.Author, f.Subject
+	o.OnEvent(admin.DeployEvent{Step: admin.StepFetch, Done: true, Took: time.Since(start), Text: strings.TrimSpace(f.Commit + "\n" + notes.String())})
+	return nil
+}
+
 // pushOptions fills in what `git push -o` says.
 func pushOptions(list []string, o *DeployOptions) error {
 	for _, option := range list {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -13,8 +14,8 @@ import (
 // setRelease changes what of a function serves, in one step, and returns when it
 // does so on this host. Versions are loaded, and their first workers started,
 // before anything changes.
-func (h *Host) setRelease(ctx context.Context, f *function, by string, change func(*registry.Function) ([]registry.Part, error)) (*registry.Function, error) {
-	record, err := h.registry.Release(ctx, f.name, by, func(r *registry.Function) ([]registry.Part, error) {
+func (h *Host) setRelease(ctx context.Context, f *function, who string, change func(*registry.Function) ([]registry.Part, error)) (*registry.Function, error) {
+	record, err := h.registry.Release(ctx, f.name, who, func(r *registry.Function) ([]registry.Part, error) {
 		parts, err := change(r)
 		if err != nil {
 			return nil, err
@@ -36,7 +37,11 @@ func (h *Host) setRelease(ctx context.Context, f *function, by string, change fu
 	if err != nil {
 		return nil, err
 	}
-	return record, f.deployed.await(ctx, record.Revision)
+	if err := f.deployed.await(ctx, record.Revision); err != nil {
+		return nil, err
+	}
+	h.note(slog.LevelInfo, f.name, "", "released%s: %s", by(who), record.Release.String())
+	return record, nil
 }
 
 // deployedNamed returns a deployed function.
@@ -139,8 +144,17 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 	if err := h.registry.Remove(ctx, name); err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return err
 	}
-	h.forget(f.name)
-	h.tasks.Go(h.collect)
+	select {
+	case <-f.deployed.gone:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if h.begin() {
+		go func() {
+			defer h.tasks.Done()
+			h.collect()
+		}()
+	}
 	return nil
 }
 

@@ -75,7 +75,11 @@ func (h *Host) onClose(fn func()) {
 
 func (h *Host) serve(ctx context.Context) error {
 	gateway := h.server(h.gateway, h.cert != nil)
-	api := admin.NewServer(backend{invoker{h}}, admin.Options{Check: h.check, Git: h.git, Logger: h.log})
+	o := admin.Options{Check: h.check, Logger: h.log}
+	if h.git != nil {
+		o.Git = h.git
+	}
+	api := admin.NewServer(backend{invoker{h}}, o)
 	management := h.server(api, h.adminTLS())
 	management.RegisterOnShutdown(api.Close)
 	ended := make(chan error, 2)

@@ -15,6 +15,10 @@ var (
 	ErrClosed = errors.New("gitpush: the host is stopping: push again when it runs")
 )
 
+// ErrRejected is matched by the errors of [Server.Fetch] that are the fault of what
+// was asked for, and not of the host.
+var ErrRejected = errors.New("gitpush: rejected")
+
 var (
 	errStalled  = fmt.Errorf("the client sent nothing for %v", stall)
 	errHookGone = errors.New("git has ended the push")
@@ -24,6 +28,8 @@ var (
 type rejection struct{ error }
 
 func (r *rejection) Unwrap() error { return r.error }
+
+func (r *rejection) Is(target error) bool { return target == ErrRejected }
 
 func reject(err error) error { return &rejection{err} }
 

@@ -1,9 +1,11 @@
 package gitpush
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -355,5 +357,54 @@ func TestRepositoriesAreTidiedUp(t *testing.T) {
 	}
 	if got := r.ref("hello", "refs/heads/main"); got != c.git("rev-parse", "HEAD") {
 		t.Errorf("main stands at %s", got)
+	}
+}
+
+// Others who reach the socket of a push must know its secret, too.
+func TestStrangersAtTheHooksSocket(t *testing.T) {
+	r := serve(t, Config{})
+	var body bytes.Buffer
+	capture := serve(t, Config{}, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.Method == "POST" {
+				q.Body = io.NopCloser(io.TeeReader(q.Body, &body))
+			}
+			next.ServeHTTP(w, q)
+		})
+	})
+	c := newClone(t, capture.url+"hello.git")
+	c.commit("f", "1", "one")
+	c.git("push", "fnhost", "main")
+	read, write := io.Pipe()
+	answer := make(chan string, 1)
+	go func() {
+		_, text := r.do("POST", "hello.git/git-receive-pack", pushType, read)
+		answer <- text
+	}()
+	write.Write(body.Next(10))
+	var sockets []string
+	waitFor(t, "the socket", func() bool {
+		sockets, _ = filepath.Glob(r.path("run", "*", "hook"))
+		return len(sockets) == 1
+	})
+	for _, say := range []string{"", "\x00", "null", `{"Version":1,"Secret":"","Updates":"x"}`, `{"Version":1,"Secret":"x"}`} {
+		var conn net.Conn
+		waitFor(t, "a connection", func() (ok bool) {
+			var err error
+			conn, err = net.Dial("unix", sockets[0])
+			return err == nil
+		})
+		io.WriteString(conn, say)
+		conn.(*net.UnixConn).CloseWrite()
+		if all, err := io.ReadAll(conn); len(all) > 0 {
+			t.Errorf("%q is answered by %q, %v", say, all, err)
+		}
+		conn.Close()
+	}
+	write.Write(body.Bytes())
+	write.Close()
+	wantAll(t, receiveFrom(t, "the answer", answer), "unpack ok", "ok refs/heads/main")
+	if len(r.deployed()) != 1 {
+		t.Errorf("%d deploys", len(r.deployed()))
 	}
 }

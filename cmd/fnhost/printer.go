@@ -201,7 +201,9 @@ func (p *printer) textEvent(e *host.Event) {
 		fmt.Fprintf(p.w, "%s removed\n", head)
 	case e.State == host.Ready:
 		took := fmt.Sprintf("in %v", round(e.Took))
-		if e.How != "" {
+		if e.How == host.Released {
+			took = string(e.How)
+		} else if e.How != "" {
 			took += fmt.Sprintf(" (%s)", e.How)
 		}
 		if e.First {

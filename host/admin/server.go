@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/trigger"
@@ -50,26 +49,9 @@ func NewServer(backend Backend, o Options) *Server {
 	}
 	s := &Server{backend: backend, log: o.Logger, check: o.Check, mux: http.NewServeMux()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.handle("GET /healthz", func(w http.ResponseWriter, _ *http.Request) error {
-		_, err := io.WriteString(w, "ok\n")
-		return err
-	})
-	s.handle("GET /v1/info", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Info()) })
-	s.handle("GET /v1/functions", func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Functions()) })
-	s.handle("GET /v1/schemas/function.json", func(w http.ResponseWriter, _ *http.Request) error {
-		w.Header().Set("Content-Type", "application/schema+json")
-		_, err := w.Write(manifest.Schema())
-		return err
-	})
-	s.handle("GET /v1/functions/{name}", s.function)
-	s.handle("POST /v1/invoke/{name...}", s.invoke)
-	s.handle("GET /v1/logs", s.logs)
-	s.handle("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) error {
-		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json")
-		_, err := w.Write(openAPI)
-		return err
-	})
-	s.deployRoutes()
+	for _, r := range s.routes() {
+		s.mux.HandleFunc(r.pattern, r.serve)
+	}
 	if o.Git != nil {
 		s.mux.Handle("/git/", http.StripPrefix("/git", o.Git))
 	}
@@ -142,16 +124,6 @@ func meansThisMachine(r *http.Request) bool {
 	}
 	name = strings.Trim(name, "[]")
 	return name == "localhost" || strings.HasSuffix(name, ".localhost") || net.ParseIP(name) != nil
-}
-
-func (s *Server) handle(pattern string, h func(http.ResponseWriter, *http.Request) error) {
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
-		if err := h(w, r); err != nil && r.Context().Err() == nil {
-			fail(w, err)
-		}
-	})
 }
 
 func reply(w http.ResponseWriter, v any) error {

@@ -15,40 +15,42 @@ import (
 // bundleType is the media type of a packed source tree.
 const bundleType = "application/vnd.fnhost.bundle"
 
-func (s *Server) deployRoutes() {
-	s.handle("GET /v1/status", func(w http.ResponseWriter, r *http.Request) error {
-		v, err := s.backend.Status(r.Context())
-		return replyOr(w, v, err)
+func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.backend.Status(r.Context())
+	return replyOr(w, v, err)
+}
+
+func (s *Server) follow(w http.ResponseWriter, r *http.Request) error {
+	return s.stream(w, r, func(ctx context.Context, yield func(DeployEvent) error) error {
+		return s.backend.FollowDeploy(ctx, r.PathValue("id"), yield)
 	})
-	s.handle("GET /v1/deploys", func(w http.ResponseWriter, r *http.Request) error { return reply(w, s.backend.Deploys()) })
-	s.handle("PUT /v1/deploys/{id}", s.deploy)
-	s.handle("GET /v1/deploys/{id}", func(w http.ResponseWriter, r *http.Request) error {
-		return s.stream(w, r, func(ctx context.Context, yield func(DeployEvent) error) error {
-			return s.backend.FollowDeploy(ctx, r.PathValue("id"), yield)
-		})
-	})
-	s.handle("DELETE /v1/deploys/{id}", func(w http.ResponseWriter, r *http.Request) error {
-		return noContent(w, s.backend.CancelDeploy(r.PathValue("id")))
-	})
-	s.handle("GET /v1/functions/{name}/versions", func(w http.ResponseWriter, r *http.Request) error {
-		v, err := s.backend.Versions(r.Context(), r.PathValue("name"))
-		return replyOr(w, v, err)
-	})
-	s.handle("GET /v1/functions/{name}/versions/{version}", func(w http.ResponseWriter, r *http.Request) error {
-		v, err := s.backend.Version(r.Context(), r.PathValue("name"), r.PathValue("version"))
-		return replyOr(w, v, err)
-	})
-	s.handle("POST /v1/functions/{name}/release", func(w http.ResponseWriter, r *http.Request) error {
-		var req ReleaseRequest
-		if err := codec.Decode(http.MaxBytesReader(w, r.Body, maxRequest), &req); err != nil {
-			return wire.Errorf(wire.BadRequest, "the request: %v", err)
-		}
-		v, err := s.backend.Release(r.Context(), r.PathValue("name"), req)
-		return replyOr(w, v, err)
-	})
-	s.handle("DELETE /v1/functions/{name}", func(w http.ResponseWriter, r *http.Request) error {
-		return noContent(w, s.backend.Remove(r.Context(), r.PathValue("name")))
-	})
+}
+
+func (s *Server) cancelDeploy(w http.ResponseWriter, r *http.Request) error {
+	return noContent(w, s.backend.CancelDeploy(r.PathValue("id")))
+}
+
+func (s *Server) versions(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.backend.Versions(r.Context(), r.PathValue("name"))
+	return replyOr(w, v, err)
+}
+
+func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.backend.Version(r.Context(), r.PathValue("name"), r.PathValue("version"))
+	return replyOr(w, v, err)
+}
+
+func (s *Server) release(w http.ResponseWriter, r *http.Request) error {
+	var req ReleaseRequest
+	if err := codec.Decode(http.MaxBytesReader(w, r.Body, maxRequest), &req); err != nil {
+		return wire.Errorf(wire.BadRequest, "the request: %v", err)
+	}
+	v, err := s.backend.Release(r.Context(), r.PathValue("name"), req)
+	return replyOr(w, v, err)
+}
+
+func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
+	return noContent(w, s.backend.Remove(r.Context(), r.PathValue("name")))
 }
 
 // maxRequest bounds the body of a request that is neither a source nor an
