@@ -18,6 +18,9 @@ import (
 
 // openGit makes the git remote whose pushes are deploys.
 func (h *Host) openGit() error {
+	if gitpush.IsHook() {
+		return errors.New("host: git has started this program as its hook: main must begin with what gitpush.IsHook says")
+	}
 	git, err := gitpush.New(gitpush.Config{
 		Dir: filepath.Join(h.cfg.Dir, "git"), Deploy: h.deployPush, Logger: h.log, Timeout: pushTimeout,
 	})

@@ -116,6 +116,13 @@ func (h *Host) shutDown(list []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Drain)
 	defer cancel()
 	var wg sync.WaitGroup
+	if h.git != nil {
+		wg.Go(func() {
+			if err := h.git.Shutdown(ctx); err != nil {
+				h.log.Warn("some git pushes did not end within the drain limit", "limit", h.cfg.Drain)
+			}
+		})
+	}
 	for _, srv := range list {
 		wg.Go(func() {
 			if err := srv.Shutdown(ctx); err != nil {
