@@ -56,8 +56,6 @@ func (r *Registry) Add(ctx context.Context, v *Version, program, bundle, log str
 // that ends it. It is called again when somebody else was faster. by says who
 // asks. The versions must be there.
 func (r *Registry) Release(ctx context.Context, name, by string, change func(f *Function) ([]Part, error)) (*Function, error) {
-	r.storing.RLock() // what it names must not be trimmed meanwhile
-	defer r.storing.RUnlock()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
@@ -76,15 +74,7 @@ func (r *Registry) Release(ctx context.Context, name, by string, change func(f *
 		if err := f.Release.Check(); err != nil {
 			return nil, err
 		}
-		for _, p := range parts {
-			if _, err := r.Version(ctx, name, p.Version); err != nil {
-				return nil, err
-			}
-			f.Released = append(f.Released, p.Version)
-		}
-		slices.Sort(f.Released)
-		f.Released = slices.Compact(f.Released)
-		revision, err := r.put(ctx, f)
+		revision, err := r.putRelease(ctx, f)
 		if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) || isWrongSequence(err) {
 			continue
 		}
@@ -94,6 +84,22 @@ func (r *Registry) Release(ctx context.Context, name, by string, change func(f *
 		f.Revision = revision
 		return f, nil
 	}
+}
+
+// putRelease stores the record of a function if the versions that it releases are
+// there. They stay there meanwhile: Trim waits.
+func (r *Registry) putRelease(ctx context.Context, f *Function) (uint64, error) {
+	r.releasing.RLock()
+	defer r.releasing.RUnlock()
+	for _, p := range f.Release.Parts {
+		if _, err := r.Version(ctx, f.Name, p.Version); err != nil {
+			return 0, err
+		}
+		f.Released = append(f.Released, p.Version)
+	}
+	slices.Sort(f.Released)
+	f.Released = slices.Compact(f.Released)
+	return r.put(ctx, f)
 }
 
 func isWrongSequence(err error) bool {
@@ -148,8 +154,8 @@ func (r *Registry) removeVersion(ctx context.Context, name string, number int) e
 // Trim removes the versions of a function that are neither released nor among the
 // latest [Keep], and returns their numbers.
 func (r *Registry) Trim(ctx context.Context, name string) (removed []int, err error) {
-	r.storing.Lock()
-	defer r.storing.Unlock()
+	r.releasing.Lock()
+	defer r.releasing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	numbers, err := r.Numbers(ctx, name)

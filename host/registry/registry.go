@@ -44,7 +44,8 @@ type Registry struct {
 	artifacts jetstream.ObjectStore
 	sources   jetstream.ObjectStore
 
-	storing sync.RWMutex // held for reading while something is stored that no record names yet
+	storing   sync.RWMutex // held for reading while objects are stored that no record names yet
+	releasing sync.RWMutex // held for reading while versions are released that were seen to be there
 }
 
 // Open opens the registry of a namespace, and makes it if need be.
@@ -70,10 +71,26 @@ func Open(ctx context.Context, conn *nats.Conn, namespace string) (*Registry, er
 	return r, nil
 }
 
+// duplicates is for how long the NATS server looks for messages that were sent
+// twice, the least it takes. There are none in object stores, and yet when it starts
+// it reads, for its default of two minutes, all that was stored in that time.
+const duplicates = 100 * time.Millisecond
+
 func openStore(ctx context.Context, js jetstream.JetStream, name string) (jetstream.ObjectStore, error) {
 	s, err := js.ObjectStore(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		s, err = js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: name, Compression: true})
+	}
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.Stream(ctx, "OBJ_"+name)
+	if err != nil {
+		return nil, err
+	}
+	if cfg := stream.CachedInfo().Config; cfg.Duplicates > duplicates {
+		cfg.Duplicates = duplicates
+		_, err = js.UpdateStream(ctx, cfg)
 	}
 	return s, err
 }
