@@ -362,7 +362,7 @@ func (d *deploy) pack(ctx context.Context) error {
 		return wire.Errorf(wire.Unavailable, "no room for a new version: %d MiB are free where %s lies, and %d MiB are needed; what serves goes on",
 			free>>20, d.h.cfg.Dir, (need+reserve)>>20)
 	}
-	f, err := os.CreateTemp(d.h.programs(), ".bundle-*")
+	f, err := os.CreateTemp(filepath.Join(d.h.cfg.Dir, "run"), "bundle-*")
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -425,7 +425,7 @@ func (d *deploy) place(p *deployedFunction) error {
 	}
 	a := *p.artifact
 	a.Path = filepath.Join(d.h.programs(), sum)
-	if err := linkFile(p.artifact.Path, a.Path); err != nil {
+	if err := errors.Join(linkFile(p.artifact.Path, a.Path), touch(a.Path)); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	p.artifact = &a

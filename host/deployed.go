@@ -42,7 +42,7 @@ const startTimeout = 30 * time.Second
 // it until the host is closed. It returns when the functions are known, of which
 // the first invocations then wait until they are loaded.
 func (h *Host) followRegistry() error {
-	if err := os.MkdirAll(h.programs(), 0o700); err != nil {
+	if err := h.openPrograms(); err != nil {
 		return fmt.Errorf("host: data directory: %w", err)
 	}
 	r, err := registry.Open(h.ctx, h.bus.Control(), bus.DefaultAccount)
@@ -80,6 +80,16 @@ func (h *Host) followRegistry() error {
 
 // programs is where the programs of deployed versions lie, named by their SHA-256.
 func (h *Host) programs() string { return filepath.Join(h.cfg.Dir, "programs") }
+
+// openPrograms makes their directory, and removes what a host that was killed has
+// not fetched to the end.
+func (h *Host) openPrograms() error {
+	half, err := filepath.Glob(filepath.Join(h.programs(), ".fetch-*"))
+	for _, path := range half {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return errors.Join(err, os.MkdirAll(h.programs(), 0o700))
+}
 
 // errUnreleased is the state of a function that has versions, none of which is
 // released: as after a deploy without a release, or if the record of its release
@@ -332,7 +342,7 @@ func (f *function) named(ctx context.Context, name string) (*version, error) {
 // registry if it is not on this host.
 func (h *Host) program(ctx context.Context, v *registry.Version) (string, error) {
 	path := filepath.Join(h.programs(), v.Program)
-	if info, err := os.Stat(path); err == nil && info.Size() == v.Size {
+	if info, err := os.Stat(path); err == nil && info.Size() == v.Size && touch(path) == nil {
 		return path, nil
 	}
 	return path, h.registry.Program(ctx, v, path)
@@ -402,10 +412,18 @@ func (v *version) warm(ctx context.Context) error {
 	return pool.Warm(ctx)
 }
 
-// pruneAge is how long a program that no version names stays on the host.
+// pruneAge is how long a program stays on the host that no version of those that
+// are loaded has.
 const pruneAge = time.Hour
 
-// prunePrograms removes the programs that no version names any more.
+// touch makes a program one that is in use, since the version that it is of may
+// not be loaded yet.
+func touch(path string) error {
+	now := time.Now()
+	return os.Chtimes(path, now, now)
+}
+
+// prunePrograms removes the programs that are no longer in use.
 func (h *Host) prunePrograms() {
 	used := make(map[string]bool)
 	for _, f := range *h.index.Load() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -172,29 +173,31 @@ func (h *Host) runDeploy(ctx context.Context, id string, in deployInput, yield f
 
 // startRun receives what there is to receive, and goes on in the background.
 func (h *Host) startRun(ctx, runCtx context.Context, run *deployRun, in deployInput) error {
-	tree, err := h.deployDir()
+	tree, remove, err := h.deployDir()
 	if err != nil {
 		return err
 	}
 	if in.receive != nil {
 		if err := in.receive(ctx, tree); err != nil {
-			os.RemoveAll(filepath.Dir(tree))
+			remove()
 			return err
 		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		os.RemoveAll(filepath.Dir(tree))
+		remove()
 		return ErrClosed
 	}
-	h.tasks.Go(func() { h.deployTree(runCtx, run, in, tree) })
+	h.tasks.Go(func() {
+		defer remove()
+		h.deployTree(runCtx, run, in, tree)
+	})
 	return nil
 }
 
 func (h *Host) deployTree(ctx context.Context, run *deployRun, in deployInput, tree string) {
 	defer run.cancel(nil)
-	defer os.RemoveAll(filepath.Dir(tree))
 	o := in.options
 	o.OnEvent = run.add
 	var result []admin.Deployed
@@ -215,15 +218,26 @@ func (h *Host) deployTree(ctx context.Context, run *deployRun, in deployInput, t
 	run.add(admin.DeployEvent{Result: result})
 }
 
-// deployDir makes a directory for the source of one deploy. Its last part is
-// always the same, since it may give the function its name.
-func (h *Host) deployDir() (string, error) {
-	parent, err := os.MkdirTemp(filepath.Join(h.cfg.Dir, "run"), "deploy-")
-	if err != nil {
-		return "", fmt.Errorf("host: data directory: %w", err)
+// deployDir makes a directory for the source of one deploy, and returns what
+// removes it. The first that is free is used again: the builder is faster where it
+// has built a function before. The last part is always the same, since it may give
+// the function its name.
+func (h *Host) deployDir() (tree string, remove func(), err error) {
+	parent := ""
+	for n := 0; ; n++ {
+		parent = filepath.Join(h.cfg.Dir, "run", fmt.Sprint("deploy-", n))
+		if err = os.Mkdir(parent, 0o700); !errors.Is(err, fs.ErrExist) {
+			break
+		}
 	}
-	tree := filepath.Join(parent, "source")
-	return tree, os.Mkdir(tree, 0o700)
+	tree = filepath.Join(parent, "source")
+	if err == nil {
+		err = os.Mkdir(tree, 0o700)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("host: data directory: %w", err)
+	}
+	return tree, func() { os.RemoveAll(parent) }, nil
 }
 
 // deployProblem is an error of a deploy as clients get it, with paths in tree.

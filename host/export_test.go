@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/registry"
 )
 
 // KeptRecords returns what the host has of a function's log.
@@ -14,3 +15,6 @@ func (h *Host) KeptRecords(function string) (list []logs.Record) {
 	})
 	return list
 }
+
+// Registry is what the host knows of what was deployed to it.
+func (h *Host) Registry() *registry.Registry { return h.registry }

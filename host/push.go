@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -48,9 +49,17 @@ func (h *Host) deployPush(ctx context.Context, p gitpush.Push) error {
 			fmt.Fprintln(p.Output, strings.TrimSpace(fmt.Sprintf("%s %s %v %s", e.Function, e.Step, e.Took.Round(time.Millisecond), e.Text)))
 		}
 	}
-	result, err := h.Deploy(ctx, p.Dir, o)
+	tree, remove, err := h.deployDir()
 	if err != nil {
-		return pushError(err, p.Dir)
+		return err
+	}
+	defer remove()
+	if err := os.Rename(p.Dir, tree); err != nil {
+		return fmt.Errorf("host: data directory: %w", err)
+	}
+	result, err := h.Deploy(ctx, tree, o)
+	if err != nil {
+		return pushError(err, tree)
 	}
 	for _, d := range result {
 		line := fmt.Sprintf("%s %s serves: %s", d.Function, d.Version, d.Release)

@@ -22,9 +22,6 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 		}
 		for _, p := range parts {
 			v, err := f.load(ctx, p.Version)
-			if errors.Is(err, registry.ErrNotFound) {
-				return nil, wire.Errorf(wire.NoFunction, "function %q has no version v%d: `fnhost versions %s` lists what there is", f.name, p.Version, f.name)
-			}
 			if err == nil {
 				err = v.warm(ctx)
 			}
@@ -34,6 +31,9 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 		}
 		return parts, nil
 	})
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil, wire.Errorf(wire.NoFunction, "%v: `fnhost versions %s` lists what there is", err, f.name)
+	}
 	if err != nil {
 		return nil, err
 	}

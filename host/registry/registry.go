@@ -44,7 +44,10 @@ type Registry struct {
 	artifacts jetstream.ObjectStore
 	sources   jetstream.ObjectStore
 
-	storing sync.RWMutex // held for reading while something is stored that no record names yet
+	orphanAge time.Duration // how old parts of an object must be that nothing names, before they are taken for those of a broken-off transfer
+
+	storing   sync.RWMutex // held for reading while objects are stored that no record names yet
+	releasing sync.RWMutex // held for reading while versions are released that were seen to be there
 }
 
 // Open opens the registry of a namespace, and makes it if need be.
@@ -55,7 +58,7 @@ func Open(ctx context.Context, conn *nats.Conn, namespace string) (*Registry, er
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
-	r := &Registry{ns: namespace, js: js}
+	r := &Registry{ns: namespace, js: js, orphanAge: time.Hour}
 	if r.kv, err = js.KeyValue(ctx, bucketName); errors.Is(err, jetstream.ErrBucketNotFound) {
 		r.kv, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucketName, Description: "functions, versions and releases"})
 	}
@@ -70,10 +73,26 @@ func Open(ctx context.Context, conn *nats.Conn, namespace string) (*Registry, er
 	return r, nil
 }
 
+// duplicates is for how long the NATS server looks for messages that were sent
+// twice, the least it takes. There are none in object stores, and yet when it starts
+// it reads, for its default of two minutes, all that was stored in that time.
+const duplicates = 100 * time.Millisecond
+
 func openStore(ctx context.Context, js jetstream.JetStream, name string) (jetstream.ObjectStore, error) {
 	s, err := js.ObjectStore(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		s, err = js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: name, Compression: true})
+	}
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.Stream(ctx, "OBJ_"+name)
+	if err != nil {
+		return nil, err
+	}
+	if cfg := stream.CachedInfo().Config; cfg.Duplicates > duplicates {
+		cfg.Duplicates = duplicates
+		_, err = js.UpdateStream(ctx, cfg)
 	}
 	return s, err
 }
@@ -188,20 +207,24 @@ func (r *Registry) Names(ctx context.Context) ([]string, error) {
 	return slices.Compact(list), nil
 }
 
+// keys lists the keys that are there. It returns all of them or an error.
 func (r *Registry) keys(ctx context.Context, filter string) ([]string, error) {
-	lister, err := r.kv.ListKeysFiltered(ctx, filter)
+	w, err := r.kv.Watch(ctx, filter, jetstream.IgnoreDeletes(), jetstream.MetaOnly())
 	if err != nil {
-		return nil, fmt.Errorf("registry: %w", err)
+		return nil, fmt.Errorf("registry: list %s: %w", filter, err)
 	}
-	defer lister.Stop()
+	defer stop(w)
 	var list []string
 	for {
 		select {
-		case key, ok := <-lister.Keys():
+		case e, ok := <-w.Updates():
 			if !ok {
+				return nil, fmt.Errorf("registry: list %s: %w", filter, errBrokenOff)
+			}
+			if e == nil {
 				return list, nil
 			}
-			list = append(list, key)
+			list = append(list, e.Key())
 		case <-ctx.Done():
 			return nil, fmt.Errorf("registry: list %s: %w", filter, ctx.Err())
 		}
