@@ -4,11 +4,15 @@ import (
 	"context"
 	"io"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/trigger"
+	"github.com/fnhost/fnhost/trigger/event"
+	"github.com/nats-io/nats.go"
 )
 
 // serveCall answers what a worker of f asks the host.
@@ -32,6 +36,8 @@ func (h *Host) call(ctx context.Context, f *function, m *manifest.Manifest, req 
 	switch op := req.Header.Get(wire.KeyOp); op {
 	case "invoke":
 		return h.callFunction(ctx, f, m, req)
+	case "publish":
+		return h.callPublish(ctx, f, m, req)
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "this host does not know the operation %q: it may be older than the function's library", op)
 	}
@@ -52,6 +58,52 @@ func (h *Host) callFunction(ctx context.Context, f *function, m *manifest.Manife
 		return nil, err
 	}
 	return &wire.Response{Header: result.Header, Payload: result.Payload, Body: result.Body}, nil
+}
+
+// callPublish sends a message for a function.
+func (h *Host) callPublish(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+	subject := req.Header.Get(wire.KeyTarget)
+	if m.Access != nil && !slices.ContainsFunc(m.Access.Subjects, func(p string) bool { return event.Covers(p, subject) }) {
+		return nil, wire.Errorf(wire.Forbidden, "function %q may not publish on %q: add it to access.subjects in its %s", f.name, subject, manifest.FileName)
+	}
+	body := req.Payload
+	if req.Body != nil {
+		rest, err := io.ReadAll(io.LimitReader(req.Body, h.events.MaxPayload()+1))
+		if err != nil {
+			return nil, err
+		}
+		body = append(body[:len(body):len(body)], rest...)
+	}
+	msg := nats.NewMsg(subject)
+	msg.Data = body
+	for key, value := range req.Header.All() {
+		if key[0] != ':' && !strings.HasPrefix(strings.ToLower(key), "fn-") {
+			msg.Header.Add(key, value)
+		}
+	}
+	depth, _ := req.Header.Int(wire.KeyDepth)
+	msg.Header.Set(event.HeaderDepth, strconv.FormatInt(depth+1, 10))
+	_, err := h.Publish(ctx, msg)
+	return &wire.Response{}, err
+}
+
+// Publish sends a message on a subject of the functions' namespace. If a stream
+// takes the subject, as where an event trigger names it, it is stored when Publish
+// returns nil. The error is, or wraps, an *[functions.Error]: of code BadRequest
+// for a subject that is none, or that is the host's or the server's own, TooLarge
+// for a message over the server's limit, and Unavailable if it cannot be stored.
+func (h *Host) Publish(ctx context.Context, m *nats.Msg) (event.Stored, error) {
+	if err := event.CheckSubject(m.Subject); err != nil {
+		return event.Stored{}, wire.Errorf(wire.BadRequest, "%v", err)
+	}
+	if limit := h.events.MaxPayload(); int64(m.Size()) > limit {
+		return event.Stored{}, wire.Errorf(wire.TooLarge, "a message of %d bytes is over the limit of %d", m.Size(), limit)
+	}
+	stored, err := h.events.Publish(ctx, m)
+	if err != nil && ctx.Err() == nil {
+		err = wire.Errorf(wire.Unavailable, "the event cannot be stored: %v", err)
+	}
+	return stored, err
 }
 
 // matchesAny reports whether a pattern, in which * is any run of characters,

@@ -24,6 +24,7 @@ import (
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/worker"
+	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/fnhost/fnhost/trigger/gateway"
 	"github.com/fnhost/fnhost/trigger/rpc"
 )
@@ -43,6 +44,7 @@ type Host struct {
 	spawner    *worker.Spawner
 	gateway    *gateway.Gateway
 	rpc        *rpc.Trigger
+	events     *event.Trigger
 	ids        idSource
 	sources    []*watched
 	registry   *registry.Registry // nil if NATS has no JetStream
@@ -142,6 +144,14 @@ func (h *Host) start() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.rpc.Close)
+	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport}); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	h.closers = append(h.closers, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Drain)
+		defer cancel()
+		h.events.Close(ctx)
+	})
 	if h.builder, err = builder.New(h.cfg.Builder); err != nil {
 		h.noBuild = err
 		if !errors.Is(err, builder.ErrNoGo) {
@@ -219,6 +229,16 @@ func (h *Host) FreshToken() string { return h.token }
 
 // Logs returns the latest output and log records of the functions.
 func (h *Host) Logs() *logs.Hub { return h.logs }
+
+// triggerReport adds to the log of a function that its trigger does not work, or
+// does so again.
+func (h *Host) triggerReport(function, subject string, err error) {
+	if err != nil {
+		h.note(slog.LevelError, function, "", "events on %s: %v", subject, err)
+		return
+	}
+	h.note(slog.LevelInfo, function, "", "events on %s arrive again", subject)
+}
 
 // emit tells who wants to know of an event.
 func (h *Host) emit(e Event) {

@@ -33,6 +33,7 @@ func (h *Host) publish() {
 	}
 	h.gateway.Update(t)
 	h.rpc.Update(t)
+	h.events.Update(t)
 }
 
 // schemaTimeout bounds how long a worker may take to describe itself.

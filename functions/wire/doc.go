@@ -56,7 +56,8 @@
 // that this was all of it, otherwise chunks follow, the last with the flag end
 // (its payload may be empty). The answer is of the same form, and may begin
 // before the request has ended. The flag error, always with end, makes a
-// frame an error instead: ":code" (see [Code]), ":message", and ":stack"
+// frame an error instead: ":code" (see [Code]), ":message", ":retry" (the
+// microseconds after which an event is to be tried again, -1 for never), and ":stack"
 // where there is one.
 //
 // A sender of chunks starts with a credit of 256 KiB ([Window]) for each

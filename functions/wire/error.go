@@ -99,8 +99,11 @@ func (e *Error) header(h Header) Header {
 	if e.Stack != "" {
 		h = h.Add(KeyStack, cut(e.Stack))
 	}
-	if e.Retry != 0 {
-		h = h.AddInt(KeyRetry, max(e.Retry.Microseconds(), -1))
+	switch {
+	case e.Retry < 0:
+		h = h.AddInt(KeyRetry, -1)
+	case e.Retry > 0:
+		h = h.AddInt(KeyRetry, max(e.Retry.Microseconds(), 1))
 	}
 	return h
 }
@@ -118,7 +121,7 @@ func errorOf(h Header) *Error {
 		e.Code = Internal
 	}
 	if us, ok := h.Int(KeyRetry); ok {
-		e.Retry = time.Duration(min(us, int64(maxRetry/time.Microsecond))) * time.Microsecond
+		e.Retry = time.Duration(max(min(us, int64(maxRetry/time.Microsecond)), -1)) * time.Microsecond
 	}
 	return e
 }

@@ -27,6 +27,7 @@ import (
 	"maps"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -76,7 +77,9 @@ type Trigger struct {
 	stop   context.CancelFunc
 	tasks  sync.WaitGroup
 
-	streams sync.Mutex // held while streams are changed
+	streams    sync.Mutex   // held while streams are changed
+	takers     sync.Map     // subject → taker
+	takersSize atomic.Int64 // about
 
 	mu      sync.Mutex
 	readers map[string]*reader // by key

@@ -76,22 +76,21 @@ func (r *reader) invoke(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 	}
 	stop := r.keepAlive(m)
 	defer stop()
-	result, err := r.t.invoker.Invoke(r.t.work, inv)
+	return finish(r.t.invoker.Invoke(r.t.work, inv))
+}
+
+// finish reads a result to its end, since it may end in an error.
+func finish(result *trigger.Result, err error) error {
 	if err != nil {
 		return err
 	}
-	if result.Body == nil {
-		return failure(result)
-	}
-	defer result.Body.Close()
-	for buf := make([]byte, 32<<10); ; { // to its end, since it may end in an error
-		if _, err := result.Body.Read(buf); err != nil {
-			if err == io.EOF {
-				return failure(result)
-			}
+	if result.Body != nil {
+		defer result.Body.Close()
+		if _, err := io.Copy(io.Discard, result.Body); err != nil {
 			return err
 		}
 	}
+	return failure(result)
 }
 
 // failure makes an error of a result that tells of one by its HTTP status.
@@ -118,7 +117,7 @@ func requestHeader(m jetstream.Msg, meta *jetstream.MsgMetadata) (wire.Header, e
 	h = h.Add(wire.KeySubject, m.Subject()).Add(wire.KeyStream, meta.Stream).AddInt(wire.KeySequence, int64(meta.Sequence.Stream)).
 		AddInt(wire.KeyTime, meta.Timestamp.UnixNano()).AddInt(wire.KeyAttempt, int64(meta.NumDelivered))
 	for key, values := range m.Headers() {
-		if key == "" || key[0] == ':' || strings.HasPrefix(key, "Nats-") || strings.HasPrefix(key, "Fn-") || strings.HasPrefix(key, "X-Fn-") {
+		if key == "" || key[0] == ':' || isOwn(key) {
 			continue
 		}
 		for _, value := range values {
@@ -129,6 +128,12 @@ func requestHeader(m jetstream.Msg, meta *jetstream.MsgMetadata) (wire.Header, e
 		}
 	}
 	return h, nil
+}
+
+// isOwn reports whether a header is one of NATS, or of the host.
+func isOwn(key string) bool {
+	key = strings.ToLower(key)
+	return strings.HasPrefix(key, "nats-") || strings.HasPrefix(key, "fn-") || strings.HasPrefix(key, "x-fn-")
 }
 
 // failed has an event tried again, or makes it a dead letter.

@@ -34,7 +34,7 @@ func (t *Trigger) streamFor(ctx context.Context, spec *manifest.Event) (jetstrea
 		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
 	subjects := stream.CachedInfo().Config.Subjects
-	if slices.ContainsFunc(subjects, func(s string) bool { return covers(s, spec.Subject) }) {
+	if slices.ContainsFunc(subjects, func(s string) bool { return Covers(s, spec.Subject) }) {
 		return stream, nil
 	}
 	if name == EventStream {
@@ -54,12 +54,13 @@ func (t *Trigger) takeSubject(ctx context.Context, subject string) (jetstream.St
 		return nil, fmt.Errorf("stream %s: %w", EventStream, err)
 	}
 	// A subject that the new one covers would count as taken twice.
-	cfg.Subjects = slices.DeleteFunc(slices.Clone(cfg.Subjects), func(s string) bool { return covers(subject, s) })
+	cfg.Subjects = slices.DeleteFunc(slices.Clone(cfg.Subjects), func(s string) bool { return Covers(subject, s) })
 	cfg.Subjects = append(cfg.Subjects, subject)
 	stream, err = t.js.CreateOrUpdateStream(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s cannot take %s: %w", EventStream, subject, err)
 	}
+	t.takers.Clear()
 	return stream, nil
 }
 
@@ -78,8 +79,8 @@ func (t *Trigger) ensureDead(ctx context.Context) error {
 	return nil
 }
 
-// covers reports whether each subject that b matches is matched by a.
-func covers(a, b string) bool {
+// Covers reports whether each subject that b matches is matched by a.
+func Covers(a, b string) bool {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i, token := range as {
 		switch {

@@ -1,0 +1,172 @@
+package host_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fnhost/fnhost/host"
+	"github.com/fnhost/fnhost/trigger/event"
+)
+
+// eventful is a function that does what the data of an event says.
+const eventful = `package shop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context, e functions.Event) error {
+	text := string(e.Data)
+	var what string
+	var until int
+	fmt.Sscanf(text, "%s %d", &what, &until)
+	switch {
+	case what == "fail" && e.Attempt <= until:
+		return errors.New("not yet")
+	case what == "permanent":
+		return functions.Permanent(errors.New("never"))
+	case what == "exit" && e.Attempt <= until:
+		os.Exit(3)
+	}
+	return functions.Publish(ctx, "seen", fmt.Sprintf("%s %d %s", e.Subject, e.Attempt, text))
+}
+`
+
+// seen collects what the function publishes.
+type seen struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (s *seen) count(text string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.list {
+		if one == text {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *fixture) listen() *seen {
+	s := &seen{}
+	_, err := f.Conn().Subscribe("seen", func(m *nats.Msg) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.list = append(s.list, string(m.Data))
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s
+}
+
+// send publishes until a stream takes the subject.
+func (f *fixture) send(subject, text string) {
+	f.t.Helper()
+	f.await("a stream that takes "+subject, func() bool {
+		stored, err := f.Publish(f.t.Context(), &nats.Msg{Subject: subject, Data: []byte(text)})
+		return err == nil && stored.Stream != ""
+	})
+}
+
+// idle waits until no event is left.
+func (f *fixture) idle() {
+	f.t.Helper()
+	f.await("nothing is left", func() bool {
+		list := f.Triggers(context.Background())
+		return len(list) == 1 && list[0].Pending == 0 && list[0].InFlight == 0 && list[0].Error == ""
+	})
+}
+
+// letters returns the dead letters.
+func (f *fixture) letters() (list []*event.Letter) {
+	err := f.DeadLetters(f.t.Context(), "", func(l *event.Letter) bool { list = append(list, l); return true })
+	if err != nil {
+		f.t.Error(err)
+	}
+	return list
+}
+
+func shop(t *testing.T) *fixture {
+	f := start(t, map[string]string{
+		"shop/shop.go":       eventful,
+		"shop/function.yaml": "triggers:\n  event:\n    - subject: shop.*\n      start: all\n      retries: 2\n      backoff: 10ms\n",
+	}, nil)
+	f.awaitState("shop", host.Ready)
+	return f
+}
+
+func TestEvents(t *testing.T) {
+	f := shop(t)
+	s := f.listen()
+	for _, text := range []string{"ok", "fail 2", "fail 9", "permanent"} {
+		f.send("shop.order", text)
+	}
+	for _, want := range []string{"shop.order 1 ok", "shop.order 3 fail 2"} {
+		f.await(want, func() bool { return s.count(want) == 1 })
+	}
+	f.await("two dead letters", func() bool { return len(f.letters()) == 2 })
+	f.send("shop.order", "exit 1") // alone, since those beside it would be tried again, too
+	f.await("the event whose worker ended", func() bool { return s.count("shop.order 2 exit 1") == 1 })
+	for _, l := range f.letters() {
+		want, attempts := "never", 1
+		if strings.HasPrefix(string(l.Data), "fail") {
+			want, attempts = "not yet", 3
+		}
+		if l.Error != want || l.Attempts != attempts || l.Subject != "shop.order" || l.Stream != event.EventStream || l.Sequence == 0 || time.Since(l.Time) > time.Hour {
+			t.Errorf("letter %+v", l)
+		}
+	}
+	f.idle()
+}
+
+func TestDeadLettersAreRedriven(t *testing.T) {
+	f := shop(t)
+	s := f.listen()
+	f.send("shop.order", "fail 3")
+	f.send("shop.order", "permanent")
+	f.await("two dead letters", func() bool { return len(f.letters()) == 2 })
+	failed := 0
+	for _, l := range f.letters() {
+		if err := f.Redrive(t.Context(), l.ID, ""); err != nil {
+			failed++
+			if !strings.Contains(err.Error(), "never") {
+				t.Error(err)
+			}
+		}
+	}
+	if failed != 1 || len(f.letters()) != 1 {
+		t.Errorf("%d of 2 failed again, and %d are left, want 1", failed, len(f.letters()))
+	}
+	f.await("the one that went well", func() bool { return s.count("shop.order 4 fail 3") == 1 })
+}
+
+// What was stored while no host was there is handled.
+func TestEventsWaitForTheHost(t *testing.T) {
+	f := shop(t)
+	for i := range 50 {
+		f.send("shop.order", fmt.Sprint("n", i))
+	}
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	f.open(nil)
+	s := f.listen()
+	f.awaitState("shop", host.Ready)
+	f.send("shop.order", "last")
+	f.await("the last event", func() bool { return s.count("shop.order 1 last") == 1 })
+	f.idle()
+}

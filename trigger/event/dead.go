@@ -1,0 +1,136 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// ErrNoLetter is wrapped by the errors for dead letters that are not there.
+var ErrNoLetter = errors.New("no such dead letter")
+
+// Letter is a dead letter: an event that its function could not handle.
+type Letter struct {
+	ID       uint64      `json:"id"` // its sequence among the dead letters
+	Function string      `json:"function"`
+	Endpoint string      `json:"endpoint,omitempty"`
+	Subject  string      `json:"subject"`  // of the event
+	Stream   string      `json:"stream"`   // that held it
+	Sequence uint64      `json:"sequence"` // in that
+	Time     time.Time   `json:"time"`     // when the event was stored
+	Died     time.Time   `json:"died"`     // when it became a dead letter
+	Attempts int         `json:"attempts"`
+	Error    string      `json:"error"`
+	Code     string      `json:"code"`
+	Header   nats.Header `json:"header,omitempty"` // of the event
+	Data     []byte      `json:"data,omitempty"`
+}
+
+func letterOf(h nats.Header, data []byte, id uint64, died time.Time) *Letter {
+	l := &Letter{ID: id, Function: h.Get(HeaderFunction), Endpoint: h.Get(HeaderEndpoint), Subject: h.Get(HeaderSubject), Stream: h.Get(HeaderStream),
+		Error: h.Get(HeaderError), Code: h.Get(HeaderCode), Died: died, Data: data, Header: make(nats.Header)}
+	l.Sequence, _ = strconv.ParseUint(h.Get(HeaderSequence), 10, 64)
+	l.Attempts, _ = strconv.Atoi(h.Get(HeaderAttempts))
+	l.Time, _ = time.Parse(time.RFC3339Nano, h.Get(HeaderTime))
+	for key, values := range h {
+		if !isOwn(key) {
+			l.Header[key] = values
+		}
+	}
+	return l
+}
+
+// Letters calls yield with the dead letters of a function, "" for all, from the
+// oldest to the newest, until it returns false.
+func (t *Trigger) Letters(ctx context.Context, function string, yield func(*Letter) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	stream, err := t.js.Stream(ctx, DeadStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("dead letters: %w", err)
+	}
+	subject := DeadPrefix + ">"
+	if function != "" {
+		subject = DeadPrefix + function
+	}
+	for next := uint64(1); ; {
+		m, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("dead letters: %w", err)
+		}
+		if !yield(letterOf(m.Header, m.Data, m.Sequence, m.Time)) {
+			return nil
+		}
+		next = m.Sequence + 1
+	}
+}
+
+// Letter returns one dead letter. The error wraps [ErrNoLetter] if there is none.
+func (t *Trigger) Letter(ctx context.Context, id uint64) (*Letter, error) {
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	stream, err := t.js.Stream(ctx, DeadStream)
+	if err == nil {
+		var m *jetstream.RawStreamMsg
+		if m, err = stream.GetMsg(ctx, id); err == nil {
+			return letterOf(m.Header, m.Data, m.Sequence, m.Time), nil
+		}
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = ErrNoLetter
+	}
+	return nil, fmt.Errorf("dead letter %d: %w", id, err)
+}
+
+// Redrive runs the function of a dead letter once more, of a version if one is
+// named, and removes the letter when that has gone well. It is the function of the
+// letter alone that gets the event again, and not others that its subject starts.
+func (t *Trigger) Redrive(ctx context.Context, id uint64, version string) error {
+	l, err := t.Letter(ctx, id)
+	if err != nil {
+		return err
+	}
+	h := wire.Header(nil).Add(wire.KeySubject, l.Subject).Add(wire.KeyStream, l.Stream).AddInt(wire.KeySequence, int64(l.Sequence)).
+		AddInt(wire.KeyTime, l.Time.UnixNano()).AddInt(wire.KeyAttempt, int64(l.Attempts)+1)
+	for key, values := range l.Header {
+		for _, value := range values {
+			h = h.Add(key, value)
+		}
+	}
+	inv := &trigger.Invocation{Function: l.Function, Endpoint: l.Endpoint, Version: version, Trigger: trigger.Event, Header: h, Payload: l.Data}
+	if err := finish(t.invoker.Invoke(ctx, inv)); err != nil {
+		return fmt.Errorf("dead letter %d: %w", id, err)
+	}
+	return t.Purge(ctx, id)
+}
+
+// Purge removes a dead letter. The error wraps [ErrNoLetter] if there is none.
+func (t *Trigger) Purge(ctx context.Context, id uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	stream, err := t.js.Stream(ctx, DeadStream)
+	if err == nil {
+		err = stream.DeleteMsg(ctx, id)
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = ErrNoLetter
+	}
+	if err != nil {
+		return fmt.Errorf("dead letter %d: %w", id, err)
+	}
+	return nil
+}
