@@ -22,6 +22,9 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 		}
 		for _, p := range parts {
 			v, err := f.load(ctx, p.Version)
+			if errors.Is(err, registry.ErrNotFound) {
+				return nil, err
+			}
 			if err == nil {
 				err = v.warm(ctx)
 			}
@@ -32,7 +35,7 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 		return parts, nil
 	})
 	if errors.Is(err, registry.ErrNotFound) {
-		return nil, wire.Errorf(wire.NoFunction, "%v: `fnhost versions %s` lists what there is", err, f.name)
+		return nil, wire.Errorf(wire.NoFunction, "%v: `fnhost versions %s` lists those that are", err, f.name)
 	}
 	if err != nil {
 		return nil, err

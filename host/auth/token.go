@@ -66,7 +66,7 @@ func (t *Token) Check(r *http.Request) error {
 	}
 	sum := sha256.Sum256([]byte(given))
 	if subtle.ConstantTimeCompare(sum[:], t.sum[:]) != 1 {
-		return wire.Errorf(wire.Unauthorized, "wrong token")
+		return wire.Errorf(wire.Unauthorized, "wrong token: the host printed the right one at its first start, and `fnhost server add` keeps it; for a new one remove %s from its data directory, and start it again", FileName)
 	}
 	return nil
 }
