@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fnhost/fnhost/builder/nearest"
@@ -162,31 +163,48 @@ func (f *function) run(ctx context.Context, deadline time.Time, v *version, inv 
 			return nil, noEndpoint(info, inv.Endpoint)
 		}
 	}
-	header := inv.Header
-	if header == nil {
-		header = make(wire.Header, 0, 160)
-	}
-	if inv.Endpoint != "" {
-		header = header.Add(wire.KeyEndpoint, inv.Endpoint)
-	}
-	header = header.Add(wire.KeyInvocation, inv.ID).Add(wire.KeyTrigger, inv.Trigger)
 	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
 		deadline = d
 	}
-	if !deadline.IsZero() {
-		header = header.AddInt(wire.KeyTimeout, max(time.Until(deadline).Microseconds(), 1))
+	req := &wire.Request{}
+	if _, native := v.runner.(*worker.NativePool); native {
+		// Workers get a copy of it, while a function of this process keeps it.
+		req = requests.Get().(*wire.Request)
+		defer recycle(req)
 	}
-	if inv.Caller != "" {
-		header = header.Add(wire.KeyCaller, inv.Caller)
-	}
-	if inv.Depth > 0 {
-		header = header.AddInt(wire.KeyDepth, int64(inv.Depth))
-	}
-	resp, err := v.runner.Do(ctx, &wire.Request{Kind: wire.Invoke, Header: header, Payload: inv.Payload, Body: inv.Body, Deadline: deadline})
+	*req = wire.Request{Kind: wire.Invoke, Header: invokeHeader(req.Header, inv, deadline), Payload: inv.Payload, Body: inv.Body, Deadline: deadline}
+	resp, err := v.runner.Do(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	return &trigger.Result{Version: v.name, Header: resp.Header, Payload: resp.Payload, Body: resp.Body}, nil
+}
+
+var requests = sync.Pool{New: func() any { return &wire.Request{Header: make(wire.Header, 0, 1<<10)} }}
+
+// recycle keeps the header's memory for another request.
+func recycle(req *wire.Request) {
+	*req = wire.Request{Header: req.Header[:0]}
+	requests.Put(req)
+}
+
+// invokeHeader appends the header of an invoke to h.
+func invokeHeader(h wire.Header, inv *trigger.Invocation, deadline time.Time) wire.Header {
+	h = append(h, inv.Header...)
+	if inv.Endpoint != "" {
+		h = h.Add(wire.KeyEndpoint, inv.Endpoint)
+	}
+	h = h.Add(wire.KeyInvocation, inv.ID).Add(wire.KeyTrigger, inv.Trigger)
+	if !deadline.IsZero() {
+		h = h.AddInt(wire.KeyTimeout, max(time.Until(deadline).Microseconds(), 1))
+	}
+	if inv.Caller != "" {
+		h = h.Add(wire.KeyCaller, inv.Caller)
+	}
+	if inv.Depth > 0 {
+		h = h.AddInt(wire.KeyDepth, int64(inv.Depth))
+	}
+	return h
 }
 
 func noEndpoint(info *trigger.Function, name string) error {

@@ -76,7 +76,7 @@ type Invocation struct {
 	Caller   string // the calling function, for the trigger Call
 	Depth    int    // calls above this one
 	// Header is the request's: the protocol's keys for an HTTP request (see
-	// package wire) and the headers themselves. The invoker appends to it.
+	// package wire) and the headers themselves. The invoker copies it.
 	Header  wire.Header
 	Payload []byte    // the first part of the body, or all of it
 	Body    io.Reader // what follows, nil for nothing

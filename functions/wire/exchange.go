@@ -20,10 +20,12 @@ type Exchange struct {
 	kind    Kind
 	header  Header
 	payload []byte
-	ctx     requestContext // of a served exchange
+	ctx     *requestContext // of a served exchange
+	resp    *Response       // of one of ours, to be filled in
 
-	head chan answer // the head of the response, to who asked
-	done Done
+	head     chan answer // the head of the response, to who asked
+	done     Done
+	deadline time.Time // of an exchange of ours, zero for none
 
 	mu       sync.Mutex
 	in       *inbox  // chunks of the peer, nil while there are none to come
@@ -32,6 +34,27 @@ type Exchange struct {
 	answered bool    // the head of the response was sent, or received
 	ended    bool    // its end was
 	unwanted bool    // who asked has gone: what still comes is discarded
+}
+
+// newServed returns an exchange that f opens, and newAsked one of ours. What
+// belongs to it is allocated with it.
+func newServed(s *Session, f *Frame) *Exchange {
+	x := &struct {
+		Exchange
+		ctx requestContext
+	}{Exchange: Exchange{s: s, id: f.ID, kind: f.Kind, header: f.Header, payload: f.Payload, served: true}}
+	x.ctx.deadline = deadlineOf(f.Header)
+	x.Exchange.ctx = &x.ctx
+	return &x.Exchange
+}
+
+func newAsked(s *Session, req *Request, head chan answer) *Exchange {
+	x := &struct {
+		Exchange
+		resp Response
+	}{Exchange: Exchange{s: s, kind: req.Kind, done: req.Done, head: head, deadline: req.Deadline}}
+	x.Exchange.resp = &x.resp
+	return &x.Exchange
 }
 
 // ID returns the id that the exchange has in its session.
@@ -154,11 +177,14 @@ func (x *Exchange) receiveHead(f *Frame) error {
 	}
 	x.answered = true
 	ended := f.Flags&End != 0
-	if !ended && !x.unwanted {
+	wanted := !x.unwanted
+	if !ended && wanted {
 		x.in = newInbox(x)
 	}
 	x.mu.Unlock()
-	x.head <- answer{header: f.Header, payload: f.Payload, flags: f.Flags}
+	if wanted {
+		x.head <- answer{header: f.Header, payload: f.Payload, flags: f.Flags}
+	}
 	if ended {
 		x.complete()
 	}
@@ -234,11 +260,22 @@ func (x *Exchange) complete() {
 }
 
 // abandon tells the peer that its answer is no longer wanted.
-func (x *Exchange) abandon() {
+func (x *Exchange) abandon() { x.leave(true) }
+
+// expire is abandon for who still waits for the head of the response.
+func (x *Exchange) expire() {
+	if x.leave(false) {
+		x.head <- answer{err: context.DeadlineExceeded}
+	}
+}
+
+// leave does what abandon says, once, and tells whether it did. If answered is
+// false, it leaves alone an exchange whose response has begun.
+func (x *Exchange) leave(answered bool) bool {
 	x.mu.Lock()
-	if x.unwanted || x.ended {
+	if x.unwanted || x.ended || x.answered && !answered {
 		x.mu.Unlock()
-		return
+		return false
 	}
 	x.unwanted = true
 	in, outlet := x.in, x.outlet
@@ -250,6 +287,7 @@ func (x *Exchange) abandon() {
 		outlet.close(context.Canceled)
 	}
 	x.s.out.send(&Frame{ID: x.id, Kind: Cancel})
+	return true
 }
 
 // sessionEnded fails whatever waits on x.
@@ -258,7 +296,7 @@ func (x *Exchange) sessionEnded(err error) {
 		x.ctx.cancel(context.Canceled)
 	}
 	x.mu.Lock()
-	answered, in, outlet := x.answered, x.in, x.outlet
+	waiting, in, outlet := !x.answered && !x.unwanted, x.in, x.outlet
 	x.answered = true
 	x.mu.Unlock()
 	if in != nil {
@@ -270,7 +308,7 @@ func (x *Exchange) sessionEnded(err error) {
 	if x.served {
 		return
 	}
-	if !answered {
+	if waiting {
 		x.head <- answer{err: err}
 	}
 	x.complete()
@@ -284,11 +322,11 @@ func (x *Exchange) response(ctx context.Context, deadline time.Time, a answer) (
 	if a.flags&Failed != 0 {
 		return nil, errorOf(a.header)
 	}
-	r := &Response{Header: a.header, Payload: a.payload}
+	x.resp.Header, x.resp.Payload = a.header, a.payload
 	if a.flags&End == 0 {
-		r.Body = newBody(ctx, deadline, x)
+		x.resp.Body = newBody(ctx, deadline, x)
 	}
-	return r, nil
+	return x.resp, nil
 }
 
 // body is the rest of a response.

@@ -89,6 +89,9 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{r: r, buf: make([]byte, 32<<10)}
 }
 
+// buffered returns how much was read from the stream and is not yet parsed.
+func (r *Reader) buffered() int { return r.end - r.start }
+
 // Next reads one frame into f. At a clean end of the stream it returns
 // [io.EOF], inside a frame [io.ErrUnexpectedEOF], and for bytes that are no
 // frame an error that wraps [ErrFrame].

@@ -19,10 +19,11 @@ var ErrClosed = errors.New("wire: session closed")
 type Config struct {
 	// Host is set on the host's side; it decides which ids the session uses.
 	Host bool
-	// Serve handles one request of the peer, in a goroutine of its own. Its
-	// context ends when the peer cancels, when the request's :timeout passes,
-	// and with the session. Serve must answer x with Respond or Fail, and close
-	// a body it opened. Nil refuses every request.
+	// Serve handles one request of the peer, in a goroutine that does nothing
+	// else meanwhile, and may serve others afterwards. Its context ends when the
+	// peer cancels, when the request's :timeout passes, and with the session.
+	// Serve must answer x with Respond or Fail, and close a body it opened. Nil
+	// refuses every request.
 	Serve func(ctx context.Context, x *Exchange)
 	// Control receives the frames that belong to no exchange: Ready, Log, Drain.
 	Control func(f Frame)
@@ -31,9 +32,13 @@ type Config struct {
 // Session multiplexes exchanges over one stream. Its methods are safe for
 // concurrent use.
 type Session struct {
-	cfg Config
-	out *writer
-	rwc io.ReadWriteCloser
+	cfg     Config
+	rwc     io.ReadWriteCloser
+	in      *Reader // of whose turn it is
+	out     *writer
+	crew    *crew
+	turn    turn
+	stopped chan error // why nobody reads any more; capacity 1
 
 	mu       sync.Mutex
 	nextID   uint64
@@ -41,18 +46,23 @@ type Session struct {
 	open     map[uint64]*Exchange
 	err      error         // why the session ended
 	done     chan struct{} // closed with err set
-	serving  sync.WaitGroup
+	alarm    *time.Timer   // looks for exchanges whose deadline has passed
+	alarmAt  time.Time     // when it rings, zero for never
 }
 
 // NewSession returns a Session over rwc. Nothing is received until [Session.Run].
 func NewSession(rwc io.ReadWriteCloser, cfg Config) *Session {
 	s := &Session{
-		cfg:  cfg,
-		rwc:  rwc,
-		out:  newWriter(rwc),
-		open: make(map[uint64]*Exchange),
-		done: make(chan struct{}),
+		cfg:     cfg,
+		rwc:     rwc,
+		in:      NewReader(rwc),
+		out:     newWriter(rwc),
+		stopped: make(chan error, 1),
+		open:    make(map[uint64]*Exchange),
+		done:    make(chan struct{}),
 	}
+	s.crew = newCrew(s.serve)
+	s.turn.cool = coolness
 	if !cfg.Host {
 		s.nextID = ^uint64(0) // the first one is 1
 	}
@@ -63,31 +73,19 @@ func NewSession(rwc io.ReadWriteCloser, cfg Config) *Session {
 // Close; it then ends all exchanges, waits for the handlers it started, and
 // returns nil for a clean end of file or a Close, otherwise why it ended.
 func (s *Session) Run() error {
-	err := s.read()
-	if err == io.EOF {
+	s.crew.members.Go(s.lead)
+	err := <-s.stopped
+	select {
+	case <-s.done:
 		err = nil
+	default:
+		if err == io.EOF {
+			err = nil
+		}
 	}
 	s.end(err)
-	s.serving.Wait()
+	s.crew.dismiss()
 	return err
-}
-
-func (s *Session) read() error {
-	r := NewReader(s.rwc)
-	var f Frame
-	for {
-		if err := r.Next(&f); err != nil {
-			select {
-			case <-s.done:
-				return nil
-			default:
-				return err
-			}
-		}
-		if err := s.receive(&f); err != nil {
-			return err
-		}
-	}
 }
 
 // Close ends the session at once: exchanges in progress fail with [ErrClosed].
@@ -118,6 +116,9 @@ func (s *Session) end(err error) {
 	}
 	exchanges := s.open
 	s.open = nil
+	if s.alarm != nil {
+		s.alarm.Stop()
+	}
 	close(s.done)
 	s.mu.Unlock()
 
@@ -128,14 +129,15 @@ func (s *Session) end(err error) {
 	}
 }
 
-// receive handles one frame. An error is the peer's breach of the protocol.
-func (s *Session) receive(f *Frame) error {
+// receive handles one frame; a request that it opens is still to be served. An
+// error is the peer's breach of the protocol.
+func (s *Session) receive(f *Frame) (request *Exchange, err error) {
 	switch f.Kind {
 	case Ready, Log, Drain:
 		if s.cfg.Control != nil {
 			s.cfg.Control(*f)
 		}
-		return nil
+		return nil, nil
 	case Invoke, Call, Describe:
 		return s.accept(f)
 	}
@@ -143,47 +145,45 @@ func (s *Session) receive(f *Frame) error {
 	x := s.open[f.ID]
 	s.mu.Unlock()
 	if x == nil {
-		return nil
+		return nil, nil
 	}
 	switch f.Kind {
 	case Result, Reply:
-		return x.receiveHead(f)
+		return nil, x.receiveHead(f)
 	case Chunk:
-		return x.receiveChunk(f)
+		return nil, x.receiveChunk(f)
 	case Credit:
-		return x.receiveCredit(f)
+		return nil, x.receiveCredit(f)
 	case Cancel:
 		x.receiveCancel()
 	}
-	return nil
+	return nil, nil
 }
 
-// accept opens the exchange that the peer's frame asks for, and serves it.
-func (s *Session) accept(f *Frame) error {
+// accept opens the exchange that the peer's frame asks for.
+func (s *Session) accept(f *Frame) (*Exchange, error) {
 	fromHost := f.ID%2 == 0
 	if fromHost == s.cfg.Host || f.ID == 0 {
-		return fmt.Errorf("%w: id %d opened by the wrong side", ErrFrame, f.ID)
+		return nil, fmt.Errorf("%w: id %d opened by the wrong side", ErrFrame, f.ID)
 	}
-	x := &Exchange{s: s, id: f.ID, kind: f.Kind, header: f.Header, payload: f.Payload, served: true}
-	x.ctx.deadline = deadlineOf(f.Header)
+	x := newServed(s, f)
 	if f.Flags&End == 0 {
 		x.in = newInbox(x)
 	}
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
-		return nil
+		return nil, nil
 	}
 	if f.ID <= s.lastPeer {
 		s.mu.Unlock()
-		return fmt.Errorf("%w: id %d opened twice", ErrFrame, f.ID)
+		return nil, fmt.Errorf("%w: id %d opened twice", ErrFrame, f.ID)
 	}
 	s.lastPeer = f.ID
 	s.open[f.ID] = x
-	s.serving.Add(1)
+	s.out.crowd.Add(1)
 	s.mu.Unlock()
-	go s.serve(x)
-	return nil
+	return x, nil
 }
 
 // deadlineOf returns when the time of a request with these headers is up, zero
@@ -196,19 +196,21 @@ func deadlineOf(h Header) time.Time {
 }
 
 func (s *Session) serve(x *Exchange) {
-	defer s.serving.Done()
 	defer x.finish() // deferred, since a handler may call runtime.Goexit
 	if s.cfg.Serve == nil {
 		x.Fail(Errorf(NotFound, "wire: requests are not served here"))
 		return
 	}
-	s.cfg.Serve(&x.ctx, x)
+	s.cfg.Serve(x.ctx, x)
 }
 
 // forget removes an exchange that both sides have done with.
 func (s *Session) forget(id uint64) {
 	s.mu.Lock()
-	delete(s.open, id)
+	if _, ok := s.open[id]; ok {
+		delete(s.open, id)
+		s.out.crowd.Add(-1)
+	}
 	s.mu.Unlock()
 }
 
@@ -249,34 +251,28 @@ var ErrNotSent = errors.New("wire: not sent")
 // Do sends a request and waits for the head of its response. The error is an
 // *[Error] if the peer answered with one, that of ctx if it ended first (the
 // peer is then told to cancel), or wraps [ErrClosed] if the session ended.
+// Once it has returned, neither req nor its header is looked at any more.
 func (s *Session) Do(ctx context.Context, req *Request) (*Response, error) {
 	head := heads.Get().(chan answer)
-	x := &Exchange{s: s, kind: req.Kind, done: req.Done, head: head}
+	x := newAsked(s, req, head)
 	if err := s.start(x, req); err != nil {
 		heads.Put(head)
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	var expired <-chan time.Time
-	if !req.Deadline.IsZero() {
-		timer := timers.Get().(*time.Timer)
-		timer.Reset(time.Until(req.Deadline))
-		defer func() {
-			timer.Stop()
-			timers.Put(timer)
-		}()
-		expired = timer.C
+	s.goOn()
+	var a answer
+	if done := ctx.Done(); done == nil {
+		a = <-head
+	} else {
+		select {
+		case a = <-head:
+		case <-done:
+			x.abandon()
+			return nil, ctx.Err()
+		}
 	}
-	select {
-	case a := <-head:
-		heads.Put(head) // nothing is sent to it any more
-		return x.response(ctx, req.Deadline, a)
-	case <-ctx.Done():
-		x.abandon()
-		return nil, ctx.Err()
-	case <-expired:
-		x.abandon()
-		return nil, context.DeadlineExceeded
-	}
+	heads.Put(head) // nothing is sent to it any more
+	return x.response(ctx, req.Deadline, a)
 }
 
 // answer is the head of a response, or why there is none.
@@ -287,14 +283,7 @@ type answer struct {
 	err     error
 }
 
-var (
-	heads  = sync.Pool{New: func() any { return make(chan answer, 1) }}
-	timers = sync.Pool{New: func() any {
-		t := time.NewTimer(time.Hour)
-		t.Stop()
-		return t
-	}}
-)
+var heads = sync.Pool{New: func() any { return make(chan answer, 1) }}
 
 // start registers x under the next id and sends its opening frame, in one
 // critical section of the writer, so that ids leave in order.
@@ -330,6 +319,8 @@ func (s *Session) register(x *Exchange, f *Frame) error {
 	s.nextID += 2
 	f.ID, x.id = s.nextID, s.nextID
 	s.open[x.id] = x
+	s.out.crowd.Add(1)
+	s.expireAt(x.deadline)
 	return nil
 }
 

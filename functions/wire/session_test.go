@@ -33,6 +33,7 @@ func pair(t testing.TB, serve func(context.Context, *Exchange)) (host, worker *S
 	a, b := socketpair(t)
 	host = NewSession(a, Config{Host: true})
 	worker = NewSession(b, Config{Serve: serve})
+	worker.turn.cool = 0
 	var wg sync.WaitGroup
 	for _, s := range []*Session{host, worker} {
 		wg.Go(func() {
@@ -150,6 +151,7 @@ func TestBothSidesOpenExchanges(t *testing.T) {
 		}
 		x.Respond(nil, r.Payload, false)
 	}})
+	worker.turn.cool = 0
 	var wg sync.WaitGroup
 	wg.Go(func() { host.Run() })
 	wg.Go(func() { worker.Run() })

@@ -64,6 +64,9 @@ func (in *inbox) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	in.mu.Lock()
+	if len(in.chunks) == 0 && in.err == nil {
+		in.x.s.goOn()
+	}
 	for len(in.chunks) == 0 && in.err == nil {
 		in.more.Wait()
 	}
@@ -131,6 +134,9 @@ func (o *outlet) close(err error) {
 func (o *outlet) spend(n int) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.credit == 0 && o.err == nil {
+		o.x.s.goOn()
+	}
 	for o.credit == 0 && o.err == nil {
 		o.change.Wait()
 	}

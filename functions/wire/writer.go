@@ -4,6 +4,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -23,6 +24,8 @@ type writer struct {
 		n   int
 		err error
 	}
+
+	crowd atomic.Int32 // exchanges that are open
 
 	mu     sync.Mutex
 	room   sync.Cond // signalled when buf has been taken
@@ -107,7 +110,9 @@ func (w *writer) sendWith(f *Frame, s *Session, x *Exchange) error {
 // flush writes until nothing is left to write, or hands that over.
 func (w *writer) flush() {
 	// Let those who are about to send do so: their frames go in the same write.
-	runtime.Gosched()
+	if w.crowd.Load() > 1 {
+		runtime.Gosched()
+	}
 	for {
 		buf, ok := w.take()
 		if !ok {

@@ -64,6 +64,7 @@ type Bus struct {
 	conn    *nats.Conn
 	control *nats.Conn
 	secret  string
+	storage *storage // nil for a server elsewhere
 	log     *slog.Logger
 }
 
@@ -127,26 +128,38 @@ func (b *Bus) embed(cfg Config) error {
 		}
 	}
 	failed := make(chan string, 1)
-	b.srv.SetLoggerV2(&serverLog{log: cfg.Logger, fatal: failed}, false, false, false)
+	b.storage = newStorage(cfg.StoreDir, cfg.Logger)
+	b.srv.SetLoggerV2(&serverLog{log: cfg.Logger, fatal: failed, failed: b.storage.said}, false, false, false)
 	b.srv.Start()
-	if !b.srv.ReadyForConnections(startTimeout) {
-		select {
-		case reason := <-failed:
-			return fmt.Errorf("bus: the NATS server did not start: %s", reason)
-		default:
-			return fmt.Errorf("bus: the NATS server did not start within %v", startTimeout)
-		}
+	if err := b.awaitStart(failed); err != nil {
+		return err
 	}
 	for name, account := range auth.accounts {
 		if err := account.EnableJetStream(nil, nil); err != nil {
 			return fmt.Errorf("bus: streams of account %q: %w", name, err)
 		}
 	}
+	b.storage.start(b.srv)
 	if b.conn, err = b.connect(DefaultAccount); err != nil {
 		return err
 	}
 	b.control, err = b.connect(ControlAccount)
 	return err
+}
+
+// awaitStart waits until the server takes connections, or has failed.
+func (b *Bus) awaitStart(failed <-chan string) error {
+	for begin := time.Now(); !b.srv.ReadyForConnections(100 * time.Millisecond); {
+		select {
+		case reason := <-failed:
+			return fmt.Errorf("bus: the NATS server did not start: %s", reason)
+		default:
+		}
+		if time.Since(begin) > startTimeout {
+			return fmt.Errorf("bus: the NATS server did not start within %v", startTimeout)
+		}
+	}
+	return nil
 }
 
 func (b *Bus) serverOptions(cfg Config) (*server.Options, error) {
@@ -161,6 +174,9 @@ func (b *Bus) serverOptions(cfg Config) (*server.Options, error) {
 		MaxPayload: 8 << 20,
 		MaxPending: 64 << 20,
 	}
+	// The server's own limit is three quarters of what was free at its start: near
+	// zero on a full disk, and it stays so when there is room again.
+	_, opts.JetStreamMaxStore = statfs(cfg.StoreDir)
 	switch cfg.Durability {
 	case "", Process, Power:
 	default:
@@ -259,6 +275,9 @@ func (b *Bus) Close() error {
 			}
 			c.Close()
 		}
+	}
+	if b.storage != nil {
+		b.storage.stop()
 	}
 	if b.srv != nil {
 		b.srv.Shutdown()

@@ -54,15 +54,13 @@ func (r *Registry) Add(ctx context.Context, v *Version, program, bundle, log str
 // Release changes what serves, in one step: change gets the record as it is, a
 // new one if there is none, and returns the parts of the new release, or an error
 // that ends it. It is called again when somebody else was faster. by says who
-// asks. The versions must be there.
+// asks. The versions must be there: else the error wraps [ErrNotFound].
+//
+// A damaged record is one without parts to change, and with a revision. The new
+// one takes its place; it is kept under the key "damaged." and its own.
 func (r *Registry) Release(ctx context.Context, name, by string, change func(f *Function) ([]Part, error)) (*Function, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	for {
-		f, err := r.Function(ctx, name)
-		if errors.Is(err, ErrNotFound) {
-			f, err = &Function{Name: name}, nil
-		}
+		f, err := r.record(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -102,6 +100,28 @@ func (r *Registry) putRelease(ctx context.Context, f *Function) (uint64, error) 
 	return r.put(ctx, f)
 }
 
+// record returns the record of a function for a change.
+func (r *Registry) record(ctx context.Context, name string) (*Function, error) {
+	f, err := r.Function(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return &Function{Name: name}, nil
+	}
+	if !errors.Is(err, ErrDamaged) {
+		return f, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	key := r.functionKey(name)
+	e, err := r.kv.Get(ctx, key)
+	if err == nil {
+		_, err = r.kv.Put(ctx, "damaged."+key, e.Value())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("registry: keep the damaged record of function %q: %w", name, err)
+	}
+	return &Function{Name: name, Revision: e.Revision()}, nil
+}
+
 func isWrongSequence(err error) bool {
 	var e *jetstream.APIError
 	return errors.As(err, &e) && e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
@@ -109,6 +129,8 @@ func isWrongSequence(err error) bool {
 
 // put stores the record of a function if it is still the one that was read.
 func (r *Registry) put(ctx context.Context, f *Function) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	data, err := json.Marshal(f)
 	if err != nil {
 		return 0, err

@@ -8,6 +8,7 @@
 //	function.<namespace>.<name>          a [Function]: its release; the one record that changes
 //	version.<namespace>.<name>.<number>  a [Version]
 //	log.<namespace>.<name>.<number>      what its build said, as text
+//	damaged.function.<namespace>.<name>  a record that could not be read, as it was when a release took its place
 //
 // and the object stores "artifacts" and "sources" hold programs and bundles, each
 // under the SHA-256 of its content, so that what is equal is stored once.

@@ -33,9 +33,9 @@ func (r *Registry) putFile(ctx context.Context, store jetstream.ObjectStore, pat
 		return "", err
 	}
 	sum := hex.EncodeToString(h.Sum(nil))
-	if info, err := store.GetInfo(ctx, sum); err == nil && info.Size == uint64(size) {
+	if info, err := r.whole(ctx, store, sum); err == nil && info.Size == uint64(size) {
 		return sum, nil
-	} else if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+	} else if err != nil && !errors.Is(err, ErrDamaged) {
 		return "", err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -59,11 +59,10 @@ func (r *Registry) Bundle(ctx context.Context, v *Version, path string) error {
 func (r *Registry) getFile(ctx context.Context, store jetstream.ObjectStore, sum, path string, mode os.FileMode) error {
 	ctx, cancel := context.WithTimeout(ctx, objectTimeout)
 	defer cancel()
-	damaged := func(err error) error { return fmt.Errorf("%w: the object %s: %v", ErrDamaged, sum, err) }
-	object, err := store.Get(ctx, sum)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return damaged(err)
+	if _, err := r.whole(ctx, store, sum); err != nil {
+		return err
 	}
+	object, err := store.Get(ctx, sum)
 	if err != nil {
 		return fmt.Errorf("registry: object %s: %w", sum, err)
 	}
@@ -77,7 +76,7 @@ func (r *Registry) getFile(ctx context.Context, store jetstream.ObjectStore, sum
 	_, err = io.Copy(io.MultiWriter(tmp, h), object)
 	if errors.Is(err, jetstream.ErrDigestMismatch) || err == nil && hex.EncodeToString(h.Sum(nil)) != sum {
 		tmp.Close()
-		return damaged(jetstream.ErrDigestMismatch)
+		return fmt.Errorf("%w: the object %s: its content is another one", ErrDamaged, sum)
 	}
 	if err = errors.Join(err, tmp.Chmod(mode), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), path)
@@ -88,9 +87,31 @@ func (r *Registry) getFile(ctx context.Context, store jetstream.ObjectStore, sum
 	return nil
 }
 
-// orphanAge is how old parts of an object must be that nothing names, before they
-// are taken for those of a transfer that was broken off.
-const orphanAge = time.Hour
+// whole returns what there is to know of an object all of whose parts are there.
+// The error wraps [ErrDamaged] if some are not: who reads such an object waits for
+// them.
+func (r *Registry) whole(ctx context.Context, store jetstream.ObjectStore, sum string) (*jetstream.ObjectInfo, error) {
+	info, err := store.GetInfo(ctx, sum)
+	if errors.Is(err, jetstream.ErrObjectNotFound) || errors.Is(err, jetstream.ErrBadObjectMeta) {
+		return nil, fmt.Errorf("%w: the object %s: %v", ErrDamaged, sum, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("registry: object %s: %w", sum, err)
+	}
+	stream, err := r.js.Stream(ctx, "OBJ_"+info.Bucket)
+	if err != nil {
+		return nil, fmt.Errorf("registry: object %s: %w", sum, err)
+	}
+	subject := "$O." + info.Bucket + ".C." + info.NUID
+	s, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return nil, fmt.Errorf("registry: object %s: %w", sum, err)
+	}
+	if n := s.State.Subjects[subject]; n != uint64(info.Chunks) {
+		return nil, fmt.Errorf("%w: the object %s: %d of its %d parts are there", ErrDamaged, sum, n, info.Chunks)
+	}
+	return info, nil
+}
 
 // Collect removes programs and bundles that no version names, and what transfers
 // that were broken off have left. It returns how many bytes became free.
@@ -163,7 +184,7 @@ func (r *Registry) collectStore(ctx context.Context, store jetstream.ObjectStore
 		if whole[strings.TrimPrefix(subject, prefix)] {
 			continue
 		}
-		if m, err := stream.GetLastMsgForSubject(ctx, subject); err != nil || time.Since(m.Time) < orphanAge {
+		if m, err := stream.GetLastMsgForSubject(ctx, subject); err != nil || time.Since(m.Time) < r.orphanAge {
 			continue
 		}
 		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {

@@ -44,6 +44,8 @@ type Registry struct {
 	artifacts jetstream.ObjectStore
 	sources   jetstream.ObjectStore
 
+	orphanAge time.Duration // how old parts of an object must be that nothing names, before they are taken for those of a broken-off transfer
+
 	storing   sync.RWMutex // held for reading while objects are stored that no record names yet
 	releasing sync.RWMutex // held for reading while versions are released that were seen to be there
 }
@@ -56,7 +58,7 @@ func Open(ctx context.Context, conn *nats.Conn, namespace string) (*Registry, er
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
-	r := &Registry{ns: namespace, js: js}
+	r := &Registry{ns: namespace, js: js, orphanAge: time.Hour}
 	if r.kv, err = js.KeyValue(ctx, bucketName); errors.Is(err, jetstream.ErrBucketNotFound) {
 		r.kv, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucketName, Description: "functions, versions and releases"})
 	}
@@ -205,20 +207,24 @@ func (r *Registry) Names(ctx context.Context) ([]string, error) {
 	return slices.Compact(list), nil
 }
 
+// keys lists the keys that are there. It returns all of them or an error.
 func (r *Registry) keys(ctx context.Context, filter string) ([]string, error) {
-	lister, err := r.kv.ListKeysFiltered(ctx, filter)
+	w, err := r.kv.Watch(ctx, filter, jetstream.IgnoreDeletes(), jetstream.MetaOnly())
 	if err != nil {
-		return nil, fmt.Errorf("registry: %w", err)
+		return nil, fmt.Errorf("registry: list %s: %w", filter, err)
 	}
-	defer lister.Stop()
+	defer stop(w)
 	var list []string
 	for {
 		select {
-		case key, ok := <-lister.Keys():
+		case e, ok := <-w.Updates():
 			if !ok {
+				return nil, fmt.Errorf("registry: list %s: %w", filter, errBrokenOff)
+			}
+			if e == nil {
 				return list, nil
 			}
-			list = append(list, key)
+			list = append(list, e.Key())
 		case <-ctx.Done():
 			return nil, fmt.Errorf("registry: list %s: %w", filter, ctx.Err())
 		}

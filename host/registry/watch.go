@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,24 +17,38 @@ type Change struct {
 	Err      error // wraps [ErrDamaged]
 }
 
+// errBrokenOff is the error of what ends although it has not been read to its end:
+// the connection was closed.
+var errBrokenOff = errors.New("the server has ended the transfer")
+
 // Watch calls changed with the record of each function, then initial, and then
-// changed with each change, in their order, all from one goroutine. It returns
-// when ctx ends, or with an error when it cannot begin.
+// changed with what changes, in that order, all from one goroutine; of changes of
+// one record that follow each other at once, only the last is certain to be told.
+// It returns nil
+// when ctx ends, or an error when it cannot begin, or cannot go on.
+//
+// A watch whose server starts its storage anew goes on by itself, but finds out
+// only after some seconds.
 func (r *Registry) Watch(ctx context.Context, changed func(Change), initial func()) error {
 	prefix := "function." + r.ns + "."
 	w, err := r.kv.Watch(ctx, prefix+"*")
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fmt.Errorf("registry: watch: %w", err)
 	}
-	defer w.Stop()
+	defer stop(w)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case e, ok := <-w.Updates():
 			switch {
-			case !ok:
+			case !ok && ctx.Err() != nil:
 				return nil
+			case !ok:
+				return fmt.Errorf("registry: watch: %w", errBrokenOff)
 			case e == nil:
 				initial()
 				continue
@@ -44,5 +59,13 @@ func (r *Registry) Watch(ctx context.Context, changed func(Change), initial func
 			}
 			changed(c)
 		}
+	}
+}
+
+// stop ends a watcher. What it has not yet handed over must be taken from it, or
+// its goroutine never ends.
+func stop(w jetstream.KeyWatcher) {
+	w.Stop() // an error says that it is closed already
+	for range w.Updates() {
 	}
 }

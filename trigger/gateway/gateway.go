@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -140,13 +141,19 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, rt *routes, t *t
 	g.invoke(w, r, t)
 }
 
+// headers are kept for other requests: an invoker copies what it is given.
+var headers = sync.Pool{New: func() any { h := make(wire.Header, 0, 1<<10); return &h }}
+
 func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
 	inv := &trigger.Invocation{Function: t.fn.Name, Endpoint: t.endpoint.Name, Version: r.Header.Get(trigger.HeaderVersion), Trigger: trigger.HTTP}
+	space := headers.Get().(*wire.Header)
+	defer headers.Put(space)
 	var err error
-	if inv.Header, err = requestHeader(r, t); err != nil {
+	if *space, err = requestHeader((*space)[:0], r, t); err != nil {
 		g.fail(w, r, "", err)
 		return
 	}
+	inv.Header = *space
 	b, err := readBody(w, r, t, inv)
 	if err != nil {
 		g.fail(w, r, "", err)

@@ -25,9 +25,8 @@ var hopByHop = map[string]bool{
 
 func isHopByHop(name string) bool { return hopByHop[name] }
 
-// requestHeader encodes what a function gets to know of a request.
-func requestHeader(r *http.Request, t *target) (wire.Header, error) {
-	h := make(wire.Header, 0, 1024)
+// requestHeader appends to h what a function gets to know of a request.
+func requestHeader(h wire.Header, r *http.Request, t *target) (wire.Header, error) {
 	h = h.Add(wire.KeyMethod, r.Method)
 	fits := true
 	add := func(key, value string) {
@@ -62,7 +61,7 @@ func requestHeader(r *http.Request, t *target) (wire.Header, error) {
 		add(prefixHeader, prefix)
 	}
 	if !fits || len(h) > wire.MaxHeader-reserved {
-		return nil, wire.Errorf(wire.HeaderLarge, "the request's headers are larger than %d bytes", wire.MaxHeader-reserved)
+		return h, wire.Errorf(wire.HeaderLarge, "the request's headers are larger than %d bytes", wire.MaxHeader-reserved)
 	}
 	return h, nil
 }

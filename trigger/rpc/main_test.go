@@ -51,9 +51,13 @@ func (f *fake) invocation() *trigger.Invocation {
 	return f.last
 }
 
-// echo answers with function, endpoint and payload.
+// echo answers with function, version, endpoint and payload.
 func echo(_ context.Context, inv *trigger.Invocation) (*trigger.Result, error) {
-	return &trigger.Result{Payload: fmt.Appendf(nil, "%s/%s %s", inv.Function, inv.Endpoint, inv.Payload)}, nil
+	name := inv.Function
+	if inv.Version != "" {
+		name += "@" + inv.Version
+	}
+	return &trigger.Result{Payload: fmt.Appendf(nil, "%s/%s %s", name, inv.Endpoint, inv.Payload)}, nil
 }
 
 // table returns one of functions with the root and the endpoint create.
@@ -64,6 +68,9 @@ func table(names ...string) *trigger.Table {
 			{Name: "", Kind: wire.EndpointJSON, Doc: "Root does it.", Request: []byte(`{"type":"string"}`)},
 			{Name: "create", Kind: wire.EndpointHTTP},
 		}}
+		if name == "versions" {
+			t.Functions[name].Endpoints = append(t.Functions[name].Endpoints, trigger.Endpoint{Name: "v1", Kind: wire.EndpointJSON})
+		}
 	}
 	return t
 }

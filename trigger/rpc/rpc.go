@@ -29,6 +29,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -84,7 +85,7 @@ type Trigger struct {
 	service *service
 
 	messages chan *nats.Msg // nil is the last one
-	loop     sync.WaitGroup
+	free     atomic.Int32   // goroutines that wait for a message
 	running  sync.WaitGroup
 
 	mu   sync.Mutex
@@ -104,7 +105,8 @@ func New(cfg Config) (*Trigger, error) {
 	if t.service, err = newService(t.conn); err != nil {
 		return nil, fmt.Errorf("rpc: %w", err)
 	}
-	t.loop.Go(t.receive)
+	t.free.Add(1)
+	t.running.Go(t.receive)
 	return t, nil
 }
 
@@ -174,14 +176,26 @@ func (t *Trigger) drained(subs [][2]*nats.Subscription) {
 	}
 }
 
-// receive starts an invocation for each message.
+// maxFree is how many goroutines wait for messages at most.
+const maxFree = 64
+
+// receive serves one message after the other. There is always a goroutine that
+// waits for the next one: who takes it has another one wait first, if none does.
 func (t *Trigger) receive() {
 	for m := range t.messages {
 		if m == nil {
+			t.messages <- nil // for all others
 			return
 		}
-		t.running.Add(1)
-		go t.serve(m)
+		if t.free.Add(-1) == 0 {
+			t.free.Add(1)
+			t.running.Go(t.receive)
+		}
+		t.serve(m)
+		if t.free.Add(1) > maxFree {
+			t.free.Add(-1)
+			return
+		}
 	}
 }
 
@@ -196,13 +210,12 @@ func (t *Trigger) Close() {
 	}
 	t.service.close()
 	t.drained(subs)
+	t.conn.FlushTimeout(drainTimeout) // the server knows of it; an error is that of the connection
 	t.messages <- nil
-	t.loop.Wait()
 	t.running.Wait()
 }
 
 func (t *Trigger) serve(m *nats.Msg) {
-	defer t.running.Done()
 	start := time.Now()
 	function, version, endpoint := t.target(m.Subject)
 	inv := &trigger.Invocation{Function: function, Version: version, Endpoint: endpoint, Trigger: trigger.RPC, Payload: m.Data}

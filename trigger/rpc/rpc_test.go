@@ -20,14 +20,16 @@ import (
 )
 
 func TestRequestAndReply(t *testing.T) {
-	f := start(t, "orders", "other")
+	f := start(t, "orders", "other", "versions")
 	for subject, want := range map[string]string{
 		"fn.orders":           "orders/ hi",
 		"fn.orders.create":    "orders/create hi",
 		"fn.other.whatever":   "other/whatever hi", // for the invoker to refuse
 		"fn.orders.a.b":       "orders/a.b hi",
-		"fn.orders.v3":        "orders/ hi",
-		"fn.orders.v3.create": "orders/create hi",
+		"fn.orders.v3":        "orders@v3/ hi",
+		"fn.orders.v3.create": "orders@v3/create hi",
+		"fn.orders.v0":        "orders/v0 hi",
+		"fn.versions.v1":      "versions/v1 hi", // an endpoint of that name
 	} {
 		if got := string(f.ask(t, subject, "hi").Data); got != want {
 			t.Errorf("%s: %q, want %q", subject, got, want)
