@@ -79,6 +79,13 @@ func (r *deployRuns) get(id string) (*deployRun, error) {
 	return nil, wire.Errorf(wire.NotFound, "no deploy %q: the host knows the latest %d since its start", id, keepRuns)
 }
 
+// drop forgets a run that nothing came of.
+func (r *deployRuns) drop(run *deployRun) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = slices.DeleteFunc(r.list, func(other *deployRun) bool { return other == run })
+}
+
 func (d *deployRun) add(e admin.DeployEvent) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
@@ -154,8 +161,11 @@ func (h *Host) runDeploy(ctx context.Context, id string, in deployInput, yield f
 	run, runCtx, fresh := h.runs.begin(h.ctx, id)
 	if fresh {
 		if err := h.startRun(ctx, runCtx, run, in); err != nil {
+			// Nothing was begun: who tries again with the id begins anew.
+			h.runs.drop(run)
 			run.add(admin.DeployEvent{Error: deployProblem(err, "")})
 			run.cancel(nil)
+			return err
 		}
 	}
 	return run.follow(ctx, yield)
@@ -170,7 +180,7 @@ func (h *Host) startRun(ctx, runCtx context.Context, run *deployRun, in deployIn
 	if in.receive != nil {
 		if err := in.receive(ctx, tree); err != nil {
 			os.RemoveAll(filepath.Dir(tree))
-			return err
+			return h.explainStorage(ctx, err)
 		}
 	}
 	h.mu.Lock()
@@ -211,7 +221,7 @@ func (h *Host) deployTree(ctx context.Context, run *deployRun, in deployInput, t
 func (h *Host) deployDir() (string, error) {
 	parent, err := os.MkdirTemp(filepath.Join(h.cfg.Dir, "run"), "deploy-")
 	if err != nil {
-		return "", fmt.Errorf("host: data directory: %w", err)
+		return "", h.explainStorage(h.ctx, fmt.Errorf("host: data directory: %w", err))
 	}
 	tree := filepath.Join(parent, "source")
 	return tree, os.Mkdir(tree, 0o700)

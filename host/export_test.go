@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 
+	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
 )
 
@@ -14,3 +15,6 @@ func (h *Host) KeptRecords(function string) (list []logs.Record) {
 	})
 	return list
 }
+
+// Bus returns the host's NATS server.
+func (h *Host) Bus() *bus.Bus { return h.bus }

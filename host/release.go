@@ -14,6 +14,11 @@ import (
 // does so on this host. Versions are loaded, and their first workers started,
 // before anything changes.
 func (h *Host) setRelease(ctx context.Context, f *function, by string, change func(*registry.Function) ([]registry.Part, error)) (*registry.Function, error) {
+	if err := unavailable(h.bus.StorageErr()); err != nil {
+		return nil, err
+	}
+	ctx, stop := h.whileStoring(ctx)
+	defer stop()
 	record, err := h.registry.Release(ctx, f.name, by, func(r *registry.Function) ([]registry.Part, error) {
 		parts, err := change(r)
 		if err != nil {
@@ -34,7 +39,7 @@ func (h *Host) setRelease(ctx context.Context, f *function, by string, change fu
 		return parts, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, h.explainStorage(ctx, err)
 	}
 	return record, f.deployed.await(ctx, record.Revision)
 }
@@ -136,8 +141,13 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.registry.Remove(ctx, name); err != nil && !errors.Is(err, registry.ErrNotFound) {
+	if err := unavailable(h.bus.StorageErr()); err != nil {
 		return err
+	}
+	ctx, stop := h.whileStoring(ctx)
+	defer stop()
+	if err := h.registry.Remove(ctx, name); err != nil && !errors.Is(err, registry.ErrNotFound) {
+		return h.explainStorage(ctx, err)
 	}
 	h.forget(f.name)
 	h.tasks.Go(h.collect)
