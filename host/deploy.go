@@ -76,7 +76,7 @@ func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admi
 	d := &deploy{h: h, o: o, tree: tree, cancel: cancel, start: time.Now()}
 	defer d.discard()
 	result, err := d.run(ctx)
-	return result, h.explainStorage(ctx, err)
+	return result, h.explainEnd(ctx, err)
 }
 
 // deploy is one in progress.

@@ -55,17 +55,17 @@ func (h *Host) whileStoring(parent context.Context) (ctx context.Context, stop f
 	return ctx, func() { cancel(nil) }
 }
 
-// explainStorage returns the error of what was done under a context that has
-// ended, or on a disk that is full, as its cause.
-func (h *Host) explainStorage(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	var e *wire.Error
-	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, ctx.Err()) || errors.As(cause, &e) && e.Code == wire.Unavailable) {
+// explainEnd returns the error of what was done under a context: the cause of its end,
+// if that has come, whatever was broken off by it has said, and else err, or what
+// to do about it if the disk is full.
+func (h *Host) explainEnd(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil || cause != nil && errors.Is(err, cause):
+		return err
+	case cause != nil:
 		return cause
-	}
-	if errors.Is(err, syscall.ENOSPC) {
+	case errors.Is(err, syscall.ENOSPC):
 		return wire.Errorf(wire.Unavailable, "no room: %v: make room where %s lies and try again; what serves goes on", err, h.cfg.Dir)
 	}
 	return err

@@ -39,7 +39,7 @@ func (h *Host) setRelease(ctx context.Context, f *function, by string, change fu
 		return parts, nil
 	})
 	if err != nil {
-		return nil, h.explainStorage(ctx, err)
+		return nil, h.explainEnd(ctx, err)
 	}
 	return record, f.deployed.await(ctx, record.Revision)
 }
@@ -147,7 +147,7 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 	ctx, stop := h.whileStoring(ctx)
 	defer stop()
 	if err := h.registry.Remove(ctx, name); err != nil && !errors.Is(err, registry.ErrNotFound) {
-		return h.explainStorage(ctx, err)
+		return h.explainEnd(ctx, err)
 	}
 	h.forget(f.name)
 	h.tasks.Go(h.collect)
