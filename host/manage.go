@@ -77,6 +77,10 @@ func repositoryName(address string) string {
 
 func unpack(ctx context.Context, body io.Reader, dir string) error {
 	_, err := bundle.Unpack(ctx, body, dir, bundle.Limits{})
+	var fault *bundle.Error // without where it was unpacked
+	if errors.As(err, &fault) {
+		err = fault
+	}
 	switch {
 	case errors.Is(err, bundle.ErrTooLarge):
 		return wire.Errorf(wire.TooLarge, "%v", err)
