@@ -256,8 +256,7 @@ func TestAClientThatGoesAwayWhileItSends(t *testing.T) {
 	go func() {
 		writer.Write(body[:len(body)/2])
 		leave()
-		<-t.Context().Done()
-		writer.Close()
+		writer.CloseWithError(context.Canceled) // the client waits for who reads its source
 	}()
 	if _, err := r.client.Deploy(ctx, admin.DeployRequest{ID: id}, reader, func(admin.DeployEvent) {}); err == nil {
 		t.Error("half a source was deployed")
