@@ -24,6 +24,8 @@ type printer struct {
 	json  *slog.Logger // instead of text
 
 	mu     sync.Mutex // guards what follows
+	begun  bool       // the banner is in the queue
+	early  []func()   // events from before that
 	queue  []func()
 	lost   int
 	closed bool
@@ -86,6 +88,28 @@ func (p *printer) later(print func()) {
 	p.signal()
 }
 
+// afterBanner queues something to show when the addresses are known.
+func (p *printer) afterBanner(print func()) {
+	p.mu.Lock()
+	if !p.begun && !p.closed && len(p.early) < maxQueue {
+		p.early = append(p.early, print)
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	p.later(print)
+}
+
+// begin queues what was to be shown after the banner.
+func (p *printer) begin() {
+	p.mu.Lock()
+	early := p.early
+	p.begun, p.early = true, nil
+	p.queue = append(p.queue, early...)
+	p.mu.Unlock()
+	p.signal()
+}
+
 func (p *printer) signal() {
 	select {
 	case p.wake <- struct{}{}:
@@ -95,6 +119,7 @@ func (p *printer) signal() {
 
 // close shows what is left.
 func (p *printer) close() {
+	p.begin()
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
@@ -165,7 +190,7 @@ func (p *printer) banner(info admin.Info, functions []string) {
 
 // event is host.Config.OnEvent.
 func (p *printer) event(e host.Event) {
-	p.later(func() {
+	p.afterBanner(func() {
 		p.width = max(p.width, len(e.Function))
 		if e.State == host.Failed {
 			p.failed[e.Function] = e.Err.Error()

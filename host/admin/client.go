@@ -3,6 +3,7 @@ package admin
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -217,7 +218,7 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		return nil, fmt.Errorf("%s answers %s to %s: is it the admin address of an fnhost?", c.base, resp.Status, path)
 	}
 	if theirs := resp.Header.Get(versionHeader); p.Code == string(wire.NotFound) && older(theirs, APIVersion) {
-		return nil, fmt.Errorf("the host at %s speaks version %s of the management API, and this needs %s: update fnhost there", c.base, theirs, APIVersion)
+		return nil, fmt.Errorf("the host at %s speaks version %s of the management API, and this needs %s: update fnhost there", c.base, cmp.Or(theirs, "1.0"), APIVersion)
 	}
 	if len(p.Diagnostics) > 0 {
 		return nil, &p
