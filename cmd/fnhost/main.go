@@ -114,7 +114,8 @@ a flag beats the variable, which beats the file.`,
 	root.AddCommand(a.devCommand(), a.initCommand(), a.invokeCommand(), a.listCommand(), a.describeCommand(),
 		a.logsCommand(), a.doctorCommand(), a.versionCommand(),
 		a.serveCommand(), a.serverCommand(), a.deployCommand(), a.versionsCommand(), a.rollbackCommand(), a.releaseCommand(),
-		a.promoteCommand(), a.removeCommand(), a.statusCommand(), a.gitRemoteCommand(), a.gitCredentialCommand())
+		a.promoteCommand(), a.removeCommand(), a.statusCommand(), a.gitRemoteCommand(), a.gitCredentialCommand(),
+		a.sendCommand(), a.triggerCommand(), a.deadCommand())
 	nameVariables(root)
 	return root
 }

@@ -19,7 +19,8 @@ import (
 // echo is a host whose functions answer with the headers that they see.
 type echo struct {
 	Steerer // nobody asks for
-	hub     *logs.Hub
+	Events
+	hub *logs.Hub
 }
 
 func (e echo) Info() Info { return Info{Version: "test"} }

@@ -101,6 +101,7 @@ type Endpoint struct {
 type Backend interface {
 	trigger.Invoker
 	Steerer
+	Events
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)

@@ -162,6 +162,10 @@ func (c *Client) get(ctx context.Context, path string, v any) error {
 	if err != nil {
 		return err
 	}
+	return decode(resp, v)
+}
+
+func decode(resp *http.Response, v any) error {
 	defer resp.Body.Close()
 	return codec.Decode(resp.Body, v)
 }
