@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/trigger/event"
@@ -169,4 +170,47 @@ func TestEventsWaitForTheHost(t *testing.T) {
 	f.send("shop.order", "last")
 	f.await("the last event", func() bool { return s.count("shop.order 1 last") == 1 })
 	f.idle()
+}
+
+func TestSchedules(t *testing.T) {
+	f := start(t, map[string]string{
+		"shop/shop.go":       eventful,
+		"shop/function.yaml": "triggers:\n  schedule:\n    - every: 1s\n    - cron: '* * * * * *'\n      zone: Europe/Berlin\n",
+	}, nil)
+	s := f.listen()
+	f.awaitState("shop", host.Ready)
+	f.await("four runs", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.list) >= 4
+	})
+	f.write("shop/function.yaml", "timeout: 1s\n")
+	f.await("no schedule is left", func() bool { return len(f.Triggers(t.Context())) == 0 })
+	js, err := jetstream.New(f.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), event.ScheduleStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.await("the server has forgotten it", func() bool {
+		info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter("schedule.>"))
+		return err == nil && len(info.State.Subjects) == 0
+	})
+}
+
+func TestSubscriptions(t *testing.T) {
+	f := start(t, map[string]string{
+		"shop/shop.go":       eventful,
+		"shop/function.yaml": "triggers:\n  subscribe:\n    - subject: shop.>\n",
+	}, nil)
+	s := f.listen()
+	f.awaitState("shop", host.Ready)
+	f.await("a message", func() bool {
+		if stored, err := f.Publish(t.Context(), &nats.Msg{Subject: "shop.a.b", Data: []byte("hi")}); err != nil || stored.Stream != "" {
+			t.Fatalf("%+v, %v", stored, err)
+		}
+		return s.count("shop.a.b 1 hi") > 0
+	})
 }

@@ -17,11 +17,14 @@ import (
 
 // Names of triggers, as they stand in an invocation.
 const (
-	HTTP   = "http"   // the gateway
-	RPC    = "rpc"    // a NATS request
-	Event  = "event"  // a message of a stream
-	Call   = "call"   // another function
-	Direct = "invoke" // the embedding program, or an operator
+	HTTP  = "http"  // the gateway
+	RPC   = "rpc"   // a NATS request
+	Event = "event" // a message of a stream
+	// Schedule is a time that has come, Subscribe a message that is stored nowhere.
+	Schedule  = "schedule"
+	Subscribe = "subscribe"
+	Call      = "call"   // another function
+	Direct    = "invoke" // the embedding program, or an operator
 )
 
 // HeaderVersion is the HTTP header by which a request asks for a version, "v3",
