@@ -77,16 +77,23 @@ func (f *function) version() string {
 	return ""
 }
 
-// stop ends the function: no more builds, no more invocations, and then no
-// more workers.
-func (f *function) stop(ctx context.Context) {
+// retire takes the function out of service: it gets no more versions.
+func (f *function) retire() {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.removed = true
 	f.state = Draining
 	if f.abort != nil {
 		f.abort(errNewer)
 	}
 	f.settle()
+}
+
+// stop ends the function: no more builds, no more invocations, and then no
+// more workers.
+func (f *function) stop(ctx context.Context) {
+	f.retire()
+	f.mu.Lock()
 	serving := f.running()
 	f.mu.Unlock()
 	var wg sync.WaitGroup

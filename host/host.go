@@ -19,6 +19,7 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/builder/watch"
+	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
@@ -30,6 +31,15 @@ import (
 
 // ErrClosed is returned by what needs a host that runs, once it has been closed.
 var ErrClosed = errors.New("host: closed")
+
+// closedError is ErrClosed for those who invoke, with a code.
+type closedError struct{}
+
+func (closedError) Error() string { return ErrClosed.Error() }
+
+func (closedError) Unwrap() []error {
+	return []error{ErrClosed, wire.Errorf(wire.Unavailable, "%v", ErrClosed)}
+}
 
 // Host runs functions. Make one with [New]. Its methods are safe for concurrent
 // use.
@@ -55,6 +65,7 @@ type Host struct {
 	functions map[string]*function
 	outside   map[string]bool // directories watched beside the folders
 	closed    bool
+	ran       bool // Run was called
 
 	runs deployRuns
 	git  *gitpush.Server // nil without Config.GitPush
@@ -72,6 +83,8 @@ type Host struct {
 	token   string                    // that was made at this start
 	closers []func()                  // in the order of starting
 	closing sync.Once
+	stopped chan struct{}  // closed when Close begins
+	running sync.WaitGroup // of Run, until its requests have ended
 	servers servers
 	cert    *tls.Certificate // of the gateway, nil for plain HTTP
 	started time.Time
@@ -90,7 +103,7 @@ func New(cfg Config) (*Host, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function)}
+	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function), stopped: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.reindex()
 	if err := h.start(); err != nil {
@@ -193,11 +206,14 @@ func (h *Host) stopFunctions() {
 // Close stops the host: no more invocations, then those in progress end or the
 // drain limit of Config passes, then workers, then NATS. It returns when all
 // that the host has started has ended; calls after the first wait for it, too.
+// [Host.Run] returns then, if it runs.
 func (h *Host) Close() error {
 	h.closing.Do(func() {
 		h.mu.Lock()
 		h.closed = true
 		h.mu.Unlock()
+		close(h.stopped)
+		h.running.Wait()
 		for i := len(h.closers) - 1; i >= 0; i-- {
 			h.closers[i]()
 		}
