@@ -80,12 +80,24 @@ func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admi
 	if err != nil && context.Cause(ctx) != nil && errors.Is(err, ctx.Err()) {
 		err = context.Cause(ctx)
 	}
-	for _, p := range d.list {
-		if err != nil {
-			h.note(slog.LevelError, p.Name, "", "deploy%s failed: %v", by(o.By), err)
-		}
+	if err != nil {
+		d.noteFailure(err)
 	}
 	return result, err
+}
+
+// noteFailure leaves in the log why the deploy has failed, in a line.
+func (d *deploy) noteFailure(err error) {
+	if len(d.list) == 0 {
+		d.h.log.Error(fmt.Sprintf("deploy%s failed: %s", by(d.o.By), shortReason(err, d.tree)))
+	}
+	for _, p := range d.list {
+		why := err
+		if p.err != nil {
+			why = p.err
+		}
+		d.h.note(slog.LevelError, p.Name, "", "deploy%s failed: %s", by(d.o.By), shortReason(why, d.tree))
+	}
 }
 
 // begin reports whether something may begin that Close then waits for, until
@@ -135,6 +147,7 @@ type deployedFunction struct {
 	next     *version          // started, and not yet the registry's
 	existing *registry.Version // equal to what would be deployed
 	number   int
+	err      error // of its build or start
 }
 
 func (d *deploy) run(ctx context.Context) ([]admin.Deployed, error) {
@@ -286,7 +299,8 @@ func (d *deploy) eachAtOnce(ctx context.Context, do func(context.Context, *deplo
 	var wg sync.WaitGroup
 	for i, p := range d.list {
 		wg.Go(func() {
-			if errs[i] = do(ctx, p); errs[i] != nil && len(d.list) > 1 {
+			p.err = do(ctx, p)
+			if errs[i] = p.err; p.err != nil && len(d.list) > 1 {
 				errs[i] = fmt.Errorf("function %q: %w", p.Name, errs[i])
 			}
 		})

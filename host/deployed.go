@@ -211,6 +211,9 @@ func (h *Host) forget(name string) {
 	h.publish()
 	h.remove(f)
 	close(f.deployed.gone)
+	if len(h.sources) > 0 {
+		h.rediscover() // a watched folder may have waited for the name
+	}
 }
 
 // applyLoop applies the record that the registry has of a function, until there
@@ -253,7 +256,7 @@ func (f *function) apply(ctx context.Context, want *registry.Function) error {
 // quarantine says that what the registry says cannot be served. What served
 // before goes on.
 func (f *function) quarantine(err error) {
-	f.fail(fmt.Errorf("what is released cannot be served: %w", err))
+	f.fail(fmt.Errorf("what is released cannot be served: %w", err), "")
 }
 
 // load returns a version of a deployed function, ready to run.

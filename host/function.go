@@ -13,6 +13,7 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/worker"
 )
 
 // function is a name, and what serves under it.
@@ -53,10 +54,11 @@ func (f *function) settle() {
 	}
 }
 
-// fail records that the latest source does not make a version.
-func (f *function) fail(err error) {
+// fail records that the latest source does not make a version. id is that of what
+// has failed, "" if it is to be tried again unchanged.
+func (f *function) fail(err error, id string) {
 	f.mu.Lock()
-	f.state, f.err = Failed, err
+	f.state, f.err, f.failedID = Failed, err, id
 	f.settle()
 	removed := f.removed
 	f.mu.Unlock()
@@ -64,7 +66,7 @@ func (f *function) fail(err error) {
 		return
 	}
 	f.h.emit(Event{Time: time.Now(), Function: f.name, State: Failed, Version: f.version(), Err: err})
-	f.h.logs.Add(logs.Record{Level: 8, Function: f.name, Source: logs.Host, Message: "the latest source does not serve: " + err.Error()})
+	f.h.logs.Add(logs.Record{Level: 8, Function: f.name, Source: logs.Host, Message: "the latest source does not serve: " + worker.CutOutput(err.Error())})
 	if errors.Is(err, builder.ErrNoHandler) || errors.Is(err, os.ErrNotExist) {
 		f.h.rediscover()
 	}

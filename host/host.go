@@ -64,6 +64,7 @@ type Host struct {
 	mu        sync.Mutex // guards what follows, and orders the updates of triggers
 	functions map[string]*function
 	outside   map[string]bool // directories watched beside the folders
+	conflicts []conflict
 	closed    bool
 	ran       bool // Run was called
 
@@ -73,8 +74,7 @@ type Host struct {
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on
 
-	discovering sync.Mutex      // held by discover, guards what follows
-	conflicts   map[string]bool // said already
+	discovering sync.Mutex // held by discover
 
 	ctx     context.Context // of builds and of what goes on in the background
 	cancel  context.CancelFunc
@@ -236,9 +236,14 @@ func (h *Host) FreshToken() string { return h.token }
 // Logs returns the latest output and log records of the functions.
 func (h *Host) Logs() *logs.Hub { return h.logs }
 
-// emit tells who wants to know of an event.
+// emit tells who wants to know of an event. Without such, failures are logged.
 func (h *Host) emit(e Event) {
-	if h.cfg.OnEvent != nil {
+	switch {
+	case h.cfg.OnEvent != nil:
 		h.cfg.OnEvent(e)
+	case e.Function != "" && e.State == Failed:
+		h.log.Error("the latest source does not serve: "+shortReason(e.Err, ""), logs.KeyFunction, e.Function, logs.KeyVersion, e.Version)
+	case e.State == Failed:
+		h.log.Error(shortReason(e.Err, ""), "dir", e.Dir)
 	}
 }

@@ -32,8 +32,8 @@ type printer struct {
 
 	// The rest belongs to the printing goroutine.
 	http   string
-	width  int               // of the longest name so far
-	failed map[string]string // why the latest build of a function failed
+	width  int                 // of the longest name so far
+	failed map[string][]string // what events have told of failures, and records are about to
 }
 
 // maxQueue bounds what waits to be shown.
@@ -42,7 +42,7 @@ const maxQueue = 10_000
 func newPrinter(a *app, inJSON bool) *printer {
 	p := &printer{
 		w: a.stderr, p: a.painter(a.stderr), quiet: a.quiet,
-		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(map[string]string),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(map[string][]string),
 	}
 	if inJSON {
 		p.json = slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -168,7 +168,7 @@ func (p *printer) event(e host.Event) {
 	p.later(func() {
 		p.width = max(p.width, len(e.Function))
 		if e.State == host.Failed {
-			p.failed[e.Function] = e.Err.Error()
+			p.failed[e.Function] = append(p.failed[e.Function], e.Reason())
 		}
 		if p.json != nil {
 			p.jsonEvent(&e)
@@ -184,6 +184,9 @@ func (p *printer) jsonEvent(e *host.Event) {
 	case host.Ready:
 		p.json.Info("ready", append(attrs, "took", e.Took.String(), "how", e.How)...)
 	case host.Failed:
+		if e.Dir != "" {
+			attrs = append(attrs, "dir", e.Dir)
+		}
 		p.json.Error("failed", append(attrs, "error", e.Err.Error(), "diagnostics", e.Diagnostics())...)
 	default:
 		p.json.Debug(string(e.State), attrs...)
@@ -193,6 +196,8 @@ func (p *printer) jsonEvent(e *host.Event) {
 func (p *printer) textEvent(e *host.Event) {
 	head := fmt.Sprintf("%s  %-3s", p.p.name(e.Function, fmt.Sprintf("%-*s", p.width, e.Function)), e.Version)
 	switch {
+	case e.Dir != "":
+		fmt.Fprintf(p.w, "%s is %s\n  %s\n", relative(e.Dir), p.p.paint(red, "left out"), e.Reason())
 	case e.State == host.Failed:
 		fmt.Fprintf(p.w, "%s %s: %s\n", head, p.p.paint(red, "failed"), keeps(e.Version))
 		p.printError(e)
@@ -223,7 +228,7 @@ func keeps(version string) string {
 func (p *printer) printError(e *host.Event) {
 	list := e.Diagnostics()
 	if len(list) == 0 {
-		fmt.Fprintf(p.w, "  %s\n", strings.ReplaceAll(e.Err.Error(), "\n", "\n  "))
+		fmt.Fprintf(p.w, "  %s\n", strings.ReplaceAll(e.Reason(), "\n", "\n  "))
 	}
 	for _, d := range list {
 		fmt.Fprintln(p.w, p.p.paint(bold, diagnosticText(d)))

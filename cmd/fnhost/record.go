@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/fnhost/fnhost/host/logs"
@@ -16,7 +17,7 @@ import (
 func (p *printer) record(r logs.Record) error {
 	p.later(func() {
 		p.width = max(p.width, len(r.Function))
-		if why := p.failed[r.Function]; r.Source == logs.Host && why != "" && strings.HasSuffix(r.Message, why) {
+		if p.isTold(&r) {
 			return
 		}
 		if p.json != nil {
@@ -27,6 +28,18 @@ func (p *printer) record(r logs.Record) error {
 		fmt.Fprintf(p.w, "%s %s\n", name, strings.ReplaceAll(messageText(p.p, &r), "\n", "\n"+name+" "))
 	})
 	return nil
+}
+
+// isTold reports whether an event has told what a record says, for the first
+// record that does.
+func (p *printer) isTold(r *logs.Record) bool {
+	list := p.failed[r.Function]
+	i := slices.IndexFunc(list, func(why string) bool { return strings.HasSuffix(r.Message, why) })
+	if r.Source != logs.Host || i < 0 {
+		return false
+	}
+	p.failed[r.Function] = slices.Delete(list, i, i+1)
+	return true
 }
 
 func (p *printer) jsonRecord(r *logs.Record) {
