@@ -25,6 +25,8 @@ type printer struct {
 
 	mu     sync.Mutex // guards what follows
 	queue  []func()
+	early  []func() // events from before the banner, which come after it
+	began  bool     // the banner is in the queue
 	lost   int
 	closed bool
 	wake   chan struct{} // capacity 1
@@ -129,6 +131,7 @@ func (p *printer) stopping(running []string, drain time.Duration) {
 
 // banner says where the host listens.
 func (p *printer) banner(info admin.Info, functions []string) {
+	defer p.begin()
 	p.later(func() {
 		p.http = info.HTTP
 		for _, name := range functions {
@@ -163,9 +166,32 @@ func (p *printer) banner(info admin.Info, functions []string) {
 	})
 }
 
+// begin lets events be shown.
+func (p *printer) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, p.early...)
+	p.early, p.began = nil, true
+	p.signal()
+}
+
+// afterBanner queues something to show, for when it is known where the host
+// listens.
+func (p *printer) afterBanner(print func()) {
+	p.mu.Lock()
+	wait := !p.began && len(p.early) < maxQueue
+	if wait {
+		p.early = append(p.early, print)
+	}
+	p.mu.Unlock()
+	if !wait {
+		p.later(print)
+	}
+}
+
 // event is host.Config.OnEvent.
 func (p *printer) event(e host.Event) {
-	p.later(func() {
+	p.afterBanner(func() {
 		p.width = max(p.width, len(e.Function))
 		if e.State == host.Failed {
 			p.failed[e.Function] = append(p.failed[e.Function], e.Reason())
