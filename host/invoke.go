@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/logs"
@@ -251,8 +252,13 @@ func (f *function) explain(ctx context.Context, v *version, inv *trigger.Invocat
 	}
 	var e *wire.Error
 	if errors.As(err, &e) && e.Code == wire.Panicked {
+		var p *builder.Package
+		if v.artifact != nil && f.src.Dir != "" {
+			p = v.artifact.Package
+		}
 		f.h.logs.Add(logs.Record{Level: slog.LevelError, Function: f.name, Version: v.name, Invocation: inv.ID, Source: logs.Host,
-			Message: "panic: " + e.Message + "\n" + e.Stack})
+			Message: "panic: " + e.Message + "\n" + handlerStack(e.Stack, f.name, p)})
+		f.h.log.Debug("the whole stack of a panic", logs.KeyFunction, f.name, logs.KeyInvocation, inv.ID, "stack", e.Stack)
 		return wire.Errorf(wire.Panicked, "function %q panicked in invocation %s: its log has the stack", f.name, inv.ID)
 	}
 	return err

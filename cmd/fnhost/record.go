@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -60,11 +61,26 @@ func messageText(p painter, r *logs.Record) string {
 	if r.Source == logs.Stdout || r.Source == logs.Stderr {
 		return r.Message
 	}
-	text := p.paint(levelColour(r.Level), r.Level.String()) + " " + r.Message
+	text := p.paint(levelColour(r.Level), r.Level.String()) + " " + hostText(r)
 	if attrs := attrText(r.Attrs); attrs != "" {
 		text += " " + p.paint(dim, attrs)
 	}
 	return text
+}
+
+// hostText is what a record says; in a stack that the host has found, files are
+// named as in compile errors.
+func hostText(r *logs.Record) string {
+	if r.Source != logs.Host || !strings.Contains(r.Message, "\n\t"+string(filepath.Separator)) {
+		return r.Message
+	}
+	lines := strings.Split(r.Message, "\n")
+	for i, line := range lines {
+		if file, ok := strings.CutPrefix(line, "\t"); ok && filepath.IsAbs(file) {
+			lines[i] = "\t" + relative(file)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // recordText is a record as the line of a log.
@@ -76,7 +92,7 @@ func recordText(p painter, r *logs.Record) string {
 			b.WriteString(" " + word)
 		}
 	}
-	fmt.Fprintf(&b, " %s %s", p.paint(levelColour(r.Level), r.Level.String()), r.Message)
+	fmt.Fprintf(&b, " %s %s", p.paint(levelColour(r.Level), r.Level.String()), hostText(r))
 	attrs := attrText(r.Attrs)
 	if r.Invocation != "" {
 		attrs = strings.TrimLeft(attrs+" "+logs.KeyInvocation+"="+r.Invocation, " ")
