@@ -149,19 +149,6 @@ func TestAFunctionThatNeverBuiltShowsWhy(t *testing.T) {
 	})
 }
 
-func TestTwoFunctionsOfOneName(t *testing.T) {
-	f := start(t, map[string]string{
-		"a/a.go": constant("a", "a"), "b/b.go": constant("b", "b"), "b/function.yaml": "name: a\n",
-	}, nil)
-	e, ok := f.event("a", host.Failed)
-	if !ok || !errors.Is(e.Err, host.ErrDuplicate) || !strings.Contains(e.Err.Error(), filepath.Join(f.dir, "b")) {
-		t.Errorf("event = %+v", e)
-	}
-	if out, err := f.Invoke(t.Context(), "a", nil); err != nil || string(out) != "a" {
-		t.Errorf("the first one: %q %v", out, err)
-	}
-}
-
 func TestARestartedHostServesWithoutBuilding(t *testing.T) {
 	f := start(t, map[string]string{"f/f.go": constant("f", t.Name())}, nil)
 	f.do("GET", "/f", "")

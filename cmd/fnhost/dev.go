@@ -158,7 +158,6 @@ func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 	info := h.Info()
 	p.banner(info, functionNames(h))
 	p.token(h.FreshToken(), info.Admin)
-	p.begin()
 	logCtx, stopLogs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLogs()
 	go h.Logs().Read(logCtx, logs.Query{Follow: true}, p.record)

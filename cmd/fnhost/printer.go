@@ -24,9 +24,9 @@ type printer struct {
 	json  *slog.Logger // instead of text
 
 	mu     sync.Mutex // guards what follows
-	begun  bool       // the banner is in the queue
-	early  []func()   // events from before that
 	queue  []func()
+	early  []func() // events from before the banner, which come after it
+	began  bool     // the banner is in the queue
 	lost   int
 	closed bool
 	wake   chan struct{} // capacity 1
@@ -34,8 +34,8 @@ type printer struct {
 
 	// The rest belongs to the printing goroutine.
 	http   string
-	width  int               // of the longest name so far
-	failed map[string]string // why the latest build of a function failed
+	width  int                 // of the longest name so far
+	failed map[string][]string // what events have told of failures, and records are about to
 }
 
 // maxQueue bounds what waits to be shown.
@@ -44,7 +44,7 @@ const maxQueue = 10_000
 func newPrinter(a *app, inJSON bool) *printer {
 	p := &printer{
 		w: a.stderr, p: a.painter(a.stderr), quiet: a.quiet,
-		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(map[string]string),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(map[string][]string),
 	}
 	if inJSON {
 		p.json = slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -88,28 +88,6 @@ func (p *printer) later(print func()) {
 	p.signal()
 }
 
-// afterBanner queues something to show when the addresses are known.
-func (p *printer) afterBanner(print func()) {
-	p.mu.Lock()
-	if !p.begun && !p.closed && len(p.early) < maxQueue {
-		p.early = append(p.early, print)
-		p.mu.Unlock()
-		return
-	}
-	p.mu.Unlock()
-	p.later(print)
-}
-
-// begin queues what was to be shown after the banner.
-func (p *printer) begin() {
-	p.mu.Lock()
-	early := p.early
-	p.begun, p.early = true, nil
-	p.queue = append(p.queue, early...)
-	p.mu.Unlock()
-	p.signal()
-}
-
 func (p *printer) signal() {
 	select {
 	case p.wake <- struct{}{}:
@@ -119,7 +97,6 @@ func (p *printer) signal() {
 
 // close shows what is left.
 func (p *printer) close() {
-	p.begin()
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
@@ -154,6 +131,7 @@ func (p *printer) stopping(running []string, drain time.Duration) {
 
 // banner says where the host listens.
 func (p *printer) banner(info admin.Info, functions []string) {
+	defer p.begin()
 	p.later(func() {
 		p.http = info.HTTP
 		for _, name := range functions {
@@ -188,12 +166,35 @@ func (p *printer) banner(info admin.Info, functions []string) {
 	})
 }
 
+// begin lets events be shown.
+func (p *printer) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, p.early...)
+	p.early, p.began = nil, true
+	p.signal()
+}
+
+// afterBanner queues something to show, for when it is known where the host
+// listens.
+func (p *printer) afterBanner(print func()) {
+	p.mu.Lock()
+	wait := !p.began && len(p.early) < maxQueue
+	if wait {
+		p.early = append(p.early, print)
+	}
+	p.mu.Unlock()
+	if !wait {
+		p.later(print)
+	}
+}
+
 // event is host.Config.OnEvent.
 func (p *printer) event(e host.Event) {
 	p.afterBanner(func() {
 		p.width = max(p.width, len(e.Function))
 		if e.State == host.Failed {
-			p.failed[e.Function] = e.Err.Error()
+			p.failed[e.Function] = append(p.failed[e.Function], e.Reason())
 		}
 		if p.json != nil {
 			p.jsonEvent(&e)
@@ -209,6 +210,9 @@ func (p *printer) jsonEvent(e *host.Event) {
 	case host.Ready:
 		p.json.Info("ready", append(attrs, "took", e.Took.String(), "how", e.How)...)
 	case host.Failed:
+		if e.Dir != "" {
+			attrs = append(attrs, "dir", e.Dir)
+		}
 		p.json.Error("failed", append(attrs, "error", e.Err.Error(), "diagnostics", e.Diagnostics())...)
 	default:
 		p.json.Debug(string(e.State), attrs...)
@@ -218,6 +222,8 @@ func (p *printer) jsonEvent(e *host.Event) {
 func (p *printer) textEvent(e *host.Event) {
 	head := fmt.Sprintf("%s  %-3s", p.p.name(e.Function, fmt.Sprintf("%-*s", p.width, e.Function)), e.Version)
 	switch {
+	case e.Dir != "":
+		fmt.Fprintf(p.w, "%s is %s\n  %s\n", relative(e.Dir), p.p.paint(red, "left out"), e.Reason())
 	case e.State == host.Failed:
 		fmt.Fprintf(p.w, "%s %s: %s\n", head, p.p.paint(red, "failed"), keeps(e.Version))
 		p.printError(e)
@@ -248,7 +254,7 @@ func keeps(version string) string {
 func (p *printer) printError(e *host.Event) {
 	list := e.Diagnostics()
 	if len(list) == 0 {
-		fmt.Fprintf(p.w, "  %s\n", strings.ReplaceAll(e.Err.Error(), "\n", "\n  "))
+		fmt.Fprintf(p.w, "  %s\n", strings.ReplaceAll(e.Reason(), "\n", "\n  "))
 	}
 	for _, d := range list {
 		fmt.Fprintln(p.w, p.p.paint(bold, diagnosticText(d)))
