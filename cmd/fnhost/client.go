@@ -48,20 +48,27 @@ func (a *app) chosenServer() (*server, error) {
 
 // completeFunctions offers the names that the host knows.
 func (a *app) completeFunctions(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 || a.settings.apply(cmd) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+	var names []string
+	if len(args) == 0 {
+		for _, f := range a.knownFunctions(cmd) {
+			names = append(names, f.Name+"\t"+synopsis(f.Doc))
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// knownFunctions are those of the host, for completion: none if it does not answer.
+func (a *app) knownFunctions(cmd *cobra.Command) []admin.Function {
+	if a.settings.apply(cmd) != nil {
+		return nil
 	}
 	c, err := a.client()
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return nil
 	}
 	list, err := c.Functions(cmd.Context())
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return nil
 	}
-	var names []string
-	for _, f := range list {
-		names = append(names, f.Name+"\t"+firstLine(f.Doc))
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return list
 }

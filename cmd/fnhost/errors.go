@@ -70,6 +70,7 @@ func (a *app) complain(err error, next string) {
 // nextStep says what to do about errors that do not say it themselves.
 func nextStep(err error) string {
 	switch {
+	case strings.Contains(err.Error(), "`fnhost "):
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "stop it, or choose other addresses with --http, --admin and --nats: port 0 picks a free one"
 	case errors.Is(err, functions.ErrNoFunction):

@@ -101,7 +101,7 @@ func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) erro
 	var e *admin.Endpoint
 	if line.help || len(line.typed) > 0 {
 		if e, err = endpointOf(ctx, c, line.name); err != nil {
-			return timeoutError(ctx, err, line.name, f.timeout)
+			return timeoutError(ctx, meantEndpoint(ctx, c, line.name, err), line.name, f.timeout)
 		}
 	}
 	if line.help {
@@ -114,7 +114,8 @@ func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) erro
 	if header.Get("Content-Type") == "" && looksJSON(body) {
 		header.Set("Content-Type", "application/json")
 	}
-	return timeoutError(ctx, a.call(ctx, c, f, line.name, header, body), line.name, f.timeout)
+	err = a.call(ctx, c, f, line.name, header, body)
+	return timeoutError(ctx, meantEndpoint(ctx, c, line.name, err), line.name, f.timeout)
 }
 
 // call runs the function and prints what it answers.
@@ -200,9 +201,35 @@ func findEndpoint(f *admin.Function, name string) (*admin.Endpoint, error) {
 		}
 	}
 	if name == "" {
-		return nil, functions.Errorf(wire.NoFunction, "function %q has no root endpoint; it has %s", f.Name, strings.Join(names, ", "))
+		return nil, functions.Errorf(wire.NoFunction, "function %q has no root endpoint; it has %s: `fnhost describe %s` tells more", f.Name, strings.Join(names, ", "), f.Name)
 	}
-	return nil, functions.Errorf(wire.NoFunction, "function %q has no endpoint %q%s", f.Name, name, nearest.DidYouMean(name, names))
+	return nil, functions.Errorf(wire.NoFunction, "function %q has no endpoint %q%s: `fnhost describe %s` shows what it has",
+		f.Name, name, nearest.DidYouMean(name, names), f.Name)
+}
+
+// meantEndpoint makes of err, if it is that there is no such function or endpoint,
+// one that says what there is.
+func meantEndpoint(ctx context.Context, c *admin.Client, name string, err error) error {
+	if !errors.Is(err, functions.ErrNoFunction) {
+		return err
+	}
+	function, endpoint, slash := strings.Cut(name, "/")
+	dotted := false
+	if !slash {
+		function, endpoint, dotted = strings.Cut(name, ".")
+	}
+	f, noFunction := c.Function(ctx, function)
+	if noFunction != nil || len(f.Endpoints) == 0 {
+		return err
+	}
+	_, better := findEndpoint(&f, endpoint)
+	switch {
+	case dotted && better == nil:
+		return functions.Errorf(wire.NoFunction, "no function %q (did you mean %s/%s?)", name, function, endpoint)
+	case better == nil || dotted:
+		return err
+	}
+	return better
 }
 
 // printResult copies the result to standard output as it comes.

@@ -77,7 +77,7 @@ func (a *app) completeInvoke(cmd *cobra.Command, args []string, toComplete strin
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	if line.name == "" {
-		return a.completeFunctions(cmd, nil, toComplete)
+		return a.completeEndpoints(cmd, toComplete)
 	}
 	if a.settings.apply(cmd) != nil || !strings.HasPrefix(toComplete, "-") {
 		return nil, cobra.ShellCompDirectiveDefault
@@ -102,4 +102,25 @@ func (a *app) completeInvoke(cmd *cobra.Command, args []string, toComplete strin
 		}
 	}
 	return flags, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeEndpoints offers functions, and, where they have no root or one has been
+// named, their endpoints.
+func (a *app) completeEndpoints(cmd *cobra.Command, toComplete string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, f := range a.knownFunctions(cmd) {
+		_, noRoot := findEndpoint(&f, "")
+		if noRoot == nil || len(f.Endpoints) == 0 {
+			names = append(names, f.Name+"\t"+synopsis(f.Doc))
+		}
+		if noRoot == nil && !strings.HasPrefix(toComplete, f.Name+"/") {
+			continue
+		}
+		for _, e := range f.Endpoints {
+			if e.Name != "" {
+				names = append(names, f.Name+"/"+e.Name+"\t"+synopsis(e.Doc))
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -215,7 +215,7 @@ func versionLines(v *admin.Version) [][2]string {
 		{"version", v.Version}, {"serves", serves}, {"created", v.Created.Local().Format("2006-01-02 15:04:05")},
 		{"source", sourceText(&v.Source)}, {"url", v.Source.URL}, {"ref", v.Source.Ref}, {"author", v.Source.Author}, {"message", v.Source.Message},
 		{"bundle", v.Source.Bundle}, {"artifact", v.Artifact}, {"program", v.Program}, {"size", size(v.Size)}, {"toolchain", v.Toolchain},
-		{"built in", round(v.Took).String()}, {"about", firstLine(v.Doc)}, {"endpoints", strings.Join(endpoints, ", ")},
+		{"built in", round(v.Took).String()}, {"about", synopsis(v.Doc)}, {"endpoints", strings.Join(endpoints, ", ")},
 	}
 	return append(lines, flatten("manifest", v.Manifest)...)
 }

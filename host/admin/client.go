@@ -213,10 +213,11 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	defer resp.Body.Close()
 	var p Problem
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, codec.MaxSize))
-	if codec.Unmarshal(data, &p) != nil || p.Code == "" {
-		return nil, fmt.Errorf("%s answers %s to %s: is it the admin address of an fnhost?", c.base, resp.Status, path)
+	theirs := resp.Header.Get(versionHeader)
+	if codec.Unmarshal(data, &p) != nil || p.Code == "" || theirs == "" {
+		return nil, fmt.Errorf("%s answers %s: it is a gateway, or something else, but no admin address: try port 8081", c.base, resp.Status)
 	}
-	if theirs := resp.Header.Get(versionHeader); p.Code == string(wire.NotFound) && older(theirs, APIVersion) {
+	if p.Code == string(wire.NotFound) && older(theirs, APIVersion) {
 		return nil, fmt.Errorf("the host at %s speaks version %s of the management API, and this needs %s: update fnhost there", c.base, theirs, APIVersion)
 	}
 	if len(p.Diagnostics) > 0 {
@@ -225,8 +226,7 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	return nil, &wire.Error{Code: wire.Code(p.Code), Message: p.Detail}
 }
 
-// older reports whether an API version is before another one; one that is not
-// told is that of the first hosts.
+// older reports whether an API version is before another one.
 func older(a, b string) bool {
 	number := func(s string) (n int) {
 		major, minor, _ := strings.Cut(s, ".")

@@ -64,6 +64,7 @@ func (s *Server) Close() { s.cancel() }
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(versionHeader, APIVersion)
 	// A page of another site must not steer a host on the developer's machine:
 	// neither by a form, nor by a name that is made to mean this address.
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
@@ -74,7 +75,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, wire.Errorf(wire.Forbidden, "the host name %q is not one of this address: use localhost, or the address itself", r.Host))
 		return
 	}
-	w.Header().Set(versionHeader, APIVersion)
 	if err := s.authorize(r); err != nil {
 		w.Header().Set("WWW-Authenticate", challenge(r))
 		fail(w, err)
