@@ -79,7 +79,11 @@ func checkFolder(dir string) finding {
 	if err != nil {
 		return finding{"folder", statusFail, err.Error(), ""}
 	}
-	if info, err := os.Stat(abs); err != nil || !info.IsDir() {
+	info, err := os.Stat(abs)
+	if err == nil && !info.IsDir() {
+		return finding{"folder", statusFail, homePath(abs) + " is a file", "name its folder, " + filepath.Dir(dir)}
+	}
+	if err != nil {
 		return finding{"folder", statusFail, homePath(abs) + " is no directory", fmt.Sprintf("`fnhost init %s` makes a function there", dir)}
 	}
 	found := "no functions"

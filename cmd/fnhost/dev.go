@@ -125,7 +125,11 @@ func (f *devFlags) complete() error {
 // API tells them to clients elsewhere.
 func (f *hostFlags) checkWatched() error {
 	for i, dir := range f.cfg.Watch {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		info, err := os.Stat(dir)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is a file: name its folder, %s", dir, filepath.Dir(dir))
+		}
+		if err != nil {
 			return fmt.Errorf("no directory %s to watch: `fnhost init %s` makes a function there", dir, dir)
 		}
 		abs, err := filepath.Abs(dir)

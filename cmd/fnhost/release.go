@@ -146,7 +146,7 @@ func (a *app) versionsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printVersion(&v)
+			return a.printDeployed(&v)
 		}
 		list, err := c.Versions(cmd.Context(), args[0])
 		if err != nil {
@@ -182,7 +182,7 @@ func sourceText(s *admin.VersionSource) string {
 	return text
 }
 
-func (a *app) printVersion(v *admin.Version) error {
+func (a *app) printDeployed(v *admin.Version) error {
 	if a.output == "json" {
 		return a.printJSON(v)
 	}
