@@ -45,6 +45,8 @@ func typeName(v any) string {
 		return "list of " + typeName(s.Items)
 	case s.Values != nil:
 		return "map to " + typeName(s.Values)
+	case s.Format == "duration":
+		return "duration such as 3s"
 	case s.Format == "date-time":
 		return "time such as 2026-01-02T15:04:05Z"
 	case s.Encoding == "base64":
@@ -72,10 +74,10 @@ func typeName(v any) string {
 func printSchema(w io.Writer, s *functions.Schema, isRequest bool, indent string) {
 	name := func(s *functions.Schema) string {
 		text := strings.ReplaceAll(typeName(s), "JSON object", "object")
-		if !isRequest {
-			text = strings.TrimSuffix(text, orFile)
+		if isRequest {
+			return strings.Replace(text, "duration such as 3s", "duration such as 3s, in JSON nanoseconds", 1)
 		}
-		return text
+		return strings.Replace(strings.TrimSuffix(text, orFile), "duration such as 3s", "duration in nanoseconds", 1)
 	}
 	inside := func(s *functions.Schema) {
 		for nested := s; nested != nil; nested = cmp.Or(nested.Items, nested.Values) {

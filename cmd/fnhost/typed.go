@@ -147,6 +147,9 @@ func isObject(v any) bool {
 }
 
 func integer(s *functions.Schema, text string, bad error) (any, error) {
+	if d, err := time.ParseDuration(text); err == nil && s.Format == "duration" {
+		return int64(d), nil
+	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		if _, err = strconv.ParseUint(text, 10, 64); err != nil {
