@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,7 @@ func (a *app) chosenServer() (*server, error) {
 	if !a.settings.serverChosen && list.Current != "" {
 		name = list.Current
 	}
+	a.serverName = name
 	if s, ok := list.Servers[name]; ok {
 		return &s, nil
 	}
@@ -44,6 +46,14 @@ func (a *app) chosenServer() (*server, error) {
 	}
 	s := list.byURL(name)
 	return &s, nil
+}
+
+// sayServer says which host a command is about to change, unless it is the one on
+// this machine that all commands speak to if nobody says otherwise.
+func (a *app) sayServer() {
+	if !a.quiet && a.serverName != defaultServer {
+		fmt.Fprintf(a.stderr, "on %s:\n", a.painter(a.stderr).paint(bold, a.serverName))
+	}
 }
 
 // completeFunctions offers the names that the host knows.

@@ -63,6 +63,7 @@ type app struct {
 	stdout, stderr io.Writer
 	settings       *settings
 	server         string
+	serverName     string // of the host that the command speaks to
 	token          string
 	output         string
 	noColor        bool
@@ -89,6 +90,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return a.exit(cmd, err)
 }
 
+// defaultServer is the host that commands speak to.
+const defaultServer = "http://127.0.0.1:8081"
+
 func (a *app) root() *cobra.Command {
 	var version bool
 	root := &cobra.Command{
@@ -113,7 +117,7 @@ a flag beats the variable, which beats the file.`,
 	onlyFlags(root.Flags(), "version")
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", "http://127.0.0.1:8081", "admin address, or name, of the host that client commands speak to (default the one that 'server use' has chosen)")
+	flags.StringVar(&a.server, "server", defaultServer, "admin address, or name, of the host that client commands speak to (default the one that 'server use' has chosen)")
 	flags.StringVar(&a.token, "token", "", "token of that host (default the one that 'server add' keeps)")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, even on a terminal")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only errors and results")
