@@ -237,20 +237,25 @@ func BenchmarkDisk(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	report := func(when string) {
-		for kind, path := range map[string]string{
-			"artifacts": "jetstream/*/streams/OBJ_artifacts", "sources": "jetstream/*/streams/OBJ_sources", "records": "jetstream/*/streams/KV_registry", "programs": "programs",
-		} {
-			b.ReportMetric(float64(diskUsed(b, filepath.Join(dir, "data", path)))/1024, kind+when+"-KiB")
+	kinds := map[string]string{
+		"artifacts": "jetstream/*/streams/OBJ_artifacts", "sources": "jetstream/*/streams/OBJ_sources", "records": "jetstream/*/streams/KV_registry", "programs": "programs",
+	}
+	used := make(map[string]int64)
+	look := func(versions int) {
+		for kind, path := range kinds {
+			used[fmt.Sprintf("%s-of-%d-KiB", kind, versions)] = diskUsed(b, filepath.Join(dir, "data", path))
 		}
 	}
 	deploy("version 0")
-	report("-of-1")
+	look(1)
 	for i := 1; i < 10; i++ {
 		deploy(fmt.Sprint("version ", i))
 	}
-	report("-of-10")
+	look(10)
 	for b.Loop() {
+	}
+	for unit, bytes := range used {
+		b.ReportMetric(float64(bytes)/1024, unit)
 	}
 }
 

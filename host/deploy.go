@@ -71,15 +71,18 @@ func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admi
 		return nil, ErrClosed
 	}
 	defer h.tasks.Done()
+	if err := h.checkRoom(0); err != nil {
+		return nil, err
+	}
+	ctx, stop := h.whileStoring(ctx)
+	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(h.ctx, func() { cancel(ErrClosed) })()
 	d := &deploy{h: h, o: o, tree: tree, cancel: cancel, start: time.Now()}
 	defer d.discard()
 	result, err := d.run(ctx)
-	if err != nil && context.Cause(ctx) != nil && errors.Is(err, ctx.Err()) {
-		err = context.Cause(ctx)
-	}
+	err = h.explainEnd(ctx, err)
 	for _, p := range d.list {
 		if err != nil {
 			h.note(slog.LevelError, p.Name, "", "deploy%s failed: %v", by(o.By), err)
@@ -269,11 +272,15 @@ func (h *Host) dropIfEmpty(f *function) {
 	h.deploying.Lock()
 	defer h.deploying.Unlock()
 	f.deployed.mu.Lock()
-	known := f.deployed.want != nil
+	known := f.deployed.want != nil || f.deployed.applied != 0 // damaged
 	f.deployed.mu.Unlock()
 	f.mu.Lock()
-	keep := known || f.state == Unreleased || len(f.loaded) > 0
+	stored := len(f.loaded) > 0
+	keep := known || f.state == Unreleased || stored
 	f.mu.Unlock()
+	if stored && !known {
+		f.unreleased() // it was stored, and the deploy ended before the release
+	}
 	if keep || h.deploys[f.name] != nil {
 		return
 	}
@@ -315,6 +322,11 @@ func (d *deploy) prepare(ctx context.Context, p *deployedFunction) (err error) {
 		}
 	}
 	if p.existing != nil {
+		if _, err := d.h.program(ctx, p.existing); errors.Is(err, registry.ErrDamaged) {
+			p.existing = nil // it is made anew
+		}
+	}
+	if p.existing != nil {
 		return nil
 	}
 	end := d.step(p.Name, "build")
@@ -343,10 +355,6 @@ func (d *deploy) discard() {
 	}
 }
 
-// reserve is what must stay free on the disk, beside what a deploy stores: the
-// NATS server stops storing anything when there is no room.
-const reserve = 64 << 20
-
 // pack makes the bundle that is stored with the versions.
 func (d *deploy) pack(ctx context.Context) error {
 	need := int64(0)
@@ -358,9 +366,8 @@ func (d *deploy) pack(ctx context.Context) error {
 	if need == 0 {
 		return nil // nothing is new
 	}
-	if free := freeSpace(d.h.cfg.Dir); free >= 0 && free < need+reserve {
-		return wire.Errorf(wire.Unavailable, "no room for a new version: %d MiB are free where %s lies, and %d MiB are needed; what serves goes on",
-			free>>20, d.h.cfg.Dir, (need+reserve)>>20)
+	if err := d.h.checkRoom(need); err != nil {
+		return err
 	}
 	f, err := os.CreateTemp(filepath.Join(d.h.cfg.Dir, "run"), "bundle-*")
 	if err != nil {
@@ -423,31 +430,14 @@ func (d *deploy) place(p *deployedFunction) error {
 	if sum == "" {
 		return fmt.Errorf("host: the program %s cannot be read", p.artifact.Path)
 	}
-	a := *p.artifact
-	a.Path = filepath.Join(d.h.programs(), sum)
-	if err := errors.Join(linkFile(p.artifact.Path, a.Path), touch(a.Path)); err != nil {
-		return fmt.Errorf("host: %w", err)
-	}
-	p.artifact = &a
-	return nil
-}
-
-// linkFile makes to a file with the content of from, which stays.
-func linkFile(from, to string) error {
-	if _, err := os.Stat(to); err == nil {
-		return nil
-	}
-	if err := os.Link(from, to); err == nil || errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	data, err := os.ReadFile(from) // on another file system
+	path, err := d.h.placeProgram(p.artifact.Path, sum)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(to+".new", data, 0o755); err != nil {
-		return err
-	}
-	return os.Rename(to+".new", to)
+	a := *p.artifact
+	a.Path = path
+	p.artifact = &a
+	return nil
 }
 
 // release makes a version serve, as the options say.

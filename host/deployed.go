@@ -2,11 +2,8 @@ package host
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,7 +12,6 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/bus"
-	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger"
@@ -56,11 +52,7 @@ func (h *Host) followRegistry() error {
 	}
 	h.registry = r
 	ready, failed := make(chan struct{}), make(chan error, 1)
-	h.tasks.Go(func() {
-		if err := r.Watch(h.ctx, h.recordChanged, func() { close(ready) }); err != nil {
-			failed <- err
-		}
-	})
+	h.tasks.Go(func() { h.watchRegistry(sync.OnceFunc(func() { close(ready) }), failed) })
 	timer := time.NewTimer(startTimeout)
 	defer timer.Stop()
 	select {
@@ -74,19 +66,53 @@ func (h *Host) followRegistry() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.publish()
+	h.verify.Store(true)
 	h.tasks.Go(h.checkPrograms)
 	return nil
 }
 
-// programs is where the programs of deployed versions lie, named by their SHA-256.
-func (h *Host) programs() string { return filepath.Join(h.cfg.Dir, "programs") }
+// watchAgain is how long after an error the registry is watched again.
+const watchAgain = time.Second
+
+// watchRegistry watches the registry until the host is closed. It begins anew when
+// storage was gone, which a watch finds out only after a while, and after an error,
+// of which failed is told.
+func (h *Host) watchRegistry(initial func(), failed chan<- error) {
+	for h.ctx.Err() == nil {
+		ctx, cancel := context.WithCancel(h.ctx)
+		restored := h.bus.Restored()
+		var waiter sync.WaitGroup
+		waiter.Go(func() {
+			select {
+			case <-restored:
+				cancel()
+			case <-ctx.Done():
+			}
+		})
+		err := h.registry.Watch(ctx, h.recordChanged, initial)
+		cancel()
+		waiter.Wait()
+		if err == nil {
+			continue
+		}
+		select {
+		case failed <- err: // the first one
+		default:
+			h.log.Warn("changes of releases are not seen, trying again: " + err.Error())
+		}
+		select {
+		case <-time.After(watchAgain):
+		case <-h.ctx.Done():
+		}
+	}
+}
 
 // openPrograms makes their directory, and removes what a host that was killed has
 // not fetched to the end.
 func (h *Host) openPrograms() error {
-	half, err := filepath.Glob(filepath.Join(h.programs(), ".fetch-*"))
+	half, err := filepath.Glob(filepath.Join(h.programs(), ".*"))
 	for _, path := range half {
-		err = errors.Join(err, os.Remove(path))
+		err = errors.Join(err, os.RemoveAll(path))
 	}
 	return errors.Join(err, os.MkdirAll(h.programs(), 0o700))
 }
@@ -167,6 +193,9 @@ func (h *Host) recordChanged(c registry.Change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.want = c.Function
+	if d.err != nil && d.applied == c.Revision {
+		d.applied = 0 // it is told again: perhaps it can be applied now
+	}
 	if !d.applying {
 		d.applying = true
 		h.tasks.Go(f.applyLoop)
@@ -236,24 +265,45 @@ func (f *function) applyLoop() {
 	}
 }
 
-// apply makes a release what serves.
+// apply makes a release what serves. If some of it cannot be had, what serves goes
+// on; if nothing does, as after a start of the host, the rest of it serves.
 func (f *function) apply(ctx context.Context, want *registry.Function) error {
 	next := &release{}
+	var failed error
 	for _, p := range want.Release.Parts {
 		v, err := f.load(ctx, p.Version)
 		if err != nil {
-			return fmt.Errorf("release %s: %w", want.Release.String(), err)
+			failed = errors.Join(failed, fmt.Errorf("release %s: %w", want.Release.String(), err))
+			continue
 		}
 		next.parts = append(next.parts, part{v, p.Weight})
 	}
+	if failed != nil && (len(next.parts) == 0 || f.current.Load() != nil) {
+		return failed
+	}
 	f.switchTo(next, Event{How: Released})
-	return nil
+	return failed
+}
+
+// applyAgain applies what was applied before.
+func (f *function) applyAgain() {
+	d := f.deployed
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.applied = 0
+	if !d.applying && d.want != nil {
+		d.applying = true
+		f.h.tasks.Go(f.applyLoop)
+	}
 }
 
 // quarantine says that what the registry says cannot be served. What served
 // before goes on.
 func (f *function) quarantine(err error) {
-	f.fail(fmt.Errorf("what is released cannot be served: %w", err))
+	if errors.Is(err, registry.ErrDamaged) || errors.Is(err, registry.ErrNotFound) {
+		err = fmt.Errorf("%w: deploy the function again, or release a version that is whole: `fnhost versions %s` lists them, `fnhost release set` releases one", err, f.name)
+	}
+	f.fail(err)
 }
 
 // load returns a version of a deployed function, ready to run.
@@ -338,70 +388,6 @@ func (f *function) named(ctx context.Context, name string) (*version, error) {
 	return nil, wire.Errorf(wire.NoFunction, "function %q has no version %q%s", f.name, name, serves)
 }
 
-// program returns the path of a version's program, which it fetches from the
-// registry if it is not on this host.
-func (h *Host) program(ctx context.Context, v *registry.Version) (string, error) {
-	path := filepath.Join(h.programs(), v.Program)
-	if info, err := os.Stat(path); err == nil && info.Size() == v.Size && touch(path) == nil {
-		return path, nil
-	}
-	return path, h.registry.Program(ctx, v, path)
-}
-
-// checkPrograms looks whether the programs that serve are what was deployed. It
-// does so in the background, so that the host serves at once after its start.
-func (h *Host) checkPrograms() {
-	for _, f := range *h.index.Load() {
-		if f.deployed == nil || h.ctx.Err() != nil {
-			continue
-		}
-		select {
-		case <-f.settled:
-		case <-h.ctx.Done():
-			return
-		}
-		f.mu.Lock()
-		list := f.running()
-		f.mu.Unlock()
-		for _, v := range list {
-			if err := f.checkProgram(v); err != nil && h.ctx.Err() == nil {
-				f.quarantine(err)
-			}
-		}
-	}
-}
-
-// checkProgram fetches the program of a version anew if it is not what was deployed.
-func (f *function) checkProgram(v *version) error {
-	sum := filepath.Base(v.artifact.Path)
-	if hashFile(v.artifact.Path) == sum {
-		return nil
-	}
-	f.h.log.Warn("the program of a version is damaged, and is fetched from the registry", "function", f.name, "version", v.name)
-	record, err := f.h.registry.Version(f.h.ctx, f.name, v.number)
-	if err == nil {
-		err = f.h.registry.Program(f.h.ctx, record, v.artifact.Path)
-	}
-	if err != nil {
-		return fmt.Errorf("the program of %s: %w", v.name, err)
-	}
-	f.h.logs.Add(logs.Record{Function: f.name, Version: v.name, Source: logs.Host, Message: "the program on this host was damaged and is restored"})
-	return nil
-}
-
-func hashFile(path string) string {
-	file, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, file); err != nil {
-		return ""
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
 // warm starts a worker of a version that has none, so that a release does not
 // begin with a cold start, or with a program that does not start.
 func (v *version) warm(ctx context.Context) error {
@@ -410,39 +396,4 @@ func (v *version) warm(ctx context.Context) error {
 		return nil
 	}
 	return pool.Warm(ctx)
-}
-
-// pruneAge is how long a program stays on the host that no version of those that
-// are loaded has.
-const pruneAge = time.Hour
-
-// touch makes a program one that is in use, since the version that it is of may
-// not be loaded yet.
-func touch(path string) error {
-	now := time.Now()
-	return os.Chtimes(path, now, now)
-}
-
-// prunePrograms removes the programs that are no longer in use.
-func (h *Host) prunePrograms() {
-	used := make(map[string]bool)
-	for _, f := range *h.index.Load() {
-		f.mu.Lock()
-		for _, v := range f.running() {
-			if v.artifact != nil {
-				used[filepath.Base(v.artifact.Path)] = true
-			}
-		}
-		f.mu.Unlock()
-	}
-	entries, err := os.ReadDir(h.programs())
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && !used[e.Name()] && time.Since(info.ModTime()) > pruneAge {
-			os.Remove(filepath.Join(h.programs(), e.Name()))
-		}
-	}
 }

@@ -24,6 +24,8 @@ type deployRun struct {
 	id      string
 	started time.Time
 	cancel  context.CancelCauseFunc
+	begun   chan struct{} // closed when the source is there
+	dropped chan struct{} // closed when it did not arrive
 
 	mu      sync.Mutex
 	events  []admin.DeployEvent
@@ -56,7 +58,8 @@ func (r *deployRuns) begin(ctx context.Context, id string) (run *deployRun, runC
 		}
 	}
 	runCtx, cancel := context.WithCancelCause(ctx)
-	run = &deployRun{id: id, started: time.Now(), cancel: cancel, changed: make(chan struct{})}
+	run = &deployRun{id: id, started: time.Now(), cancel: cancel,
+		begun: make(chan struct{}), dropped: make(chan struct{}), changed: make(chan struct{})}
 	r.list = append(r.list, run)
 	return run, runCtx, true
 }
@@ -71,13 +74,6 @@ func (r *deployRuns) find(id string) *deployRun {
 	return nil
 }
 
-// forget takes a run off the list: its source did not arrive.
-func (r *deployRuns) forget(run *deployRun) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.list = slices.DeleteFunc(r.list, func(one *deployRun) bool { return one == run })
-}
-
 func (r *deployRuns) get(id string) (*deployRun, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,6 +81,16 @@ func (r *deployRuns) get(id string) (*deployRun, error) {
 		return run, nil
 	}
 	return nil, wire.Errorf(wire.NotFound, "no deploy %q: the host knows the latest %d since its start", id, keepRuns)
+}
+
+// drop forgets a run whose source did not arrive.
+func (r *deployRuns) drop(run *deployRun, err error) {
+	r.mu.Lock()
+	r.list = slices.DeleteFunc(r.list, func(other *deployRun) bool { return other == run })
+	r.mu.Unlock()
+	run.add(admin.DeployEvent{Error: deployProblem(err, "")})
+	run.cancel(nil)
+	close(run.dropped)
 }
 
 func (d *deployRun) add(e admin.DeployEvent) {
@@ -159,16 +165,23 @@ func (h *Host) runDeploy(ctx context.Context, id string, in deployInput, yield f
 	if len(id) < 8 || len(id) > 64 {
 		return wire.Errorf(wire.BadRequest, "the id of a deploy has 8 to 64 characters: choose a random one")
 	}
-	run, runCtx, fresh := h.runs.begin(h.ctx, id)
-	if fresh {
-		if err := h.startRun(ctx, runCtx, run, in); err != nil {
-			run.cancel(nil)
-			h.runs.forget(run) // so that it can be sent again
-			run.add(admin.DeployEvent{Error: deployProblem(err, "")})
-			return err
+	for {
+		run, runCtx, fresh := h.runs.begin(h.ctx, id)
+		if fresh {
+			if err := h.startRun(ctx, runCtx, run, in); err != nil {
+				h.runs.drop(run, err)
+				return err
+			}
+			close(run.begun)
+		}
+		select {
+		case <-run.begun:
+			return run.follow(ctx, yield)
+		case <-run.dropped: // nothing came of it, and this request is the next one of that id
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return run.follow(ctx, yield)
 }
 
 // startRun receives what there is to receive, and goes on in the background.
@@ -180,7 +193,7 @@ func (h *Host) startRun(ctx, runCtx context.Context, run *deployRun, in deployIn
 	if in.receive != nil {
 		if err := in.receive(ctx, tree); err != nil {
 			remove()
-			return err
+			return h.explainEnd(ctx, err)
 		}
 	}
 	h.mu.Lock()
@@ -235,7 +248,7 @@ func (h *Host) deployDir() (tree string, remove func(), err error) {
 		err = os.Mkdir(tree, 0o700)
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("host: data directory: %w", err)
+		return "", nil, h.explainEnd(h.ctx, fmt.Errorf("host: data directory: %w", err))
 	}
 	return tree, func() { os.RemoveAll(parent) }, nil
 }
@@ -249,7 +262,10 @@ func deployProblem(err error, tree string) *admin.Problem {
 	case errors.Is(err, ErrClosed):
 		e.Code = wire.Unavailable
 	}
-	p := &admin.Problem{Code: string(e.Code), Detail: strings.ReplaceAll(err.Error(), tree+string(filepath.Separator), "")}
+	p := &admin.Problem{Code: string(e.Code), Detail: err.Error()}
+	if tree != "" {
+		p.Detail = strings.ReplaceAll(p.Detail, tree+string(filepath.Separator), "")
+	}
 	for _, d := range allDiagnostics(err) {
 		p.Code = string(wire.Unprocessed)
 		if rel, err := filepath.Rel(tree, d.File); err == nil && filepath.IsLocal(rel) {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 
+	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
 )
@@ -18,3 +19,6 @@ func (h *Host) KeptRecords(function string) (list []logs.Record) {
 
 // Registry is what the host knows of what was deployed to it.
 func (h *Host) Registry() *registry.Registry { return h.registry }
+
+// Bus returns the host's NATS server.
+func (h *Host) Bus() *bus.Bus { return h.bus }

@@ -64,7 +64,11 @@ func (f *function) fail(err error) {
 		return
 	}
 	f.h.emit(Event{Time: time.Now(), Function: f.name, State: Failed, Version: f.version(), Err: err})
-	f.h.logs.Add(logs.Record{Level: 8, Function: f.name, Source: logs.Host, Message: "the latest source does not serve: " + err.Error()})
+	message := "the latest source does not serve: " + err.Error()
+	if f.deployed != nil {
+		message = err.Error()
+	}
+	f.h.logs.Add(logs.Record{Level: 8, Function: f.name, Source: logs.Host, Message: message})
 	if errors.Is(err, builder.ErrNoHandler) || errors.Is(err, os.ErrNotExist) {
 		f.h.rediscover()
 	}

@@ -47,6 +47,7 @@ type Host struct {
 	sources    []*watched
 	registry   *registry.Registry // nil if NATS has no JetStream
 	noRegistry error              // why
+	verify     atomic.Bool        // programs that are loaded are looked at in full
 	watcher    *watch.Watcher     // nil if no folder is watched
 
 	index atomic.Pointer[map[string]*function] // a copy of functions that is never changed

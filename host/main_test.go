@@ -175,3 +175,12 @@ func onStep(step string, begun chan<- bool) func(admin.DeployEvent) {
 		}
 	}
 }
+
+// onceStored calls do when a version has been stored, before it is released.
+func onceStored(do func()) func(admin.DeployEvent) {
+	return func(e admin.DeployEvent) {
+		if e.Step == admin.StepStore && e.Done {
+			do()
+		}
+	}
+}

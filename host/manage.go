@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/url"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/fnhost/fnhost/builder/bundle"
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/logs"
@@ -52,14 +56,31 @@ func (b backend) Deploy(ctx context.Context, req admin.DeployRequest, body io.Re
 	}
 	if req.URL != "" {
 		o.Source = registry.Source{Kind: registry.Git, URL: req.URL, Ref: req.Ref}
+		if o.Name == "" {
+			o.Name = repositoryName(req.URL)
+		}
 		return b.h.runDeploy(ctx, req.ID, deployInput{options: o, fetch: b.h.fetchGit}, yield)
 	}
 	receive := func(ctx context.Context, dir string) error { return unpack(ctx, body, dir) }
 	return b.h.runDeploy(ctx, req.ID, deployInput{options: o, receive: receive}, yield)
 }
 
+// repositoryName is the name of a function that is a git repository, and has no
+// name of its own: "hello" for https://git.example.com/team/hello.git.
+func repositoryName(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return manifest.NameFromDir(strings.TrimSuffix(path.Base(u.Path), ".git"))
+}
+
 func unpack(ctx context.Context, body io.Reader, dir string) error {
 	_, err := bundle.Unpack(ctx, body, dir, bundle.Limits{})
+	var fault *bundle.Error // without where it was unpacked
+	if errors.As(err, &fault) {
+		err = fault
+	}
 	switch {
 	case errors.Is(err, bundle.ErrTooLarge):
 		return wire.Errorf(wire.TooLarge, "%v", err)

@@ -54,7 +54,7 @@ func (h *Host) deployPush(ctx context.Context, p gitpush.Push) error {
 		return err
 	}
 	defer remove()
-	if err := os.Rename(p.Dir, tree); err != nil {
+	if err := errors.Join(os.Remove(tree), os.Rename(p.Dir, tree)); err != nil {
 		return fmt.Errorf("host: data directory: %w", err)
 	}
 	result, err := h.Deploy(ctx, tree, o)

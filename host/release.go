@@ -15,6 +15,11 @@ import (
 // does so on this host. Versions are loaded, and their first workers started,
 // before anything changes.
 func (h *Host) setRelease(ctx context.Context, f *function, who string, change func(*registry.Function) ([]registry.Part, error)) (*registry.Function, error) {
+	if err := unavailable(h.bus.StorageErr()); err != nil {
+		return nil, err
+	}
+	ctx, stop := h.whileStoring(ctx)
+	defer stop()
 	record, err := h.registry.Release(ctx, f.name, who, func(r *registry.Function) ([]registry.Part, error) {
 		parts, err := change(r)
 		if err != nil {
@@ -22,6 +27,9 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 		}
 		for _, p := range parts {
 			v, err := f.load(ctx, p.Version)
+			if errors.Is(err, registry.ErrNotFound) {
+				return nil, err
+			}
 			if err == nil {
 				err = v.warm(ctx)
 			}
@@ -32,10 +40,10 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 		return parts, nil
 	})
 	if errors.Is(err, registry.ErrNotFound) {
-		return nil, wire.Errorf(wire.NoFunction, "%v: `fnhost versions %s` lists what there is", err, f.name)
+		return nil, wire.Errorf(wire.NoFunction, "%v: `fnhost versions %s` lists those that are", err, f.name)
 	}
 	if err != nil {
-		return nil, err
+		return nil, h.explainEnd(ctx, err)
 	}
 	if err := f.deployed.await(ctx, record.Revision); err != nil {
 		return nil, err
@@ -141,13 +149,18 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.registry.Remove(ctx, name); err != nil && !errors.Is(err, registry.ErrNotFound) {
+	if err := unavailable(h.bus.StorageErr()); err != nil {
 		return err
+	}
+	ctx, stop := h.whileStoring(ctx)
+	defer stop()
+	if err := h.registry.Remove(ctx, name); err != nil && !errors.Is(err, registry.ErrNotFound) {
+		return h.explainEnd(ctx, err)
 	}
 	select {
 	case <-f.deployed.gone:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return h.explainEnd(ctx, ctx.Err())
 	}
 	if h.begin() {
 		go func() {

@@ -126,7 +126,9 @@ func (f *function) switchTo(next *release, e Event) {
 	if old != nil {
 		for _, p := range old.parts {
 			if !next.holds(p.version) {
-				delete(f.loaded, p.number)
+				if f.loaded[p.number] == p.version {
+					delete(f.loaded, p.number)
+				}
 				f.drain(p.version)
 			}
 		}

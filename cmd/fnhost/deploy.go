@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -49,6 +50,9 @@ A deploy goes on when this command is interrupted; --follow shows it again, and 
 		if len(args) > 0 {
 			dir = args[0]
 		}
+		if err := cmp.Or(exclusive(cmd.Flags(), "canary", "no-release"), exclusive(cmd.Flags(), "cancel", "follow", "dry-run", "no-wait")); err != nil {
+			return err
+		}
 		return a.deploy(cmd.Context(), dir, &f)
 	}
 	flags := cmd.Flags()
@@ -60,8 +64,6 @@ A deploy goes on when this command is interrupted; --follow shows it again, and 
 	flags.StringVar(&f.cancel, "cancel", "", "end the deploy of this ID")
 	flags.StringVar(&f.follow, "follow", "", "show the deploy of this ID")
 	onlyFlags(flags, "canary", "no-release", "wait", "dry-run", "name", "cancel", "follow")
-	cmd.MarkFlagsMutuallyExclusive("canary", "no-release")
-	cmd.MarkFlagsMutuallyExclusive("cancel", "follow", "dry-run")
 	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
@@ -77,13 +79,15 @@ func (a *app) deploy(ctx context.Context, dir string, f *deployFlags) error {
 		return err
 	}
 	show := &deployPrinter{a: a, p: a.painter(a.stderr)}
-	a.sayServer()
+	if !f.dryRun {
+		a.sayServer()
+	}
 	switch {
 	case f.cancel != "":
 		return c.CancelDeploy(ctx, f.cancel)
 	case f.follow != "":
 		result, err := c.FollowDeploy(ctx, f.follow, show.event)
-		return a.deployed(result, err, f.follow)
+		return a.deployed(result, err, f.follow, "")
 	}
 	var body *packed
 	if strings.Contains(dir, "://") {
@@ -107,7 +111,11 @@ func (a *app) deploy(ctx context.Context, dir string, f *deployFlags) error {
 		return a.deployWithoutWaiting(ctx, c, req, body)
 	}
 	result, err := sendDeploy(ctx, c, req, body, show.event)
-	return a.deployed(result, err, req.ID)
+	tree := ""
+	if body != nil {
+		tree = body.tree
+	}
+	return a.deployed(result, err, req.ID, tree)
 }
 
 // parsePercent parses 10% or 10; "" is 0.
@@ -178,8 +186,9 @@ func (a *app) deployWithoutWaiting(ctx context.Context, c *admin.Client, req adm
 	return err
 }
 
-// deployed shows what became of a deploy.
-func (a *app) deployed(result []admin.Deployed, err error, id string) error {
+// deployed shows what became of a deploy. The files of tree, if it is known, lie
+// on this machine.
+func (a *app) deployed(result []admin.Deployed, err error, id, tree string) error {
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintf(a.stderr, "the deploy goes on: `fnhost deploy --follow %s` shows it, and --cancel ends it\n", id)
 		return err
@@ -188,6 +197,9 @@ func (a *app) deployed(result []admin.Deployed, err error, id string) error {
 	if errors.As(err, &problem) && len(problem.Diagnostics) > 0 {
 		p := a.painter(a.stderr)
 		for _, d := range problem.Diagnostics {
+			if tree != "" && d.File != "" {
+				d.File = relative(filepath.Join(tree, filepath.FromSlash(d.File)))
+			}
 			fmt.Fprintf(a.stderr, "%s\n%s", p.paint(bold, diagnosticOf(d)), p.paint(dim, d.Excerpt))
 		}
 		return fmt.Errorf("the source does not build; what serves is as it was")

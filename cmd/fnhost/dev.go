@@ -180,8 +180,7 @@ func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 		return err
 	}
 	info := h.Info()
-	p.banner(info, functionNames(h))
-	p.token(h.FreshToken(), info.Admin)
+	p.banner(info, functionNames(h), h.FreshToken())
 	logCtx, stopLogs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLogs()
 	go h.Logs().Read(logCtx, logs.Query{Follow: true}, p.record)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -71,6 +72,7 @@ func (a *app) complain(err error, next string) {
 func nextStep(err error) string {
 	switch {
 	case strings.Contains(err.Error(), "`fnhost "):
+		return "" // it does
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "stop it, or choose other addresses with --http, --admin and --nats: port 0 picks a free one"
 	case errors.Is(err, functions.ErrNoFunction):
@@ -92,6 +94,15 @@ func flagError(cmd *cobra.Command, err error) error {
 	cmd.LocalFlags().VisitAll(add)
 	cmd.InheritedFlags().VisitAll(add)
 	return usagef("unknown flag --%s%s", unknown.GetSpecifiedName(), flagHint(unknown.GetSpecifiedName(), have))
+}
+
+// exclusive checks that at most one of some flags is set.
+func exclusive(flags *pflag.FlagSet, names ...string) error {
+	set := slices.DeleteFunc(names, func(name string) bool { return !flags.Changed(name) })
+	if len(set) > 1 {
+		return usagef("--%s and --%s exclude each other", set[0], set[1])
+	}
+	return nil
 }
 
 // flagHint suggests the flag that a mistyped one was meant to be.

@@ -25,10 +25,15 @@ func TestMain(m *testing.M) {
 // says where it listens.
 const devbg = "#!/bin/sh\nexec fnhost dev --ready-file ready.json \"$@\" 2>dev.log\n"
 
+// servebg does that with serve.
+const servebg = "#!/bin/sh\nexec fnhost serve --data data --ready-file ready.json \"$@\" 2>dev.log\n"
+
 func TestScript(t *testing.T) {
 	bin := t.TempDir()
-	if err := os.WriteFile(filepath.Join(bin, "devbg"), []byte(devbg), 0o755); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"devbg": devbg, "servebg": servebg} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -52,6 +57,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "waitfor": waitFor, "exits": exits, "quickly": quickly, "same": same,
 			"cert": cert, "https": https, "natsserver": natsServer, "silent": silent, "request": request,
+			"login": login, "notify": notify, "notified": notified,
 		},
 	})
 }
@@ -69,7 +75,7 @@ func poll(ts *testscript.TestScript, what string, check func() bool) {
 	}
 }
 
-// ready waits for the host of devbg, and makes it the one that clients speak to.
+// ready waits for the host of devbg or servebg, and makes it the one that clients speak to.
 // HTTP, NATS, ADMIN and PID say more of it.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
 	var info admin.Info

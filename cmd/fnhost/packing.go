@@ -21,6 +21,7 @@ type packed struct {
 	file    *os.File
 	summary bundle.Summary
 	found   []builder.Found
+	tree    string // that is sent
 	dir     string // of the functions in the tree, "" for all of it
 }
 
@@ -43,7 +44,7 @@ func pack(ctx context.Context, dir string) (*packed, error) {
 	if module := builder.FindModule(dir, ""); module != "" {
 		tree = module
 	}
-	p := &packed{found: builder.Find(dir, tree)}
+	p := &packed{tree: tree, found: builder.Find(dir, tree)}
 	if len(p.found) == 0 {
 		return nil, fmt.Errorf("no function in %s: a function is a directory with a handler; `fnhost init hello` makes one", relative(dir))
 	}

@@ -146,8 +146,8 @@ func (p *printer) stopping(running []string, drain time.Duration) {
 	p.say(fmt.Sprintf("stopping: up to %v for the invocations of %s; Ctrl+C again stops at once", drain, strings.Join(running, ", ")))
 }
 
-// banner says where the host listens.
-func (p *printer) banner(info admin.Info, functions []string) {
+// banner says where the host listens, and the token, if it is a new one.
+func (p *printer) banner(info admin.Info, functions []string, token string) {
 	p.first(func() {
 		p.http = info.HTTP
 		for _, name := range functions {
@@ -155,10 +155,11 @@ func (p *printer) banner(info admin.Info, functions []string) {
 		}
 		if p.json != nil {
 			p.json.Info("listening", "http", info.HTTP, "nats", info.NATS, "admin", info.Admin, "watch", info.Watch, "dir", info.Dir)
-			return
-		}
-		if !p.quiet {
+		} else if !p.quiet {
 			p.printBanner(info, functions)
+		}
+		if token != "" {
+			p.token(token, info.Admin)
 		}
 	})
 }

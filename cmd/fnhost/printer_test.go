@@ -29,7 +29,7 @@ func TestPrinter(t *testing.T) {
 		}
 		event("hello", host.Building, host.Event{})
 		event("a", host.Ready, host.Event{First: true, How: "cached"})
-		p.banner(admin.Info{Version: "1.2.3", HTTP: "http://host"}, []string{"a", "clock", "hello"})
+		p.banner(admin.Info{Version: "1.2.3", HTTP: "http://host"}, []string{"a", "clock", "hello"}, "")
 		event("clock", host.Building, host.Event{})
 		time.Sleep(1500 * time.Millisecond)
 		event("a", host.Building, host.Event{})

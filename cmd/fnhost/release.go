@@ -224,7 +224,7 @@ func versionLines(v *admin.Version) [][2]string {
 // comparable are those that say what a version is, and not what became of it.
 func comparable(v *admin.Version) [][2]string {
 	return slices.DeleteFunc(versionLines(v), func(line [2]string) bool {
-		return line[0] == "version" || line[0] == "serves" || line[0] == "created" || line[0] == "built in"
+		return line[0] == "serves" || line[0] == "created" || line[0] == "built in"
 	})
 }
 

@@ -3,6 +3,7 @@ package admin
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -214,11 +215,11 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	var p Problem
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, codec.MaxSize))
 	theirs := resp.Header.Get(versionHeader)
-	if codec.Unmarshal(data, &p) != nil || p.Code == "" || theirs == "" {
+	if codec.Unmarshal(data, &p) != nil || p.Code == "" || theirs == "" && p.Code != string(wire.NotFound) {
 		return nil, fmt.Errorf("%s answers %s: it is a gateway, or something else, but no admin address: try port 8081", c.base, resp.Status)
 	}
 	if p.Code == string(wire.NotFound) && older(theirs, APIVersion) {
-		return nil, fmt.Errorf("the host at %s speaks version %s of the management API, and this needs %s: update fnhost there", c.base, theirs, APIVersion)
+		return nil, fmt.Errorf("the host at %s speaks version %s of the management API, and this needs %s: update fnhost there", c.base, cmp.Or(theirs, "1.0"), APIVersion)
 	}
 	if len(p.Diagnostics) > 0 {
 		return nil, &p
@@ -226,7 +227,8 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	return nil, &wire.Error{Code: wire.Code(p.Code), Message: p.Detail}
 }
 
-// older reports whether an API version is before another one.
+// older reports whether an API version is before another one; one that is not
+// told is that of the first hosts.
 func older(a, b string) bool {
 	number := func(s string) (n int) {
 		major, minor, _ := strings.Cut(s, ".")

@@ -40,13 +40,15 @@ type storage struct {
 	wake chan struct{} // the server has said that something is wrong
 	wg   sync.WaitGroup
 
-	mu       sync.Mutex
-	err      error         // why nothing is stored
-	restored chan struct{} // closed, and made anew, when it is again
+	mu         sync.Mutex
+	err        error         // why nothing is stored
+	restarting bool          // err is nil, and stopped is still closed
+	stopped    chan struct{} // closed with the first one
+	restored   chan struct{} // closed, and made anew as stopped is, when it is stored again
 }
 
 func newStorage(dir string, log *slog.Logger) *storage {
-	return &storage{dir: dir, log: log, quit: make(chan struct{}), wake: make(chan struct{}, 1), restored: make(chan struct{})}
+	return &storage{dir: dir, log: log, quit: make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}), restored: make(chan struct{})}
 }
 
 // start begins to look after a server.
@@ -78,6 +80,9 @@ func (s *storage) fail(reason string) {
 		s.err = fmt.Errorf("%w: %s: make room where %s lies, at least %d MiB; it goes on by itself then", ErrStorage, reason, s.dir, room>>20)
 	}
 	err := s.err
+	if first && !s.restarting {
+		close(s.stopped)
+	}
 	s.mu.Unlock()
 	if first {
 		s.log.Error("NATS: " + err.Error())
@@ -143,6 +148,7 @@ func (s *storage) writable() bool {
 func (s *storage) restart() {
 	s.mu.Lock()
 	was := s.err
+	s.restarting = true
 	s.err = nil // what is said from here on is new
 	s.mu.Unlock()
 	err := s.startAnew()
@@ -152,8 +158,9 @@ func (s *storage) restart() {
 	}
 	if err = errors.Join(err, s.err); err == nil {
 		close(s.restored)
-		s.restored = make(chan struct{})
+		s.stopped, s.restored = make(chan struct{}), make(chan struct{})
 	}
+	s.restarting = false
 	s.mu.Unlock()
 	if err != nil {
 		s.log.Error("NATS: storage does not start anew, trying again: " + err.Error())
@@ -181,6 +188,17 @@ func (b *Bus) StorageErr() error {
 		return nil
 	}
 	return b.storage.failed()
+}
+
+// Stopped returns a channel that is closed when, and while, nothing is stored: to
+// be asked for anew when that is over.
+func (b *Bus) Stopped() <-chan struct{} {
+	if b.storage == nil {
+		return nil
+	}
+	b.storage.mu.Lock()
+	defer b.storage.mu.Unlock()
+	return b.storage.stopped
 }
 
 // Restored returns a channel that is closed when storing goes on after it had

@@ -98,6 +98,9 @@ func (r *Registry) whole(ctx context.Context, store jetstream.ObjectStore, sum s
 	if err != nil {
 		return nil, fmt.Errorf("registry: object %s: %w", sum, err)
 	}
+	if digest, err := jetstream.DecodeObjectDigest(info.Digest); err != nil || hex.EncodeToString(digest) != sum {
+		return nil, fmt.Errorf("%w: the object %s: its content is another one", ErrDamaged, sum)
+	}
 	stream, err := r.js.Stream(ctx, "OBJ_"+info.Bucket)
 	if err != nil {
 		return nil, fmt.Errorf("registry: object %s: %w", sum, err)

@@ -22,10 +22,9 @@ type Change struct {
 var errBrokenOff = errors.New("the server has ended the transfer")
 
 // Watch calls changed with the record of each function, then initial, and then
-// changed with what changes, in that order, all from one goroutine; of changes of
-// one record that follow each other at once, only the last is certain to be told.
-// It returns nil
-// when ctx ends, or an error when it cannot begin, or cannot go on.
+// changed with each change, in their order, all from one goroutine; one that was
+// followed by another at once may be left out. It returns nil when ctx ends, or an
+// error when it cannot begin, or cannot go on.
 //
 // A watch whose server starts its storage anew goes on by itself, but finds out
 // only after some seconds.
