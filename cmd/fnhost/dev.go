@@ -181,6 +181,11 @@ func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 	}
 	info := h.Info()
 	p.banner(info, functionNames(h), h.FreshToken())
+	for _, dir := range f.cfg.Watch {
+		if parts := partsOf(dir); len(parts) > 0 {
+			p.say(hiddenText(relative(dir), parts))
+		}
+	}
 	logCtx, stopLogs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLogs()
 	go h.Logs().Read(logCtx, logs.Query{Follow: true}, p.record)

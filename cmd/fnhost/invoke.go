@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ import (
 type invokeFlags struct {
 	data    string
 	headers []string
+	method  string
+	path    string
 	include bool
 	output  string
 	timeout time.Duration
@@ -74,15 +77,20 @@ the exit code is 1.`,
 func (f *invokeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.data, "data", "d", "", "input: JSON or text, @FILE for that of a file, @- for standard input")
 	flags.StringArrayVarP(&f.headers, "header", "H", nil, "header for the function, as 'Name: value'; may be repeated")
+	flags.StringVarP(&f.method, "method", "X", "", "method that an http handler sees (default POST)")
+	flags.StringVar(&f.path, "path", "", "path and query that an http handler sees, as '/x?width=10' (default /)")
 	flags.BoolVarP(&f.include, "include", "i", false, "say status, version and invocation on standard error")
 	flags.StringVarP(&f.output, "output", "o", outputs[0], "auto (JSON is indented on a terminal), json (as it comes), raw (nor is a last newline added)")
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up after that long (default: after the function's own timeout)")
-	onlyFlags(flags, "data", "header", "include")
+	onlyFlags(flags, "data", "header", "method", "path", "include")
 }
 
 func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) error {
 	if f.output != "auto" && f.output != "json" && f.output != "raw" {
 		return usagef("-o %s: want one of %s", f.output, strings.Join(outputs, ", "))
+	}
+	if _, err := url.ParseRequestURI(f.path); f.path != "" && (err != nil || f.path[0] != '/') {
+		return usagef("--path %q: want a path, and perhaps a query, such as /x?width=10", f.path)
 	}
 	header, err := parseHeaders(f.headers)
 	if err != nil {
@@ -120,7 +128,7 @@ func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) erro
 
 // call runs the function and prints what it answers.
 func (a *app) call(ctx context.Context, c *admin.Client, f *invokeFlags, name string, header http.Header, body []byte) error {
-	r, err := c.Invoke(ctx, name, header, nil, bytes.NewReader(body))
+	r, err := c.Request(ctx, name, strings.ToUpper(f.method), f.path, header, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func (a *app) invokeHelp(cmd *cobra.Command, name string, e *admin.Endpoint) err
 	fmt.Fprintf(w, "Usage:\n  fnhost invoke %s %s\n", name, usage)
 	switch {
 	case e.Kind == "http":
-		fmt.Fprintln(w, "\nIt is an http handler: it gets a POST of / with the input as its body.")
+		fmt.Fprintln(w, "\nIt is an http handler: it gets a POST of / with the input as its body; --method and --path say otherwise.")
 	case e.Kind == "raw":
 		fmt.Fprintln(w, "\nIt takes the input as it is.")
 	case s == nil:
@@ -95,7 +95,7 @@ func (a *app) completeInvoke(cmd *cobra.Command, args []string, toComplete strin
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	flags := []string{"--data", "--header", "--include", "--output", "--timeout", "--help"}
+	flags := []string{"--data", "--header", "--method", "--path", "--include", "--output", "--timeout", "--help"}
 	if s := parseSchema(e.Request); s != nil {
 		for _, f := range fieldsOf(s) {
 			flags = append(flags, "--"+f.flag+"=\t"+typeName(f.schema)+remark(f.schema))

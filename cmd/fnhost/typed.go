@@ -22,7 +22,7 @@ func typedInput(e *admin.Endpoint, line *commandLine, body []byte) ([]byte, erro
 	s := parseSchema(e.Request)
 	switch {
 	case e.Kind == "http":
-		return nil, usagef("%s is an http handler, whose fields nobody knows, so no --%s: give its input with -d", line.name, first)
+		return nil, usagef("%s is an http handler, whose fields nobody knows, so no --%s: give its input with -d, or --path '/?%s=…'", line.name, first, first)
 	case s == nil:
 		return nil, usagef("%s takes no fields, so no --%s: give its input, if any, with -d", line.name, first)
 	}

@@ -77,6 +77,19 @@ func TestInvokePassesHeadersThatAreMeantForTheFunction(t *testing.T) {
 	}
 }
 
+func TestRequestTellsMethodAndURI(t *testing.T) {
+	c, _, _ := serve(t)
+	r, err := c.Request(t.Context(), "hello", "GET", "/x?width=10", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	got, err := io.ReadAll(r.Body)
+	if want := ":method=GET\n:uri=/x?width=10\n:query=width=10\n"; err != nil || string(got) != want {
+		t.Errorf("the function sees %q, %v, want %q", got, err, want)
+	}
+}
+
 func TestInvokeTakesPlainContentType(t *testing.T) {
 	c, _, _ := serve(t)
 	resp, err := http.Post(c.URL()+"/v1/invoke/hello", "application/json", strings.NewReader("{}"))

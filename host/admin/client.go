@@ -99,15 +99,27 @@ type Result struct {
 // Invoke runs "function" or "function/endpoint". The function sees header, but
 // for what concerns the connection alone, and query as its parameters.
 func (c *Client) Invoke(ctx context.Context, name string, header http.Header, query url.Values, body io.Reader) (*Result, error) {
-	path := "/v1/invoke/" + name
+	uri := ""
 	if len(query) > 0 {
-		path += "?" + query.Encode()
+		uri = "/?" + query.Encode()
 	}
+	return c.Request(ctx, name, "", uri, header, body)
+}
+
+// Request is Invoke with the method and the URI, such as "/x?width=10", that a
+// handler in the style of net/http sees: "" is POST, and "/".
+func (c *Client) Request(ctx context.Context, name, method, uri string, header http.Header, body io.Reader) (*Result, error) {
 	sent := make(http.Header)
 	for key, values := range header {
 		sent[passPrefix+http.CanonicalHeaderKey(key)] = values
 	}
-	resp, err := c.do(ctx, http.MethodPost, path, sent, body)
+	if method != "" {
+		sent.Set(methodHeader, method)
+	}
+	if uri != "" {
+		sent.Set(uriHeader, uri)
+	}
+	resp, err := c.do(ctx, http.MethodPost, "/v1/invoke/"+name, sent, body)
 	if err != nil {
 		return nil, err
 	}
