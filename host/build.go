@@ -22,6 +22,9 @@ import (
 // errNewer ends a build whose source has changed again.
 var errNewer = errors.New("host: newer source arrived")
 
+// errStart is the error of a version whose first worker does not get ready.
+var errStart = errors.New("the new version does not start")
+
 // requestBuild asks for the source to be looked at. Of the builds of a function
 // one runs at a time, and the latest source wins.
 func (f *function) requestBuild() {
@@ -195,7 +198,7 @@ func (f *function) startVersion(ctx context.Context, number int, a *builder.Arti
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("the new version does not start: %w", err)
+		return nil, fmt.Errorf("%w: %w", errStart, err)
 	}
 	endpoints := pool.Endpoints()
 	writeBeside(a, readySuffix, endpoints)

@@ -344,7 +344,11 @@ func (d *deploy) prepare(ctx context.Context, p *deployedFunction) (err error) {
 		return nil
 	}
 	end := d.step(p.Name, "build")
-	if p.artifact, err = d.h.builder.Build(ctx, p.Source); err != nil {
+	p.artifact, err = d.h.builder.Build(ctx, p.Source)
+	if errors.Is(err, builder.ErrNoGo) {
+		return wire.Errorf(wire.Unavailable, "%v", err)
+	}
+	if err != nil {
 		return err
 	}
 	end(string(p.artifact.How))

@@ -48,7 +48,7 @@ type Host struct {
 	log        *slog.Logger
 	logs       *logs.Hub
 	bus        *bus.Bus
-	builder    *builder.Builder // nil without a go command
+	builder    *builder.Builder // nil without a go command and a cache
 	noBuild    error            // why
 	spawner    *worker.Spawner
 	gateway    *gateway.Gateway
@@ -98,8 +98,9 @@ type Host struct {
 // It returns [ErrInUse] if another host uses the data directory, and errors for
 // a bad Config, a certificate that cannot be used, an address that is taken, a
 // NATS server that cannot be reached, or a folder that is not there. A host
-// without a go command on PATH starts, with a warning: it can run in-process
-// functions, and artifacts that were built before.
+// without a go command on PATH starts, with a warning: it can run in-process and
+// deployed functions, and watched ones that were built before as they are, with
+// the same Config.Builder.Cache.
 func New(cfg Config) (*Host, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
@@ -156,15 +157,8 @@ func (h *Host) start() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.rpc.Close)
-	if h.builder, err = builder.New(h.cfg.Builder); err != nil {
-		h.noBuild = err
-		if !errors.Is(err, builder.ErrNoGo) {
-			return fmt.Errorf("host: %w", err)
-		}
-		h.log.Warn(err.Error())
-	}
-	if h.builder != nil {
-		h.tasks.Go(h.keepArtifacts)
+	if err := h.openBuilder(); err != nil {
+		return err
 	}
 	if err := h.watchFolders(); err != nil { // first: what is watched keeps its names
 		return err
@@ -174,6 +168,24 @@ func (h *Host) start() error {
 	}
 	if h.cfg.GitPush {
 		return h.openGit()
+	}
+	return nil
+}
+
+// openBuilder makes the builder. Without a go command there may be none, or one
+// that only has what was built before.
+func (h *Host) openBuilder() error {
+	h.builder, h.noBuild = builder.New(h.cfg.Builder)
+	err := h.noBuild
+	if err == nil {
+		h.tasks.Go(h.keepArtifacts)
+		err = h.builder.CanCompile()
+	}
+	if err != nil && !errors.Is(err, builder.ErrNoGo) {
+		return fmt.Errorf("host: %w", err)
+	}
+	if err != nil {
+		h.log.Warn(err.Error())
 	}
 	return nil
 }

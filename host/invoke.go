@@ -116,14 +116,25 @@ func (f *function) notReady() error {
 	if removed || why == nil {
 		return f.h.removedError(f.name)
 	}
-	e := &trigger.NotReady{Function: f.name, Title: firstLine(why.Error()), Detail: why.Error()}
-	if list := diagnosticsOf(why); len(list) > 0 {
-		var b strings.Builder
-		for _, d := range list {
-			fmt.Fprintf(&b, "%s\n%s\n", d.Text(f.src.Root), d.Excerpt)
-		}
-		e.Title, e.Detail = firstLine(list[0].Text(f.src.Root)), b.String()
+	e := &trigger.NotReady{Function: f.name, Title: firstLine(why.Error()), Detail: strings.TrimSpace(why.Error())}
+	if errors.Is(why, errStart) {
+		e.Problem = "does not start"
 	}
+	list := diagnosticsOf(why)
+	if len(list) == 0 {
+		return e
+	}
+	e.Problem, e.Title = "does not build", firstLine(list[0].Text(f.src.Root))
+	var detail strings.Builder
+	for _, d := range list {
+		fault := trigger.Fault{Message: strings.TrimRight(d.Text(f.src.Root), "\n"), Excerpt: strings.TrimRight(d.Excerpt, "\n")}
+		e.Faults = append(e.Faults, fault)
+		fmt.Fprintf(&detail, "%s\n", fault.Message)
+		if fault.Excerpt != "" {
+			fmt.Fprintf(&detail, "%s\n\n", fault.Excerpt)
+		}
+	}
+	e.Detail = strings.TrimSpace(detail.String())
 	return e
 }
 
