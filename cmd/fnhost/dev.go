@@ -61,12 +61,14 @@ The first Ctrl+C lets running invocations end, the second one does not wait.`,
 	}
 	flags := cmd.Flags()
 	f.register(flags)
-	flags.StringVar(&f.cfg.Dir, "data", "", "data directory (default .fnhost beside the first folder)")
+	flags.StringVar(&f.cfg.Dir, "data", "", defaultDataHelp)
 	flags.StringSliceVar(&f.cfg.Watch, "watch", []string{"."}, "folders to watch, if none are named as DIR")
 	flags.BoolVar(&f.allowExposed, "allow-exposed", false, "listen on addresses that other machines reach, too: whoever does may run functions; the management API wants a token then")
 	completeChoices(cmd)
 	return cmd
 }
+
+const defaultDataHelp = "data directory (default .fnhost in the working directory, or beside the first folder if that lies elsewhere)"
 
 func completeChoices(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"process", "power"}, cobra.ShellCompDirectiveNoFileComp))
@@ -123,7 +125,11 @@ func (f *devFlags) complete() error {
 // API tells them to clients elsewhere.
 func (f *hostFlags) checkWatched() error {
 	for i, dir := range f.cfg.Watch {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		info, err := os.Stat(dir)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is a file: name its folder, %s", dir, filepath.Dir(dir))
+		}
+		if err != nil {
 			return fmt.Errorf("no directory %s to watch: `fnhost init %s` makes a function there", dir, dir)
 		}
 		abs, err := filepath.Abs(dir)
@@ -135,30 +141,51 @@ func (f *hostFlags) checkWatched() error {
 	return nil
 }
 
-// defaultData is the data directory of a host that watches folder: beside it.
+// defaultData is the data directory of a host that watches folder: in the working
+// directory, or beside a folder that lies elsewhere.
 func defaultData(folder string) (string, error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
 	abs, err := filepath.Abs(folder)
-	return filepath.Join(filepath.Dir(abs), ".fnhost"), err
+	if err != nil {
+		return "", err
+	}
+	if rel, err := filepath.Rel(wd, abs); err == nil && filepath.IsLocal(rel) {
+		return filepath.Join(wd, ".fnhost"), nil
+	}
+	return filepath.Join(filepath.Dir(abs), ".fnhost"), nil
 }
 
 // runHost runs a host until a signal ends it.
 func (a *app) runHost(ctx context.Context, f *hostFlags) error {
-	p := newPrinter(a, f.logFormat == "json")
+	if err := checkFree(ctx, &f.cfg); err != nil {
+		return err
+	}
+	p := newPrinter(a, f)
 	defer p.close()
 	f.cfg.OnEvent, f.cfg.GitPush = p.event, true
 	f.cfg.Logger = hostLogger(p, f.verbose)
 	h, err := host.New(f.cfg)
+	if errors.Is(err, host.ErrInUse) {
+		return fmt.Errorf("%w with --data", err) // the other directory that it speaks of
+	}
 	if err != nil {
 		return err
 	}
+	p.releasesOf(h)
 	if err := h.Listen(); err != nil {
 		h.Close()
 		return err
 	}
 	info := h.Info()
-	p.banner(info, functionNames(h))
-	p.token(h.FreshToken(), info.Admin)
-	p.begin()
+	p.banner(info, functionNames(h), h.FreshToken())
+	for _, dir := range f.cfg.Watch {
+		if parts := partsOf(dir); len(parts) > 0 {
+			p.say(hiddenText(relative(dir), parts))
+		}
+	}
 	logCtx, stopLogs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLogs()
 	go h.Logs().Read(logCtx, logs.Query{Follow: true}, p.record)

@@ -7,7 +7,8 @@
 //	GET  /v1/info                     what host this is, and where it listens
 //	GET  /v1/functions                all functions
 //	GET  /v1/functions/{name}         one
-//	POST /v1/invoke/{name...}         runs "function" or "function/endpoint" with the body
+//	POST /v1/invoke/{name...}         runs "function" or "function/endpoint" with the body; the headers
+//	                                  X-Fn-Method and X-Fn-Uri are for http handlers
 //	GET  /v1/logs                     records, a JSON object a line; query: function, since, tail, follow
 //	GET  /v1/schemas/function.json    the JSON schema of function.yaml, for editors
 //	GET  /v1/status                   how the host is: functions, workers, deploys, disk
