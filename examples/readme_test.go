@@ -26,7 +26,7 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%v\n%s\n%s", err, out, source)
 		}
 	}
-	if programs != 2 {
-		t.Errorf("%d programs, want a function and one that hosts it", programs)
+	if programs != 3 {
+		t.Errorf("%d programs, want two functions and one that hosts them", programs)
 	}
 }
