@@ -60,7 +60,8 @@ type Config struct {
 	// MaxWorkers bounds the workers of a function whose manifest names no
 	// maximum. Default: the number of processors.
 	MaxWorkers int
-	// OnEvent is told what happens to functions. It must not block. Default: nobody.
+	// OnEvent is told what happens to functions. It must not block. Default: nobody,
+	// and Logger gets the failures.
 	OnEvent func(Event)
 	// Logger gets what the host has to say. Default: [slog.Default].
 	Logger *slog.Logger

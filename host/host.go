@@ -19,6 +19,7 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/builder/watch"
+	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
@@ -31,6 +32,15 @@ import (
 // ErrClosed is returned by what needs a host that runs, once it has been closed.
 var ErrClosed = errors.New("host: closed")
 
+// closedError is ErrClosed for those who invoke, with a code.
+type closedError struct{}
+
+func (closedError) Error() string { return ErrClosed.Error() }
+
+func (closedError) Unwrap() []error {
+	return []error{ErrClosed, wire.Errorf(wire.Unavailable, "%v", ErrClosed)}
+}
+
 // Host runs functions. Make one with [New]. Its methods are safe for concurrent
 // use.
 type Host struct {
@@ -38,7 +48,7 @@ type Host struct {
 	log        *slog.Logger
 	logs       *logs.Hub
 	bus        *bus.Bus
-	builder    *builder.Builder // nil without a go command
+	builder    *builder.Builder // nil without a go command and a cache
 	noBuild    error            // why
 	spawner    *worker.Spawner
 	gateway    *gateway.Gateway
@@ -55,7 +65,9 @@ type Host struct {
 	mu        sync.Mutex // guards what follows, and orders the updates of triggers
 	functions map[string]*function
 	outside   map[string]bool // directories watched beside the folders
+	conflicts []conflict
 	closed    bool
+	ran       bool // Run was called
 
 	runs deployRuns
 	git  *gitpush.Server // nil without Config.GitPush
@@ -63,8 +75,7 @@ type Host struct {
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on
 
-	discovering sync.Mutex      // held by discover, guards what follows
-	conflicts   map[string]bool // said already
+	discovering sync.Mutex // held by discover
 
 	ctx     context.Context // of builds and of what goes on in the background
 	cancel  context.CancelFunc
@@ -73,6 +84,8 @@ type Host struct {
 	token   string                    // that was made at this start
 	closers []func()                  // in the order of starting
 	closing sync.Once
+	stopped chan struct{}  // closed when Close begins
+	running sync.WaitGroup // of Run, until its requests have ended
 	servers servers
 	cert    *tls.Certificate // of the gateway, nil for plain HTTP
 	started time.Time
@@ -85,13 +98,14 @@ type Host struct {
 // It returns [ErrInUse] if another host uses the data directory, and errors for
 // a bad Config, a certificate that cannot be used, an address that is taken, a
 // NATS server that cannot be reached, or a folder that is not there. A host
-// without a go command on PATH starts, with a warning: it can run in-process
-// functions, and artifacts that were built before.
+// without a go command on PATH starts, with a warning: it can run in-process and
+// deployed functions, and watched ones that were built before as they are, with
+// the same Config.Builder.Cache.
 func New(cfg Config) (*Host, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function)}
+	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function), stopped: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.reindex()
 	if err := h.start(); err != nil {
@@ -143,15 +157,8 @@ func (h *Host) start() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.rpc.Close)
-	if h.builder, err = builder.New(h.cfg.Builder); err != nil {
-		h.noBuild = err
-		if !errors.Is(err, builder.ErrNoGo) {
-			return fmt.Errorf("host: %w", err)
-		}
-		h.log.Warn(err.Error())
-	}
-	if h.builder != nil {
-		h.tasks.Go(h.keepArtifacts)
+	if err := h.openBuilder(); err != nil {
+		return err
 	}
 	if err := h.watchFolders(); err != nil { // first: what is watched keeps its names
 		return err
@@ -161,6 +168,24 @@ func (h *Host) start() error {
 	}
 	if h.cfg.GitPush {
 		return h.openGit()
+	}
+	return nil
+}
+
+// openBuilder makes the builder. Without a go command there may be none, or one
+// that only has what was built before.
+func (h *Host) openBuilder() error {
+	h.builder, h.noBuild = builder.New(h.cfg.Builder)
+	err := h.noBuild
+	if err == nil {
+		h.tasks.Go(h.keepArtifacts)
+		err = h.builder.CanCompile()
+	}
+	if err != nil && !errors.Is(err, builder.ErrNoGo) {
+		return fmt.Errorf("host: %w", err)
+	}
+	if err != nil {
+		h.log.Warn(err.Error())
 	}
 	return nil
 }
@@ -194,11 +219,14 @@ func (h *Host) stopFunctions() {
 // Close stops the host: no more invocations, then those in progress end or the
 // drain limit of Config passes, then workers, then NATS. It returns when all
 // that the host has started has ended; calls after the first wait for it, too.
+// [Host.Run] returns then, if it runs.
 func (h *Host) Close() error {
 	h.closing.Do(func() {
 		h.mu.Lock()
 		h.closed = true
 		h.mu.Unlock()
+		close(h.stopped)
+		h.running.Wait()
 		for i := len(h.closers) - 1; i >= 0; i-- {
 			h.closers[i]()
 		}
@@ -221,9 +249,14 @@ func (h *Host) FreshToken() string { return h.token }
 // Logs returns the latest output and log records of the functions.
 func (h *Host) Logs() *logs.Hub { return h.logs }
 
-// emit tells who wants to know of an event.
+// emit tells who wants to know of an event. Without such, failures are logged.
 func (h *Host) emit(e Event) {
-	if h.cfg.OnEvent != nil {
+	switch {
+	case h.cfg.OnEvent != nil:
 		h.cfg.OnEvent(e)
+	case e.Function != "" && e.State == Failed:
+		h.log.Error("the latest source does not serve: "+shortReason(e.Err, ""), logs.KeyFunction, e.Function, logs.KeyVersion, e.Version)
+	case e.State == Failed:
+		h.log.Error(shortReason(e.Err, ""), "dir", e.Dir)
 	}
 }

@@ -31,7 +31,7 @@ type printer struct {
 	// The rest belongs to the printing goroutine.
 	http     string
 	width    int                  // of the longest name so far
-	failed   map[string]string    // why the latest build of a function failed
+	failed   map[string][]string  // what events have told of failures, and records are about to
 	building map[string]time.Time // since when, of those that nothing has been said of
 	cold     bool                 // the build cache is empty
 	released func(name string) string
@@ -43,7 +43,7 @@ const maxQueue = 10_000
 func newPrinter(a *app, f *hostFlags) *printer {
 	p := &printer{
 		w: a.stderr, p: a.painter(a.stderr), quiet: a.quiet, held: true, cold: isCold(f.cfg.Builder.Cache),
-		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(map[string]string), building: make(map[string]time.Time),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(map[string][]string), building: make(map[string]time.Time),
 		released: func(string) string { return "" },
 	}
 	if f.logFormat == "json" {

@@ -17,7 +17,7 @@ func (p *printer) event(e host.Event) {
 	p.later(func() {
 		p.width = max(p.width, len(e.Function))
 		if e.State == host.Failed {
-			p.failed[e.Function] = e.Err.Error()
+			p.failed[e.Function] = append(p.failed[e.Function], e.Reason())
 		}
 		p.noteBuild(&e)
 		if p.json != nil {
@@ -34,6 +34,9 @@ func (p *printer) jsonEvent(e *host.Event) {
 	case host.Ready:
 		p.json.Info("ready", append(attrs, "took", e.Took.String(), "how", e.How)...)
 	case host.Failed:
+		if e.Dir != "" {
+			attrs = append(attrs, "dir", e.Dir)
+		}
 		p.json.Error("failed", append(attrs, "error", e.Err.Error(), "diagnostics", e.Diagnostics())...)
 	default:
 		p.json.Debug(string(e.State), attrs...)
@@ -47,6 +50,8 @@ func (p *printer) textEvent(e *host.Event) {
 	}
 	head := fmt.Sprintf("%s  %-3s", p.p.name(e.Function, fmt.Sprintf("%-*s", p.width, e.Function)), version)
 	switch {
+	case e.Dir != "":
+		fmt.Fprintf(p.w, "%s is %s\n  %s\n", relative(e.Dir), p.p.paint(red, "left out"), e.Reason())
 	case e.State == host.Failed:
 		fmt.Fprintf(p.w, "%s %s: %s\n", head, p.p.paint(red, "failed"), keeps(e.Version))
 		p.printError(e)
@@ -138,7 +143,7 @@ func keeps(version string) string {
 func (p *printer) printError(e *host.Event) {
 	list := e.Diagnostics()
 	if len(list) == 0 {
-		fmt.Fprintf(p.w, "  %s\n", strings.ReplaceAll(e.Err.Error(), "\n", "\n  "))
+		fmt.Fprintf(p.w, "  %s\n", strings.ReplaceAll(e.Reason(), "\n", "\n  "))
 	}
 	for _, d := range list {
 		fmt.Fprintln(p.w, p.p.paint(bold, diagnosticText(d)))
