@@ -74,7 +74,8 @@ type Host struct {
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on
 
-	discovering sync.Mutex // held by discover
+	discovering sync.Mutex             // held by discover, guards what follows
+	strays      map[builder.Stray]bool // of which there is nothing more to say
 
 	ctx     context.Context // of builds and of what goes on in the background
 	cancel  context.CancelFunc
