@@ -100,7 +100,7 @@ func (f *devFlags) complete() error {
 	if err := f.hostFlags.complete(); err != nil {
 		return err
 	}
-	f.cfg.AdminPlain = f.allowExposed
+	f.cfg.AdminPlain, f.cfg.Index = f.allowExposed, !f.allowExposed
 	for flag, address := range map[string]string{"http": f.cfg.HTTP, "admin": f.cfg.Admin, "nats": f.cfg.NATS} {
 		err := checkAddress(flag, address, f.allowExposed, "use 127.0.0.1, or accept with --allow-exposed that whoever does may run functions")
 		if err != nil {
