@@ -163,6 +163,9 @@ func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 	if err := checkFree(ctx, &f.cfg); err != nil {
 		return err
 	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM) // also those that come while the host starts
+	defer signal.Stop(signals)
 	p := newPrinter(a, f)
 	defer p.close()
 	f.cfg.OnEvent, f.cfg.GitPush = p.event, true
@@ -196,7 +199,7 @@ func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 		}
 		defer os.Remove(f.readyFile)
 	}
-	return untilSignal(ctx, h, p, f.cfg.Drain)
+	return untilSignal(ctx, h, p, f.cfg.Drain, signals)
 }
 
 func functionNames(h *host.Host) []string {
@@ -230,10 +233,7 @@ func writeReady(file string, info admin.Info) error {
 
 // untilSignal runs the host until the first signal, which ends it gracefully;
 // the second one does not wait.
-func untilSignal(ctx context.Context, h *host.Host, p *printer, drain time.Duration) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+func untilSignal(ctx context.Context, h *host.Host, p *printer, drain time.Duration, signals <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
