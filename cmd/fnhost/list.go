@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/codec"
 )
 
@@ -55,7 +56,7 @@ func (a *app) printList(list []admin.Function) error {
 // shortError is why the latest source does not serve, in a line.
 func shortError(f *admin.Function) string {
 	if len(f.Diagnostics) == 0 {
-		return orDash(firstLine(f.Error))
+		return orDash(firstLine(worker.CutOutput(f.Error)))
 	}
 	text := firstLine(diagnosticOf(f.Diagnostics[0]))
 	if n := len(f.Diagnostics) - 1; n > 0 {
