@@ -68,9 +68,9 @@
 //
 // # Stopping
 //
-// Run ends with its context, or with [Host.Close]. It returns, and Close too, when all that the host has started has ended, in
-// this order: requests in progress, git pushes, watching, NATS requests, builds and
-// deploys, workers, NATS.
+// Run ends with its context, or with [Host.Close]. It returns, and Close too, when
+// all that the host has started has ended, in this order: requests in progress, git
+// pushes, watching, NATS requests, builds and deploys, workers, NATS.
 // A host installs no signal handlers and never exits the process. If the process
 // is killed, its workers are killed by the kernel (Linux), or end when they find
 // their channel closed.

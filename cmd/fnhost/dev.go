@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/logs"
@@ -205,7 +206,9 @@ func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 func functionNames(h *host.Host) []string {
 	var names []string
 	for _, f := range h.Functions() {
-		names = append(names, f.Name)
+		if manifest.ValidName(f.Name) == nil { // else it is a directory that is left out
+			names = append(names, f.Name)
+		}
 	}
 	return names
 }
