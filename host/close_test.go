@@ -107,11 +107,13 @@ func get(url string) string {
 }
 
 func TestInvokeOfAClosedHost(t *testing.T) {
-	f := start(t, map[string]string{"built/b.go": constant("built", "there")}, nil)
+	f := newHost(t, host.Config{Watch: []string{tree(t, map[string]string{"built/b.go": constant("built", "there")})}})
 	if err := f.Handle("known", func() string { return "there" }); err != nil {
 		t.Fatal(err)
 	}
-	f.awaitState("built", host.Ready)
+	if out, err := f.Invoke(t.Context(), "built", nil); err != nil || string(out) != "there" {
+		t.Fatalf("%q %v", out, err)
+	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,9 @@ type Config struct {
 	// HTTP is the address of the gateway, "host:port"; port 0 picks one. Default:
 	// none; see [Host.Gateway].
 	HTTP string
+	// Index has the gateway tell at "/" which functions there are, as is of use where
+	// they are developed. Default: "/" is not found, unless a function has it as a route.
+	Index bool
 	// TLSCert and TLSKey are PEM files for the gateway, and for the management API
 	// where other machines reach it. Default: plain HTTP, with HTTP/1.1 and HTTP/2
 	// over clear text.

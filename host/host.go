@@ -77,7 +77,8 @@ type Host struct {
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on
 
-	discovering sync.Mutex // held by discover
+	discovering sync.Mutex             // held by discover, guards what follows
+	strays      map[builder.Stray]bool // of which there is nothing more to say
 
 	ctx     context.Context // of builds and of what goes on in the background
 	cancel  context.CancelFunc
@@ -154,7 +155,7 @@ func (h *Host) start() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.spawner.Close, h.stopFunctions)
-	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Logger: h.log})
+	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Index: h.cfg.Index, Logger: h.log})
 	if h.rpc, err = rpc.New(rpc.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}

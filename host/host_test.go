@@ -303,3 +303,14 @@ func Handle() iter.Seq[string] {
 		return err == nil && s.Workers.Running == 0
 	})
 }
+
+func TestTheRootTellsFunctionsIfItIsToldTo(t *testing.T) {
+	for _, index := range []bool{false, true} {
+		f := start(t, map[string]string{"hello/h.go": constant("hello", "there")}, func(c *host.Config) { c.Index = index })
+		f.awaitState("hello", host.Ready)
+		status, body, _ := f.do("GET", "/", "", "Accept", "text/html")
+		if told := status == 200 && strings.Contains(body, `href="/hello"`); told != index {
+			t.Errorf("told to %v: %d %s", index, status, body)
+		}
+	}
+}

@@ -116,7 +116,7 @@ func (f *function) notReady() error {
 	if removed || why == nil {
 		return f.h.removedError(f.name)
 	}
-	e := &trigger.NotReady{Function: f.name, Title: firstLine(why.Error()), Detail: strings.TrimSpace(why.Error())}
+	e := &trigger.NotReady{Function: f.name, Title: shortReason(why, f.src.Root), Detail: strings.TrimSpace(why.Error())}
 	if errors.Is(why, errStart) {
 		e.Problem = "does not start"
 	}
@@ -124,7 +124,7 @@ func (f *function) notReady() error {
 	if len(list) == 0 {
 		return e
 	}
-	e.Problem, e.Title = "does not build", firstLine(list[0].Text(f.src.Root))
+	e.Problem = "does not build"
 	var detail strings.Builder
 	for _, d := range list {
 		fault := trigger.Fault{Message: strings.TrimRight(d.Text(f.src.Root), "\n"), Excerpt: strings.TrimRight(d.Excerpt, "\n")}

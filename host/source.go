@@ -171,6 +171,7 @@ func (h *Host) discover() {
 	for _, f := range fresh {
 		f.requestBuild()
 	}
+	h.hintStrays(wanted)
 }
 
 // find returns the functions in the watched folders by their names, and the

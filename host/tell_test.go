@@ -121,3 +121,29 @@ func TestAPanicAtStartIsToldOnceWithItsOutput(t *testing.T) {
 		t.Errorf("error %v, reason %s", e.Err, e.Reason())
 	}
 }
+
+func TestAMisspeltHandlerIsHintedAtOnce(t *testing.T) {
+	handler := "package x\n\nfunc Handler() string { return \"\" }\n"
+	f := start(t, map[string]string{
+		"go.mod": "module example.com/m\n\ngo 1.26\n", "user/u.go": "package user\n\nimport x \"example.com/m/lib\"\n\nfunc Handle() string { return x.Handler() }\n",
+		"lib/l.go": handler, "other/o.go": "package other\n\nfunc Help() {}\n", "nohandler/n.go": handler,
+	}, nil)
+	hints := func() (list []string) {
+		for _, r := range f.KeptRecords("") {
+			if strings.Contains(r.Message, "no handler") {
+				list = append(list, r.Level.String()+" "+r.Message)
+			}
+		}
+		return list
+	}
+	f.awaitState("user", host.Ready)
+	want := "INFO functions/nohandler holds Go source, but no handler: did you mean Handle instead of Handler? (n.go:3)"
+	f.write("nohandler/another.go", "package x\n")
+	f.write("last/l.go", constant("last", ""))
+	f.awaitState("last", host.Ready)
+	if list := hints(); len(list) != 1 || list[0] != want {
+		t.Errorf("hints %q, want %s", list, want)
+	}
+	f.write("nohandler/n.go", constant("x", "now"))
+	f.awaitState("nohandler", host.Ready)
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/host/admin"
 )
@@ -61,7 +62,9 @@ func (a *app) completeFunctions(cmd *cobra.Command, args []string, _ string) ([]
 	var names []string
 	if len(args) == 0 {
 		for _, f := range a.knownFunctions(cmd) {
-			names = append(names, f.Name+"\t"+synopsis(f.Doc))
+			if manifest.ValidName(f.Name) == nil { // else it is a directory that is left out
+				names = append(names, f.Name+"\t"+synopsis(f.Doc))
+			}
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp

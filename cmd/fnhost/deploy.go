@@ -278,7 +278,7 @@ func (d *deployPrinter) event(e admin.DeployEvent) {
 	}
 	switch {
 	case e.Done:
-		fmt.Fprintf(d.a.stderr, "%s%s %s\n", head, e.Step, d.p.paint(dim, strings.TrimSpace(fmt.Sprintf("%v %s", round(e.Took), e.Text))))
+		fmt.Fprintf(d.a.stderr, "%s%s %s\n", head, e.Step, d.p.paint(dim, strings.TrimSpace(fmt.Sprintf("%s %s", tookText(e.Took), e.Text))))
 	case e.Text != "":
 		fmt.Fprintf(d.a.stderr, "%s%s %s\n", head, e.Step, e.Text)
 	case isTerminal(d.a.stderr):

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/logs"
@@ -100,7 +101,7 @@ func (f *devFlags) complete() error {
 	if err := f.hostFlags.complete(); err != nil {
 		return err
 	}
-	f.cfg.AdminPlain = f.allowExposed
+	f.cfg.AdminPlain, f.cfg.Index = f.allowExposed, !f.allowExposed
 	for flag, address := range map[string]string{"http": f.cfg.HTTP, "admin": f.cfg.Admin, "nats": f.cfg.NATS} {
 		err := checkAddress(flag, address, f.allowExposed, "use 127.0.0.1, or accept with --allow-exposed that whoever does may run functions")
 		if err != nil {
@@ -163,6 +164,9 @@ func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 	if err := checkFree(ctx, &f.cfg); err != nil {
 		return err
 	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM) // also those that come while the host starts
+	defer signal.Stop(signals)
 	p := newPrinter(a, f)
 	defer p.close()
 	f.cfg.OnEvent, f.cfg.GitPush = p.event, true
@@ -196,13 +200,15 @@ func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 		}
 		defer os.Remove(f.readyFile)
 	}
-	return untilSignal(ctx, h, p, f.cfg.Drain)
+	return untilSignal(ctx, h, p, f.cfg.Drain, signals)
 }
 
 func functionNames(h *host.Host) []string {
 	var names []string
 	for _, f := range h.Functions() {
-		names = append(names, f.Name)
+		if manifest.ValidName(f.Name) == nil { // else it is a directory that is left out
+			names = append(names, f.Name)
+		}
 	}
 	return names
 }
@@ -230,10 +236,7 @@ func writeReady(file string, info admin.Info) error {
 
 // untilSignal runs the host until the first signal, which ends it gracefully;
 // the second one does not wait.
-func untilSignal(ctx context.Context, h *host.Host, p *printer, drain time.Duration) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+func untilSignal(ctx context.Context, h *host.Host, p *printer, drain time.Duration, signals <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/codec"
 )
 
@@ -75,7 +76,7 @@ func cutLines(text string, width int) string {
 // shortError is why the latest source does not serve, in a line.
 func shortError(f *admin.Function) string {
 	if len(f.Diagnostics) == 0 {
-		return orDash(oneLine(f.Error))
+		return orDash(oneLine(worker.CutOutput(f.Error)))
 	}
 	text := oneLine(diagnosticOf(f.Diagnostics[0]))
 	if n := len(f.Diagnostics) - 1; n > 0 {

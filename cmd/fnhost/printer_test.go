@@ -59,3 +59,17 @@ hello  v1  ready released              http://host/hello  fn.hello
 		}
 	})
 }
+
+// What only goes on is not said in JSON, either, unless it is asked for.
+func TestPrinterInJSON(t *testing.T) {
+	for verbose, want := range map[bool]int{false: 0, true: 1} {
+		var out bytes.Buffer
+		p := newPrinter(&app{stderr: &out}, &hostFlags{logFormat: "json", verbose: verbose})
+		p.event(host.Event{Function: "hello", State: host.Building})
+		p.banner(admin.Info{}, nil, "")
+		p.close()
+		if got := bytes.Count(out.Bytes(), []byte(`"msg":"building"`)); got != want {
+			t.Errorf("verbose %v: %d lines of what is being built, want %d:\n%s", verbose, got, want, &out)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/host/admin"
@@ -166,7 +167,10 @@ func (a *app) readToken(file string) (string, error) {
 		return strings.TrimSpace(string(b)), nil
 	}
 	if isTerminal(a.stdin) {
-		fmt.Fprint(a.stderr, "token (empty for none): ")
+		fmt.Fprint(a.stderr, "token (it is not shown; empty for none): ")
+		token, err := term.ReadPassword(int(a.stdin.(*os.File).Fd()))
+		fmt.Fprintln(a.stderr)
+		return strings.TrimSpace(string(token)), err
 	}
 	line, err := bufio.NewReader(a.stdin).ReadString('\n')
 	if line == "" && err != nil {

@@ -54,7 +54,7 @@ type Info struct {
 
 // Function is what there is to tell of a function.
 type Function struct {
-	Name        string       `json:"name"`
+	Name        string       `json:"name"`              // "hello (functions/hello2)" for a directory that is left out, since another function has its name
 	State       string       `json:"state"`             // "building", "ready", "failed" or "draining"
 	Version     string       `json:"version,omitempty"` // that serves; of several, the one with the most invocations
 	Release     []Part       `json:"release,omitempty"` // what serves, the heaviest first
