@@ -45,6 +45,9 @@ type Error struct {
 	// Retry says when an event that failed so is to be tried again: after that
 	// time, never if it is negative, and if it is 0 as its trigger says.
 	Retry time.Duration
+	// Remote reports that the other side has sent the error, and not this one made
+	// it: for a host, that it is the function's own.
+	Remote bool
 }
 
 // Errorf returns an Error of code whose message is formatted as by [fmt.Sprintf].
@@ -79,7 +82,7 @@ func AsError(err error) *Error {
 		if e.Message == err.Error() {
 			return e
 		}
-		return &Error{Code: e.Code, Message: err.Error(), Stack: e.Stack, Retry: e.Retry}
+		return &Error{Code: e.Code, Message: err.Error(), Stack: e.Stack, Retry: e.Retry, Remote: e.Remote}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Code: Timeout, Message: err.Error()}
 	case errors.Is(err, context.Canceled):
@@ -116,7 +119,7 @@ func cut(s string) string {
 }
 
 func errorOf(h Header) *Error {
-	e := &Error{Code: Code(h.Get(KeyCode)), Message: h.Get(KeyMessage), Stack: h.Get(KeyStack)}
+	e := &Error{Code: Code(h.Get(KeyCode)), Message: h.Get(KeyMessage), Stack: h.Get(KeyStack), Remote: true}
 	if e.Code == "" {
 		e.Code = Internal
 	}
