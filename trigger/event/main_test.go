@@ -31,12 +31,11 @@ type call struct {
 
 // fake is an Invoker whose functions are one func. It keeps what it was asked.
 type fake struct {
-	mu      sync.Mutex
-	run     func(ctx context.Context, c call) error
-	calls   []call
-	now     int // calls in progress
-	most    int // of those at any time
-	started chan call
+	mu    sync.Mutex
+	run   func(ctx context.Context, c call) error
+	calls []call
+	now   int // calls in progress
+	most  int // of those at any time
 }
 
 func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Result, error) {
