@@ -70,14 +70,19 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
 }
 
-// AsError returns err as an *Error: itself if it is or wraps one, code
+// AsError returns err as an *Error: itself if it is or wraps one (of several that
+// are joined one that says when to try again, or else the first), code
 // [Timeout] or [Canceled] for the errors of a context, otherwise code
 // [Internal]. It returns nil for nil.
 func AsError(err error) *Error {
 	var e *Error
+	var marked interface{ Marked() *Error }
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &marked):
+		e = marked.Marked()
+		return &Error{Code: e.Code, Message: err.Error(), Stack: e.Stack, Retry: e.Retry, Remote: e.Remote}
 	case errors.As(err, &e):
 		if e.Message == err.Error() {
 			return e
