@@ -225,7 +225,7 @@ func process(b *testing.B, role string, extra []*os.File, env ...string) string 
 }
 
 // benchDir writes functions and returns the directory above them.
-func benchDir(b *testing.B, files map[string]string) string {
+func benchDir(b testing.TB, files map[string]string) string {
 	b.Helper()
 	dir := b.TempDir()
 	for name, text := range files {
