@@ -75,7 +75,7 @@ func playRole() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err := map[string]func(context.Context) error{"http": plainHTTP, "host": benchHost, "nats": plainSubscriber, "frames": plainFrames, "deploys": deployHost}[role](ctx)
+	err := map[string]func(context.Context) error{"http": plainHTTP, "host": benchHost, "nats": plainSubscriber, "frames": plainFrames, "deploys": deployHost, "events": plainConsumer}[role](ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
