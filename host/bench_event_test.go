@@ -193,7 +193,7 @@ func drained(b *testing.B, js jetstream.JetStream, stream, name string) {
 	b.Helper()
 	var start time.Time
 	first := uint64(0)
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		c, err := js.Consumer(b.Context(), stream, name)
 		if err != nil {
 			continue

@@ -84,6 +84,8 @@ type Trigger struct {
 
 	ackWait, retrySetup time.Duration // the constants, but for tests
 
+	keepers sync.Pool // of *keeper
+
 	mu      sync.Mutex
 	readers map[string]*reader // by key
 	closed  bool

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -48,13 +47,12 @@ func (r *reader) handle(m jetstream.Msg) {
 		r.t.log.Error("a message without metadata is left: "+err.Error(), "function", r.function)
 		return
 	}
-	stop := r.keepAlive(m)
-	defer stop()
+	k := r.t.keep(m)
 	err = r.invoke(m, meta)
 	for delay := r.spec.Backoff; hostFault(err) && r.wait(delay, err, meta); delay = min(2*delay, r.spec.BackoffMax, maxHostDelay) {
 		err = r.invoke(m, meta)
 	}
-	stop()
+	r.t.release(k)
 	switch {
 	case err == nil:
 		// The answer of the server is not waited for: without the acknowledgement the
@@ -120,26 +118,6 @@ func failure(result *trigger.Result) error {
 		return wire.Errorf(wire.Internal, "status %d: %.200s", status, result.Payload)
 	}
 	return nil
-}
-
-// keepAlive tells the server that work on m goes on, until stop is called.
-func (r *reader) keepAlive(m jetstream.Msg) (stop func()) {
-	done := make(chan struct{})
-	every := r.t.ackWait / 3
-	var tick func()
-	tick = func() {
-		select {
-		case <-done:
-		default:
-			m.InProgress()
-			time.AfterFunc(every, tick)
-		}
-	}
-	timer := time.AfterFunc(every, tick)
-	return sync.OnceFunc(func() {
-		close(done)
-		timer.Stop()
-	})
 }
 
 // requestHeader is what the function gets to know of the message.

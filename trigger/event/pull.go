@@ -30,9 +30,9 @@ type puller struct {
 	inbox    string
 	places   int
 	messages chan *nats.Msg
-	ended    chan struct{} // one for each event that has ended
-	busy     int           // events that have not
-	asked    int           // events that were asked for and have not come
+	wake     chan struct{} // has one when there may be something to ask for
+	busy     atomic.Int64  // events that have not ended
+	asked    atomic.Int64  // events that were asked for and have not come
 	heard    time.Time     // when the server gave its latest sign
 }
 
@@ -41,17 +41,17 @@ func (r *reader) read(consumer jetstream.Consumer) error {
 	info := consumer.CachedInfo()
 	p := &puller{
 		conn: r.t.conn, subject: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", info.Stream, info.Name), inbox: r.t.conn.NewInbox(), places: r.spec.InFlight,
-		messages: make(chan *nats.Msg, r.spec.InFlight+64), ended: make(chan struct{}, r.spec.InFlight),
+		messages: make(chan *nats.Msg, r.spec.InFlight+64), wake: make(chan struct{}, 1),
 	}
 	sub, err := p.conn.ChanSubscribe(p.inbox, p.messages)
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
 	start := func(m jetstream.Msg) {
-		p.busy++
+		p.busy.Add(1)
 		r.t.tasks.Go(func() {
-			defer func() { p.ended <- struct{}{} }()
 			r.handle(m)
+			p.end()
 		})
 	}
 	if err := p.run(r.ctx, start); err != nil {
@@ -73,40 +73,60 @@ func (p *puller) run(ctx context.Context, start func(jetstream.Msg)) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.ended:
-			p.busy--
+		case <-p.wake:
 		case m := <-p.messages:
 			p.heard = time.Now()
 			if err := p.take(m, start); err != nil {
 				return err
 			}
 		case <-ticker.C:
-			if p.asked > 0 && time.Since(p.heard) > 2*heartbeat {
+			if p.asked.Load() > 0 && time.Since(p.heard) > 2*heartbeat {
 				return errors.New("the server gives no sign")
 			}
 		}
 	}
 }
 
-// ask asks for events if a good part of the places is free.
+// end gives a place back, and wakes who asks if that is worth it by now.
+func (p *puller) end() {
+	p.busy.Add(-1)
+	if p.wanted() > 0 {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// wanted returns how many events to ask for: none if only a few places are free,
+// and others are on their way.
+func (p *puller) wanted() int {
+	asked := p.asked.Load()
+	free := p.places - int(p.busy.Load()+asked)
+	if asked > 0 && free < max(p.places/4, 1) {
+		return 0
+	}
+	return max(free, 0)
+}
+
+// ask asks for events.
 func (p *puller) ask() error {
-	free := p.places - p.busy - p.asked
-	if free == 0 || p.asked > 0 && free < max(p.places/4, 1) {
+	n := p.wanted()
+	if n == 0 {
 		return nil
 	}
-	if p.asked == 0 {
+	if p.asked.Add(int64(n)) == int64(n) {
 		p.heard = time.Now()
 	}
-	p.asked += free
-	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, free, requestTime.Nanoseconds(), heartbeat.Nanoseconds())
+	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, n, requestTime.Nanoseconds(), heartbeat.Nanoseconds())
 	return p.conn.PublishRequest(p.subject, p.inbox, request)
 }
 
 // take starts with a message, or learns from the server how a request has ended.
 func (p *puller) take(m *nats.Msg, start func(jetstream.Msg)) error {
 	if strings.HasPrefix(m.Reply, "$JS.ACK.") {
-		p.asked--
 		start(&message{msg: m, conn: p.conn})
+		p.asked.Add(-1)
 		return nil
 	}
 	switch status := m.Header.Get("Status"); status {
@@ -117,7 +137,7 @@ func (p *puller) take(m *nats.Msg, start func(jetstream.Msg)) error {
 		if err != nil {
 			return fmt.Errorf("status %s without a number of messages", status)
 		}
-		p.asked = max(p.asked-left, 0)
+		p.asked.Add(-min(int64(left), p.asked.Load()))
 		return nil
 	default:
 		return fmt.Errorf("%s %s", status, m.Header.Get("Description"))
