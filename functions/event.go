@@ -17,7 +17,8 @@ import (
 //	func Handle(ctx context.Context, e functions.Event) error
 //
 // takes it with all that is known of it; one that takes a type of its own gets
-// its data alone. It is handled at least once: again, after a while, if the
+// its data alone (of a CloudEvent in structured mode, those inside it), and one
+// that takes []byte or a string the data as they came. It is handled at least once: again, after a while, if the
 // handler returns an error, and also if the host or the worker ended in the middle.
 // [Permanent] and [RetryAfter] say otherwise.
 type Event struct {
@@ -78,10 +79,17 @@ func newEvent(h wire.Header, body []byte) Event {
 	if ns, ok := h.Int(wire.KeyTime); ok {
 		e.Time = time.Unix(0, ns)
 	}
-	if strings.HasPrefix(h.Get("Content-Type"), "application/cloudevents+json") {
+	if isCloudEvent(h) {
 		e.structured()
 	}
 	return e
+}
+
+// isCloudEvent reports whether a body is a CloudEvent in structured mode.
+func isCloudEvent(h wire.Header) bool {
+	const mode = "application/cloudevents+json"
+	contentType := h.Get("Content-Type")
+	return len(contentType) >= len(mode) && strings.EqualFold(contentType[:len(mode)], mode)
 }
 
 // structured takes a CloudEvent in structured mode apart; what is none stays as
@@ -113,10 +121,11 @@ func ID(id string) PublishOption {
 	return func(h wire.Header) wire.Header { return h.Add("Nats-Msg-Id", id) }
 }
 
-// WithHeader gives a message a header. Those of NATS itself cannot be set so.
+// WithHeader gives a message a header. Those of NATS itself, and names that begin
+// with a colon, cannot be set so.
 func WithHeader(key, value string) PublishOption {
 	return func(h wire.Header) wire.Header {
-		if strings.HasPrefix(strings.ToLower(key), "nats-") {
+		if strings.HasPrefix(strings.ToLower(key), "nats-") || strings.HasPrefix(key, ":") {
 			return h
 		}
 		return h.Add(key, value)
@@ -181,6 +190,9 @@ type retryError struct {
 func (e *retryError) Error() string { return e.err.Error() }
 
 func (e *retryError) Unwrap() error { return e.err }
+
+// Marked is what [wire.AsError] takes of several errors that were joined.
+func (e *retryError) Marked() *Error { return e.marked }
 
 // As lets the marked error be found before the one that it was made of.
 func (e *retryError) As(target any) bool {

@@ -210,6 +210,11 @@ func (h *handler) input(r *Request) (reflect.Value, error) {
 		v.Elem().SetString(string(body))
 		return v.Elem(), nil
 	}
+	if isCloudEvent(r.Header) {
+		e := Event{Data: body}
+		e.structured()
+		body = e.Data
+	}
 	form := isForm(r.Header.Get("Content-Type"), body)
 	if len(body) > 0 && !form {
 		if err := json.Unmarshal(body, v.Interface()); err != nil {

@@ -75,7 +75,7 @@ func playRole() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err := map[string]func(context.Context) error{"http": plainHTTP, "host": benchHost, "nats": plainSubscriber, "frames": plainFrames, "deploys": deployHost}[role](ctx)
+	err := map[string]func(context.Context) error{"http": plainHTTP, "host": benchHost, "nats": plainSubscriber, "frames": plainFrames, "deploys": deployHost, "events": plainConsumer}[role](ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -225,7 +225,7 @@ func process(b *testing.B, role string, extra []*os.File, env ...string) string 
 }
 
 // benchDir writes functions and returns the directory above them.
-func benchDir(b *testing.B, files map[string]string) string {
+func benchDir(b testing.TB, files map[string]string) string {
 	b.Helper()
 	dir := b.TempDir()
 	for name, text := range files {

@@ -247,7 +247,9 @@ func (a *localAnswer) end(err error) {
 		err = wire.Errorf(wire.Internal, "the handler returned without an answer")
 	}
 	a.answered = true
-	a.err = wire.AsError(err)
+	e := *wire.AsError(err)
+	e.Remote = true // the function's, not the host's
+	a.err = &e
 	close(a.head)
 }
 

@@ -40,7 +40,7 @@
 //	      retries: 5             # then it is a dead letter; 0 to 1000
 //	      backoff: 1s            # before the first retry; it doubles
 //	      backoffMax: 5m
-//	      inFlight: 32           # handled at once; 1 to 10000
+//	      inFlight: 32           # handled at once; 1 to 10000; 1 keeps their order
 //	  schedule:                  # at certain times
 //	    - cron: 30 3 * * mon-fri # five fields, or six with seconds, or @daily, …
 //	      zone: Europe/Berlin    # default: UTC

@@ -22,7 +22,7 @@ const (
 // without an error, and is kept as a dead letter when it has failed too often.
 type Event struct {
 	// Subject is that of the events, wildcards allowed. It is none of the server's
-	// ($…), nor of the host's (fn.…, dead.…, schedule.…, tick.…).
+	// ($…), nor of the host's (fn.…, dead.…, schedule.…, tick.…, _INBOX.…).
 	Subject string `json:"subject"`
 	// Endpoint is the endpoint that handles them. Default empty: the root.
 	Endpoint string `json:"endpoint,omitzero"`
@@ -41,8 +41,10 @@ type Event struct {
 	// Default 1s and 5m.
 	Backoff    time.Duration `json:"backoff"`
 	BackoffMax time.Duration `json:"backoffMax"`
-	// InFlight is how many events are handled at once, from 1 to MaxInFlight; the
-	// others wait in the stream. Default 32.
+	// InFlight is how many events a node handles at once, from 1 to MaxInFlight; the
+	// others wait in the stream, and one that waits for a retry takes no place. With 1
+	// they are handled one by one on all nodes together, in the order of the stream: a
+	// retry holds up those behind it. Default 32.
 	InFlight int `json:"inFlight"`
 }
 
@@ -58,7 +60,7 @@ var eventKeys = keys[Event]{
 			func(e *Event) *string { return &e.Endpoint }, "Endpoint that handles them. Default: the root."),
 		key("stream", pattern(streamPattern.String(), "must be a stream's name: letters, digits, _ and -"),
 			func(e *Event) *string { return &e.Stream }, "Stream that holds them. Default: the one that takes the subject, or the host's own."),
-		key("start", text(schema{}, checkStart), func(e *Event) *string { return &e.Start },
+		key("start", startPoint(), func(e *Event) *string { return &e.Start },
 			`Events that a new trigger begins with: "new", "all", a sequence number or a time such as 2026-01-02T15:04:05Z.`),
 		key("retries", integer(0, MaxRetries), func(e *Event) *int { return &e.Retries },
 			"Retries of an event that failed, before it becomes a dead letter."),
@@ -67,11 +69,15 @@ var eventKeys = keys[Event]{
 		key("backoffMax", duration(MinBackoff, MaxBackoff), func(e *Event) *time.Duration { return &e.BackoffMax },
 			"The longest time before a retry."),
 		key("inFlight", integer(1, MaxInFlight), func(e *Event) *int { return &e.InFlight },
-			"Events that are handled at once."),
+			"Events that a node handles at once. 1: one by one, in the order of the stream."),
 	},
 	init: func(e *Event) { *e = defaultEvent() },
 	check: func(r *reader, n node, e *Event) {
-		if e.BackoffMax < e.Backoff {
+		switch {
+		case e.BackoffMax >= e.Backoff:
+		case n.child("backoffMax").Node == n.Node: // it has its default
+			r.bad(n.child("backoff"), "", "must be at most backoffMax, which is %s, not %s", formatDuration(e.BackoffMax), formatDuration(e.Backoff))
+		default:
 			r.bad(n.child("backoffMax"), "", "must be at least backoff, which is %s, not %s", formatDuration(e.Backoff), formatDuration(e.BackoffMax))
 		}
 	},
@@ -86,12 +92,34 @@ func checkEventSubject(s string) *problem {
 	}
 	first, _, _ := strings.Cut(s, ".")
 	switch first {
-	case "fn", "dead", "schedule", "tick":
+	case "fn", "dead", "schedule", "tick", "_INBOX":
 		return &problem{fmt.Sprintf("must not begin with %s., which the host uses itself", first), ""}
 	case "*", ">":
 		return &problem{"must not begin with a wildcard, which would match subjects of the host", "write a first part, such as events.>"}
 	}
 	return nil
+}
+
+// startPoint is where a trigger begins. A sequence number needs no quotes.
+func startPoint() value[string] {
+	start := text(schema{}, checkStart)
+	return value[string]{
+		read: func(r *reader, n node, into *string) {
+			written, ok := n.scalar()
+			if !ok {
+				start.read(r, n, into)
+				return
+			}
+			if p := checkStart(written); p != nil {
+				r.bad(n, p.hint, "%s", p.message)
+				return
+			}
+			*into = written
+		},
+		schema: func(def string) schema {
+			return start.schema(def).with("type", []string{"string", "integer"}).with("minimum", 1)
+		},
+	}
 }
 
 // checkStart checks where a trigger begins.

@@ -14,8 +14,9 @@
 //	}
 //
 // What a handler asks of its host is there, too: functions.Call reaches the
-// handlers in [Host.Functions], and what goes to functions.Log is kept for
-// [Host.Logs]. [Host.Do] runs a handler for a whole HTTP request, which is how
+// handlers in [Host.Functions], what goes to functions.Publish is kept for
+// [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
+// handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
 //
 // A handler runs on the goroutine of who invokes it, so that a debugger stops
@@ -48,9 +49,19 @@ type Host struct {
 	// an endpoint: handlers, or endpoints made by functions.Handle or httpfn.
 	Functions map[string]any
 
-	lastID atomic.Int64
-	mu     sync.Mutex
-	logs   []Record
+	lastID    atomic.Int64
+	mu        sync.Mutex
+	logs      []Record
+	published []Message
+}
+
+// Message is something that a handler has published.
+type Message struct {
+	Function string
+	Subject  string
+	ID       string              // that functions.ID has given it, "" for none
+	Header   map[string][]string // an http.Header, for example; without the ID
+	Data     []byte
 }
 
 // Record is something that a handler has logged.
@@ -115,11 +126,7 @@ func (h *Host) Do(ctx context.Context, handler any, req Request) (*Response, err
 	if err != nil {
 		return nil, err
 	}
-	name := h.Name
-	if name == "" {
-		name = "function"
-	}
-	a, err := h.run(ctx, name, handler, header.Add(wire.KeyTrigger, "http"), payload, body)
+	a, err := h.run(ctx, h.name(), handler, header.Add(wire.KeyTrigger, "http"), payload, body)
 	if a == nil || !a.answered {
 		return nil, err
 	}
@@ -130,6 +137,46 @@ func (h *Host) Do(ctx context.Context, handler any, req Request) (*Response, err
 		}
 	}
 	return r, err
+}
+
+// Send runs handler for an event, once: what becomes of an error is the trigger's
+// business, errors.As and a *[functions.Error] tell what it would be. Of the event,
+// Data and Header are sent as they are, its attributes as those of a CloudEvent in
+// binary mode, and an Attempt of 0 is the first.
+func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
+	header := wire.Header(nil).Add(wire.KeySubject, e.Subject).Add(wire.KeyStream, e.Stream).AddInt(wire.KeyAttempt, int64(max(e.Attempt, 1)))
+	if e.Sequence > 0 {
+		header = header.AddInt(wire.KeySequence, int64(e.Sequence))
+	}
+	if !e.Time.IsZero() {
+		header = header.AddInt(wire.KeyTime, e.Time.UnixNano())
+	}
+	for key, values := range e.Header {
+		for _, value := range values {
+			header = header.Add(key, value)
+		}
+	}
+	for key, value := range map[string]string{"ce-id": e.ID, "ce-source": e.Source, "ce-type": e.Type} {
+		if value != "" && header.Get(key) == "" {
+			header = header.Add(key, value)
+		}
+	}
+	_, err := h.run(ctx, h.name(), handler, header.Add(wire.KeyTrigger, "event"), e.Data, nil)
+	return err
+}
+
+// Published returns what was published so far.
+func (h *Host) Published() []Message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.published)
+}
+
+func (h *Host) name() string {
+	if h.Name == "" {
+		return "function"
+	}
+	return h.Name
 }
 
 // Logs returns what was logged so far.
@@ -213,7 +260,12 @@ const maxDepth = 32 // as a host has it
 
 // Do implements [functions.Runtime].
 func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
-	if op := req.Header.Get(wire.KeyOp); op != "invoke" {
+	switch op := req.Header.Get(wire.KeyOp); op {
+	case "publish":
+		r.publish(req)
+		return &wire.Response{}, nil
+	case "invoke":
+	default:
 		return nil, wire.Errorf(wire.BadRequest, "functest does not know the operation %q", op)
 	}
 	target := req.Header.Get(wire.KeyTarget)
@@ -232,6 +284,21 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 		return nil, err
 	}
 	return &wire.Response{Header: a.header, Payload: a.body}, nil
+}
+
+func (r runtime) publish(req *wire.Request) {
+	m := Message{Function: r.name, Subject: req.Header.Get(wire.KeyTarget), Header: make(map[string][]string), Data: bytes.Clone(req.Payload)}
+	for key, value := range req.Header.All() {
+		switch {
+		case key == "Nats-Msg-Id":
+			m.ID = value
+		case key[0] != ':':
+			m.Header[key] = append(m.Header[key], value)
+		}
+	}
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	r.h.published = append(r.h.published, m)
 }
 
 // Log implements [functions.Runtime].

@@ -51,6 +51,26 @@ func Example() {
 	// sold map[item:tea]
 }
 
+func ExampleHost_Send() {
+	paid := func(ctx context.Context, e functions.Event) error {
+		if e.Type != "order.paid" {
+			return functions.Permanent(errors.New("no such type"))
+		}
+		return functions.Publish(ctx, "parcels.wanted", e.Data, functions.ID(e.ID), functions.WithHeader("X-Attempt", fmt.Sprint(e.Attempt)))
+	}
+	var host functest.Host
+	err := host.Send(context.Background(), paid, functions.Event{Subject: "orders.paid", Data: []byte("7"), ID: "a", Type: "order.paid"})
+	m := host.Published()[0]
+	fmt.Println(m.Subject, string(m.Data), m.ID, m.Header["X-Attempt"], err)
+
+	var e *functions.Error
+	err = host.Send(context.Background(), paid, functions.Event{Subject: "orders.paid"})
+	fmt.Println(err, errors.As(err, &e) && e.Retry < 0)
+	// Output:
+	// parcels.wanted 7 a [1] <nil>
+	// no such type true
+}
+
 func ExampleHost_Do() {
 	search := func(in struct {
 		Shop, Query string

@@ -45,6 +45,9 @@ type Error struct {
 	// Retry says when an event that failed so is to be tried again: after that
 	// time, never if it is negative, and if it is 0 as its trigger says.
 	Retry time.Duration
+	// Remote reports that the other side has sent the error, and not this one made
+	// it: for a host, that it is the function's own.
+	Remote bool
 }
 
 // Errorf returns an Error of code whose message is formatted as by [fmt.Sprintf].
@@ -67,19 +70,24 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
 }
 
-// AsError returns err as an *Error: itself if it is or wraps one, code
+// AsError returns err as an *Error: itself if it is or wraps one (of several that
+// are joined one that says when to try again, or else the first), code
 // [Timeout] or [Canceled] for the errors of a context, otherwise code
 // [Internal]. It returns nil for nil.
 func AsError(err error) *Error {
 	var e *Error
+	var marked interface{ Marked() *Error }
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &marked):
+		e = marked.Marked()
+		return &Error{Code: e.Code, Message: err.Error(), Stack: e.Stack, Retry: e.Retry, Remote: e.Remote}
 	case errors.As(err, &e):
 		if e.Message == err.Error() {
 			return e
 		}
-		return &Error{Code: e.Code, Message: err.Error(), Stack: e.Stack, Retry: e.Retry}
+		return &Error{Code: e.Code, Message: err.Error(), Stack: e.Stack, Retry: e.Retry, Remote: e.Remote}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Code: Timeout, Message: err.Error()}
 	case errors.Is(err, context.Canceled):
@@ -116,7 +124,7 @@ func cut(s string) string {
 }
 
 func errorOf(h Header) *Error {
-	e := &Error{Code: Code(h.Get(KeyCode)), Message: h.Get(KeyMessage), Stack: h.Get(KeyStack)}
+	e := &Error{Code: Code(h.Get(KeyCode)), Message: h.Get(KeyMessage), Stack: h.Get(KeyStack), Remote: true}
 	if e.Code == "" {
 		e.Code = Internal
 	}

@@ -193,6 +193,21 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 	}
 }
 
+func TestRetryOfErrorsTravels(t *testing.T) {
+	var sent Error
+	host, _ := pair(t, func(_ context.Context, x *Exchange) { x.Fail(&sent) })
+	for retry, want := range map[time.Duration]time.Duration{
+		0: 0, time.Second: time.Second, 1: time.Microsecond, 1500 * time.Nanosecond: time.Microsecond,
+		1000 * 24 * time.Hour: maxRetry, -1: -time.Microsecond, -time.Hour: -time.Microsecond,
+	} {
+		sent = Error{Code: Conflict, Message: "taken", Retry: retry}
+		_, err := host.Do(t.Context(), &Request{Kind: Invoke})
+		if e := AsError(fmt.Errorf("outer: %w", err)); e.Retry != want || e.Code != Conflict || !e.Remote || e.Message != "outer: taken" {
+			t.Errorf("%v arrives as %+v, want %v", retry, e, want)
+		}
+	}
+}
+
 func TestCancelReachesTheHandlerAndDoneWaitsForIt(t *testing.T) {
 	entered, left := make(chan struct{}), make(chan struct{})
 	host, _ := pair(t, func(ctx context.Context, x *Exchange) {

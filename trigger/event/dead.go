@@ -124,7 +124,11 @@ func (t *Trigger) Purge(ctx context.Context, id uint64) error {
 	defer cancel()
 	stream, err := t.js.Stream(ctx, DeadStream)
 	if err == nil {
-		err = stream.DeleteMsg(ctx, id)
+		if err = stream.DeleteMsg(ctx, id); err != nil {
+			if _, e := stream.GetMsg(ctx, id); errors.Is(e, jetstream.ErrMsgNotFound) {
+				err = ErrNoLetter
+			}
+		}
 	}
 	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		err = ErrNoLetter

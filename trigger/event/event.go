@@ -48,9 +48,10 @@ const (
 	keepEvents   = 7 * 24 * time.Hour
 	keepDead     = 30 * 24 * time.Hour
 	keepConsumer = 7 * 24 * time.Hour // without a reader
-	ackWait      = 30 * time.Second   // without a sign that work goes on
+	ackWait      = 10 * time.Second   // without a sign that work goes on
 	setupTimeout = 10 * time.Second
 	retrySetup   = 2 * time.Second
+	maxWaiting   = 10_000 // events of a trigger that may wait for a retry beside those in flight
 )
 
 // Config says how a Trigger works.
@@ -81,6 +82,10 @@ type Trigger struct {
 	takers     sync.Map     // subject → taker
 	takersSize atomic.Int64 // about
 
+	ackWait, retrySetup time.Duration // the constants, but for tests
+
+	keepers sync.Pool // of *keeper
+
 	mu        sync.Mutex
 	readers   map[string]*reader   // by key
 	listeners map[string]*listener // by key
@@ -93,7 +98,8 @@ func New(cfg Config) (*Trigger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
-	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader), listeners: make(map[string]*listener)}
+	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
+		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup}
 	if t.log == nil {
 		t.log = slog.Default()
 	}
@@ -191,6 +197,7 @@ func (t *Trigger) Close(ctx context.Context) {
 	}
 	t.stop()
 	<-done
+	t.conn.FlushTimeout(setupTimeout) // what was said of the last events
 }
 
 // reader takes the events of one trigger.
@@ -233,7 +240,7 @@ func (r *reader) run() {
 		}
 		select {
 		case <-r.ctx.Done():
-		case <-time.After(retrySetup):
+		case <-time.After(r.t.retrySetup):
 		}
 	}
 }
@@ -255,8 +262,8 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 		return nil, err
 	}
 	cfg := jetstream.ConsumerConfig{
-		Durable: r.key, FilterSubject: r.spec.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
-		MaxDeliver: -1, MaxAckPending: r.spec.InFlight, InactiveThreshold: keepConsumer,
+		Durable: r.key, FilterSubject: r.spec.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: r.t.ackWait,
+		MaxDeliver: -1, MaxAckPending: r.maxPending(stream.CachedInfo().Config.ConsumerLimits), InactiveThreshold: keepConsumer,
 		Metadata: map[string]string{"function": r.function, "endpoint": r.spec.Endpoint},
 	}
 	if err := start(&cfg, r.spec.Start); err != nil {
@@ -273,6 +280,20 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
 	}
 	return consumer, nil
+}
+
+// maxPending is how many events may be in flight or wait for a retry. Those that
+// wait leave room for others, but where events are handled one by one: there
+// the next comes when this one has ended, in one way or the other.
+func (r *reader) maxPending(limits jetstream.StreamConsumerLimits) int {
+	n := r.spec.InFlight
+	if n > 1 {
+		n += maxWaiting
+	}
+	if limits.MaxAckPending > 0 {
+		n = min(n, limits.MaxAckPending)
+	}
+	return n
 }
 
 // start says where a new consumer begins.
@@ -295,32 +316,6 @@ func start(cfg *jetstream.ConsumerConfig, from string) error {
 	}
 	cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &at
 	return nil
-}
-
-// read takes events until the reader is canceled, or the consumer is gone.
-func (r *reader) read(consumer jetstream.Consumer) error {
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(r.spec.InFlight))
-	if err != nil {
-		return fmt.Errorf("consumer: %w", err)
-	}
-	defer messages.Stop()
-	defer context.AfterFunc(r.ctx, messages.Stop)()
-	places := make(chan struct{}, r.spec.InFlight)
-	for {
-		select {
-		case places <- struct{}{}:
-		case <-r.ctx.Done():
-			return nil
-		}
-		m, err := messages.Next()
-		if err != nil {
-			return fmt.Errorf("consumer: %w", err)
-		}
-		r.t.tasks.Go(func() {
-			defer func() { <-places }()
-			r.handle(m)
-		})
-	}
 }
 
 // Status is how a trigger is.

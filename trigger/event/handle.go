@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -48,18 +47,40 @@ func (r *reader) handle(m jetstream.Msg) {
 		r.t.log.Error("a message without metadata is left: "+err.Error(), "function", r.function)
 		return
 	}
+	k := r.t.keep(m)
 	err = r.invoke(m, meta)
+	for delay := r.spec.Backoff; hostFault(err) && r.wait(delay, err, meta); delay = min(2*delay, r.spec.BackoffMax, maxHostDelay) {
+		err = r.invoke(m, meta)
+	}
+	r.t.release(k)
 	switch {
 	case err == nil:
-		// The answer to the acknowledgement says that it is stored: without it the
+		// The answer of the server is not waited for: without the acknowledgement the
 		// event is handled once more.
-		if err := m.DoubleAck(r.t.work); err != nil && r.t.work.Err() == nil {
+		if err := m.Ack(); err != nil {
 			r.t.log.Warn("an event was handled and may be again: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream)
 		}
-	case r.t.work.Err() != nil:
-		m.Nak() // the host stops: somebody else's, at once
+	case r.t.work.Err() != nil, hostFault(err):
+		m.Nak() // the host stops, or has no such function any more: somebody else's, at once
 	default:
 		r.failed(m, meta, wire.AsError(err))
+	}
+}
+
+// maxHostDelay bounds the time between attempts that the host has not let happen.
+const maxHostDelay = 5 * time.Second
+
+// wait waits before an event is tried again that its function has not even got.
+// The event stays here meanwhile, since the server would count another attempt.
+func (r *reader) wait(delay time.Duration, err error, meta *jetstream.MsgMetadata) bool {
+	r.t.log.Debug("an event waits: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream, "after", delay)
+	timer := time.NewTimer(min(delay, maxHostDelay))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.ctx.Done(): // which t.work outlives
+		return false
 	}
 }
 
@@ -72,8 +93,6 @@ func (r *reader) invoke(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 	if inv.Header, inv.Depth, err = requestHeader(m, meta); err != nil {
 		return err
 	}
-	stop := r.keepAlive(m)
-	defer stop()
 	return finish(r.t.invoker.Invoke(r.t.work, inv))
 }
 
@@ -97,16 +116,6 @@ func failure(result *trigger.Result) error {
 		return wire.Errorf(wire.Internal, "status %d: %.200s", status, result.Payload)
 	}
 	return nil
-}
-
-// keepAlive tells the server that work on m goes on, until stop is called.
-func (r *reader) keepAlive(m jetstream.Msg) (stop func()) {
-	var timer *time.Timer
-	timer = time.AfterFunc(ackWait/3, func() {
-		m.InProgress()
-		timer.Reset(ackWait / 3)
-	})
-	return func() { timer.Stop() }
 }
 
 // requestHeader is what the function gets to know of the message.
@@ -147,16 +156,12 @@ func isOwn(key string) bool {
 // failed has an event tried again, or makes it a dead letter.
 func (r *reader) failed(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Error) {
 	attempt := int(meta.NumDelivered)
-	if e.Retry < 0 || attempt > r.spec.Retries && !hostFault(e) {
+	if e.Retry < 0 || attempt > r.spec.Retries {
 		r.bury(m, meta, e)
 		return
 	}
 	delay := r.delay(attempt, e)
-	level := slog.LevelWarn
-	if hostFault(e) {
-		level = slog.LevelDebug
-	}
-	r.t.log.Log(context.Background(), level, "an event failed and is tried again: "+e.Error(),
+	r.t.log.Warn("an event failed and is tried again: "+e.Error(),
 		"function", r.function, "subject", m.Subject(), "sequence", meta.Sequence.Stream, "attempt", attempt, "after", delay)
 	if err := m.NakWithDelay(delay); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		r.t.log.Warn("an event that failed is tried again later than it should: "+err.Error(), "function", r.function)
@@ -164,9 +169,11 @@ func (r *reader) failed(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Er
 }
 
 // hostFault reports whether a function has had no chance to handle an event, so
-// that it is no fault of the event.
-func hostFault(e *wire.Error) bool {
-	return e.Code == wire.Overloaded || e.Code == wire.Unavailable || e.Code == wire.NoFunction || e.Code == wire.Canceled
+// that it is no fault of the event. What the function itself returns is none, though
+// it may be of the same code.
+func hostFault(err error) bool {
+	e := wire.AsError(err)
+	return e != nil && !e.Remote && (e.Code == wire.Overloaded || e.Code == wire.Unavailable || e.Code == wire.NoFunction)
 }
 
 // crashDelay is what an event waits whose worker ended in the middle, at first.
@@ -211,7 +218,7 @@ func (r *reader) bury(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Erro
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
-	_, err := r.t.js.PublishMsg(ctx, letter)
+	_, err := r.t.js.PublishMsg(ctx, letter, jetstream.WithExpectStream(DeadStream))
 	if err != nil {
 		r.t.log.Error("a dead letter could not be stored, and the event stays: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream)
 		m.NakWithDelay(r.delay(int(meta.NumDelivered), e))

@@ -73,9 +73,12 @@ func (t *Trigger) taker(ctx context.Context, subject string) (string, error) {
 	return stream, nil
 }
 
-// MaxPayload returns the largest message that the server takes, in bytes, with its
-// headers.
-func (t *Trigger) MaxPayload() int64 { return t.conn.MaxPayload() }
+// letterRoom is what a dead letter may be larger than its event.
+const letterRoom = maxError + 4<<10
+
+// MaxPayload returns the size of the largest event in bytes, with its headers: that
+// of the server's largest message, but for what a dead letter adds.
+func (t *Trigger) MaxPayload() int64 { return max(t.conn.MaxPayload()-letterRoom, 0) }
 
 // CheckSubject returns what is wrong with a subject to publish on, nil for nothing.
 func CheckSubject(subject string) error {

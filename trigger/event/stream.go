@@ -53,15 +53,56 @@ func (t *Trigger) takeSubject(ctx context.Context, subject string) (jetstream.St
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return nil, fmt.Errorf("stream %s: %w", EventStream, err)
 	}
-	// A subject that the new one covers would count as taken twice.
-	cfg.Subjects = slices.DeleteFunc(slices.Clone(cfg.Subjects), func(s string) bool { return Covers(subject, s) })
-	cfg.Subjects = append(cfg.Subjects, subject)
+	cfg.Subjects = addSubject(cfg.Subjects, subject)
 	stream, err = t.js.CreateOrUpdateStream(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s cannot take %s: %w", EventStream, subject, err)
 	}
 	t.takers.Clear()
 	return stream, nil
+}
+
+// addSubject adds a subject to those of a stream, of which no two may match the
+// same: one that the new one covers goes, and of two that overlap becomes one that
+// covers both.
+func addSubject(subjects []string, subject string) []string {
+	for {
+		i := slices.IndexFunc(subjects, func(s string) bool { return overlap(s, subject) && !Covers(subject, s) })
+		if i < 0 {
+			break
+		}
+		subject = join(subjects[i], subject)
+	}
+	subjects = slices.DeleteFunc(slices.Clone(subjects), func(s string) bool { return Covers(subject, s) })
+	return append(subjects, subject)
+}
+
+// overlap reports whether some subject is matched by both.
+func overlap(a, b string) bool {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(as), len(bs)) {
+		switch {
+		case as[i] == ">" || bs[i] == ">":
+			return true
+		case as[i] != bs[i] && as[i] != "*" && bs[i] != "*":
+			return false
+		}
+	}
+	return len(as) == len(bs)
+}
+
+// join returns the narrowest subject that covers two that overlap.
+func join(a, b string) string {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(as), len(bs)) {
+		switch {
+		case as[i] == ">" || bs[i] == ">":
+			return strings.Join(append(as[:i:i], ">"), ".")
+		case as[i] != bs[i]:
+			as[i] = "*"
+		}
+	}
+	return strings.Join(as, ".")
 }
 
 func (t *Trigger) ensureDead(ctx context.Context) error {

@@ -1,0 +1,93 @@
+package manifest
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseEvents(t *testing.T) {
+	def := func(change func(*Event)) Event {
+		e := Event{Subject: "orders.*", Start: "new", Retries: 5, Backoff: time.Second, BackoffMax: 5 * time.Minute, InFlight: 32}
+		change(&e)
+		return e
+	}
+	tests := []struct {
+		name, event string
+		want        Event
+	}{
+		{"the defaults", `subject: orders.*`, def(func(*Event) {})},
+		{"all keys", "{subject: \"orders.>\", endpoint: create, stream: ORDERS_1, start: all, retries: 0, backoff: 1ms, backoffMax: 24h, inFlight: 10000}",
+			Event{"orders.>", "create", "ORDERS_1", "all", 0, time.Millisecond, 24 * time.Hour, 10000}},
+		{"a sequence number", `{subject: orders.*, start: 17}`, def(func(e *Event) { e.Start = "17" })},
+		{"a sequence number in quotes", `{subject: orders.*, start: "17"}`, def(func(e *Event) { e.Start = "17" })},
+		{"a time", `{subject: orders.*, start: 2026-01-02T15:04:05Z}`, def(func(e *Event) { e.Start = "2026-01-02T15:04:05Z" })},
+		{"a time in quotes with a zone", `{subject: orders.*, start: "2026-01-02T15:04:05.5+02:00"}`, def(func(e *Event) { e.Start = "2026-01-02T15:04:05.5+02:00" })},
+		{"the same time between retries", `{subject: orders.*, backoff: 5m}`, def(func(e *Event) { e.Backoff = 5 * time.Minute })},
+		{"a subject that begins like the host's", `subject: fnord.dead.fn`, def(func(e *Event) { e.Subject = "fnord.dead.fn" })},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			m, err := Parse(FileName, []byte("triggers:\n  event:\n    - "+test.event+"\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := with(func(m *Manifest) { m.Triggers.Event = []Event{test.want} }); !reflect.DeepEqual(m, want) {
+				t.Errorf("Parse:\n got %s\nwant %s", toJSON(t, m), toJSON(t, want))
+			}
+		})
+	}
+}
+
+// The errors are those of the second trigger of two, whose item begins in column 5.
+var eventMistakes = []struct{ name, event, want string }{
+	{"no subject", `start: all`, `4:5: triggers.event[1] needs the key "subject"`},
+	{"an unknown key", `{subject: b, inflight: 3}`, `4:18: unknown key "inflight" (did you mean "inFlight"?)`},
+	{"text for a trigger", `orders.*`, `4:5: triggers.event[1] must be a mapping of keys, not "orders.*" (write key: value)`},
+	{"a subject of the host", `subject: fn.hello`, `4:14: triggers.event[1].subject must not begin with fn., which the host uses itself`},
+	{"a subject of dead letters", `subject: dead.>`, `4:14: triggers.event[1].subject must not begin with dead., which the host uses itself`},
+	{"a subject of the server", `subject: $JS.API.>`, `4:14: triggers.event[1].subject must not begin with $, which is the server's`},
+	{"a subject of answers", `subject: _INBOX.x`, `4:14: triggers.event[1].subject must not begin with _INBOX., which the host uses itself`},
+	{"a wildcard first", `subject: "*.created"`, `4:14: triggers.event[1].subject must not begin with a wildcard, which would match subjects of the host (write a first part, such as events.>)`},
+	{"all subjects", `subject: ">"`, `4:14: triggers.event[1].subject must not begin with a wildcard, which would match subjects of the host (write a first part, such as events.>)`},
+	{"a wildcard inside", `subject: a.>.b`, `4:14: triggers.event[1].subject must have > at its end only, not "a.>.b"`},
+	{"an empty subject", `subject: ""`, `4:14: triggers.event[1].subject must not be empty`},
+	{"a subject too long", `subject: ` + strings.Repeat("a", 256), `4:14: triggers.event[1].subject must have at most 255 characters, not 256`},
+	{"an endpoint in upper case", `{subject: b, endpoint: Create}`, `4:28: triggers.event[1].endpoint must be lower-case letters, digits and inner hyphens, not "Create" (write create)`},
+	{"a stream with a dot", `{subject: b, stream: a.b}`, `4:26: triggers.event[1].stream must be a stream's name: letters, digits, _ and -, not "a.b"`},
+	{"a start of nothing", `{subject: b, start: latest}`, `4:25: triggers.event[1].start must be new, all, a sequence number from 1, or a time such as 2026-01-02T15:04:05Z, not "latest"`},
+	{"the sequence number 0", `{subject: b, start: 0}`, `4:25: triggers.event[1].start must be new, all, a sequence number from 1, or a time such as 2026-01-02T15:04:05Z, not "0"`},
+	{"a negative sequence number", `{subject: b, start: -1}`, `4:25: triggers.event[1].start must be new, all, a sequence number from 1, or a time such as 2026-01-02T15:04:05Z, not "-1"`},
+	{"a fraction of a number", `{subject: b, start: 1.5}`, `4:25: triggers.event[1].start must be new, all, a sequence number from 1, or a time such as 2026-01-02T15:04:05Z, not "1.5"`},
+	{"a day alone", `{subject: b, start: 2026-01-02}`, `4:25: triggers.event[1].start must be new, all, a sequence number from 1, or a time such as 2026-01-02T15:04:05Z, not "2026-01-02"`},
+	{"a list for a start", `{subject: b, start: [1]}`, `4:25: triggers.event[1].start must be text, not a list`},
+	{"retries below 0", `{subject: b, retries: -1}`, `4:27: triggers.event[1].retries must be from 0 to 1000, not -1`},
+	{"text for retries", `{subject: b, retries: many}`, `4:27: triggers.event[1].retries must be a whole number, not "many"`},
+	{"a backoff without a unit", `{subject: b, backoff: 5}`, `4:27: triggers.event[1].backoff needs a unit (write "5s")`},
+	{"a backoff of nothing", `{subject: b, backoff: 0s}`, `4:27: triggers.event[1].backoff must be from 1ms to 24h, not 0s`},
+	{"a backoff beyond its end", `{subject: b, backoff: 10m}`, `4:27: triggers.event[1].backoff must be at most backoffMax, which is 5m, not 10m`},
+	{"an end before the backoff", `{subject: b, backoffMax: 1ms}`, `4:30: triggers.event[1].backoffMax must be at least backoff, which is 1s, not 1ms`},
+	{"none in flight", `{subject: b, inFlight: 0}`, `4:28: triggers.event[1].inFlight must be from 1 to 10000, not 0`},
+	{"too many in flight", `{subject: b, inFlight: 10001}`, `4:28: triggers.event[1].inFlight must be from 1 to 10000, not 10001`},
+	{"the same trigger again", `{subject: orders.*, retries: 3}`, `4:15: triggers.event[1].subject repeats the trigger on line 3`},
+}
+
+func TestEventMistakes(t *testing.T) {
+	for _, test := range eventMistakes {
+		t.Run(test.name, func(t *testing.T) {
+			checkMistake(t, "triggers:\n  event:\n  - subject: orders.*\n  - "+test.event+"\n", test.want)
+		})
+	}
+}
+
+func TestTriggersThatAreNoRepetition(t *testing.T) {
+	data := "triggers:\n  event:\n  - subject: a\n  - {subject: a, endpoint: b}\n  - {subject: a, stream: B}\n  - subject: a.>\n"
+	if m, err := Parse(FileName, []byte(data)); err != nil || len(m.Triggers.Event) != 4 {
+		t.Errorf("%v, %v", m, err)
+	}
+	data = "triggers:\n  event:\n" + strings.Repeat("  - subject: a\n", MaxEvents+1)
+	if _, err := Parse(FileName, []byte(data)); err == nil || !strings.Contains(err.Error(), "must have at most 64 items, not 65") {
+		t.Error(err)
+	}
+}

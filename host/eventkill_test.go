@@ -1,0 +1,247 @@
+package host_test
+
+import (
+	"bufio"
+	"fmt"
+	mathrand "math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/host/bus"
+)
+
+const observedSource = `package observed
+
+import (
+	"context"
+	"os"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context, e functions.Event) error {
+	if string(e.Data) == "exit" && e.Attempt == 1 {
+		os.Exit(3)
+	}
+	return functions.Publish(ctx, "seen", e.Data)
+}
+`
+
+const observedManifest = "triggers:\n  event:\n    - {subject: work, start: all, retries: 1000, backoff: 10ms, backoffMax: 100ms}\n"
+
+// killable is a host in a process of its own, on the data of those before it.
+type killable struct {
+	t    *testing.T
+	dir  string // of the functions and the data
+	cmd  *exec.Cmd
+	nats string
+}
+
+func (k *killable) start() {
+	k.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.cmd = exec.Command(self)
+	k.cmd.Env = append(os.Environ(), "FNHOST_BENCH_ROLE=host", "FNHOST_BENCH_DIR="+k.dir)
+	out, err := k.cmd.StdoutPipe()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if err := k.cmd.Start(); err != nil {
+		k.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		k.t.Fatalf("the host does not start: %v", err)
+	}
+	k.nats = strings.Fields(line)[1]
+}
+
+func (k *killable) kill() {
+	k.cmd.Process.Kill()
+	k.cmd.Wait()
+}
+
+// killWorkers kills the host's children.
+func (k *killable) killWorkers() (n int) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", k.cmd.Process.Pid, k.cmd.Process.Pid))
+	pids := strings.Fields(string(b))
+	if tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", k.cmd.Process.Pid)); err == nil {
+		for _, task := range tasks { // a thread of its own starts them
+			b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", k.cmd.Process.Pid, task.Name()))
+			pids = append(pids, strings.Fields(string(b))...)
+		}
+	}
+	for _, text := range pids {
+		if pid, err := strconv.Atoi(text); err == nil && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// publish sends numbered events until there are so many, or the host is killed, and
+// keeps those that it has accepted.
+func (k *killable) publish(accepted *[]string, most int) {
+	nc, err := nats.Connect(k.nats, nats.NoReconnect())
+	if err != nil {
+		return
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for i := len(*accepted); i < most; i++ {
+		text := fmt.Sprint("n", i)
+		if i%500 == 250 {
+			text = "exit" // and takes its neighbours along
+		}
+		if _, err := js.Publish(k.t.Context(), "work", []byte(text), jetstream.WithRetryAttempts(0)); err != nil {
+			return
+		}
+		*accepted = append(*accepted, text)
+	}
+}
+
+// observed returns how often each event was handled, from the stream of what the
+// function has published.
+func (k *killable) observed() (counts map[string]int, pending uint64, waiting int) {
+	nc, err := nats.Connect(k.nats)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for name := range consumersOf(k.t, js, "events") {
+		c, err := js.Consumer(k.t.Context(), "events", name)
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		info := c.CachedInfo()
+		pending, waiting = info.NumPending, info.NumAckPending
+	}
+	seen, err := js.OrderedConsumer(k.t.Context(), "SEEN", jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	counts = make(map[string]int)
+	for {
+		batch, err := seen.FetchNoWait(1000)
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		n := 0
+		for m := range batch.Messages() {
+			counts[string(m.Data())]++
+			n++
+		}
+		if n == 0 {
+			return counts, pending, waiting
+		}
+	}
+}
+
+func consumersOf(t *testing.T, js jetstream.JetStream, stream string) map[string]bool {
+	s, err := js.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make(map[string]bool)
+	list := s.ConsumerNames(t.Context())
+	for name := range list.Name() {
+		names[name] = true
+	}
+	if list.Err() != nil {
+		t.Fatal(list.Err())
+	}
+	return names
+}
+
+// makeStreams makes the stream that the observer reads, and that of the events,
+// before any host is there.
+func makeStreams(t *testing.T, dir string) {
+	b, err := bus.Start(bus.Config{StoreDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	js, err := jetstream.New(b.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, subject := range map[string]string{"SEEN": "seen", "events": "work"} {
+		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{subject}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
+	const events, kills = 5000, 6
+	k := &killable{t: t, dir: benchDir(t, map[string]string{"observed/observed.go": observedSource, "observed/function.yaml": observedManifest, "echo/echo.go": echoSource})}
+	makeStreams(t, filepath.Join(k.dir, "data"))
+	t.Cleanup(func() { k.kill() })
+	var accepted []string
+	workers := 0
+	begin := time.Now()
+	for i := range kills {
+		k.start()
+		timer := time.AfterFunc(time.Duration(300+mathrand.IntN(500))*time.Millisecond, func() { k.cmd.Process.Kill() })
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			for range 3 {
+				time.Sleep(100 * time.Millisecond)
+				workers += k.killWorkers()
+			}
+		}()
+		k.publish(&accepted, events*(i+1)/kills)
+		<-done
+		timer.Stop()
+		k.kill()
+	}
+	k.start()
+	k.publish(&accepted, events)
+	killed := time.Since(begin)
+	var counts map[string]int
+	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		var pending uint64
+		var waiting int
+		if counts, pending, waiting = k.observed(); pending == 0 && waiting == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d events wait, and %d are in flight", pending, waiting)
+		}
+	}
+	lost, again := 0, 0
+	for i, text := range accepted {
+		if counts[text]--; counts[text] < 0 {
+			lost++
+			t.Errorf("event %d, %s, is lost", i, text)
+		}
+	}
+	for _, n := range counts {
+		again += max(n, 0)
+	}
+	t.Logf("%d events accepted, %d kills of the host and %d of workers in %v: %d lost, %d handled more than once; the rest took %v",
+		len(accepted), kills, workers, killed.Round(time.Second), lost, again, time.Since(begin).Round(time.Second)-killed.Round(time.Second))
+	if len(accepted) < events || again > events/5 {
+		t.Errorf("%d events, %d came again", len(accepted), again)
+	}
+}
