@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -226,11 +227,34 @@ func (f *function) describe(v *version, endpoints []worker.Endpoint) error {
 		info.Endpoints = append(info.Endpoints, trigger.Endpoint{Name: e.Name, Kind: e.Kind, Doc: docs[e.Name]})
 	}
 	slices.SortFunc(info.Endpoints, func(a, b trigger.Endpoint) int { return strings.Compare(a.Name, b.Name) })
-	for _, r := range v.manifest.Triggers.HTTP {
-		if info.Endpoint(r.Endpoint) == nil {
-			return fmt.Errorf("%s: the route %s names the endpoint %q, which the function does not have", manifest.FileName, r.Path, r.Endpoint)
-		}
-	}
 	v.info.Store(info)
+	return checkTriggers(info)
+}
+
+// checkTriggers returns an error for a trigger of an endpoint that there is not.
+func checkTriggers(info *trigger.Function) error {
+	named := make(map[string]string) // endpoint → what names it
+	t := &info.Manifest.Triggers
+	for _, r := range t.HTTP {
+		named[r.Endpoint] = "the route " + r.Path
+	}
+	for _, e := range t.Event {
+		named[e.Endpoint] = "the event trigger of " + e.Subject
+	}
+	for _, s := range t.Schedule {
+		named[s.Endpoint] = "the schedule " + s.Pattern()
+	}
+	for _, s := range t.Subscribe {
+		named[s.Endpoint] = "the subscription of " + s.Subject
+	}
+	for _, endpoint := range slices.Sorted(maps.Keys(named)) {
+		if info.Endpoint(endpoint) != nil {
+			continue
+		}
+		if endpoint == "" {
+			return fmt.Errorf("%s: %s names no endpoint, and the function has no root", manifest.FileName, named[endpoint])
+		}
+		return fmt.Errorf("%s: %s names the endpoint %q, which the function does not have", manifest.FileName, named[endpoint], endpoint)
+	}
 	return nil
 }

@@ -214,3 +214,14 @@ func TestSubscriptions(t *testing.T) {
 		return s.count("shop.a.b 1 hi") > 0
 	})
 }
+
+func TestATriggerOfAnEndpointThatIsNot(t *testing.T) {
+	f := start(t, map[string]string{
+		"shop/shop.go":       eventful,
+		"shop/function.yaml": "triggers:\n  schedule:\n    - {every: 1s, endpoint: poll}\n",
+	}, nil)
+	f.awaitState("shop", host.Failed)
+	if s, err := f.Function("shop"); err != nil || !strings.Contains(s.Error, `the schedule @every 1s names the endpoint "poll", which the function does not have`) {
+		t.Errorf("%q, %v", s.Error, err)
+	}
+}
