@@ -116,7 +116,9 @@ func startPoint() value[string] {
 			}
 			*into = written
 		},
-		schema: func(def string) schema { return start.schema(def).with("type", []string{"string", "integer"}).with("minimum", 1) },
+		schema: func(def string) schema {
+			return start.schema(def).with("type", []string{"string", "integer"}).with("minimum", 1)
+		},
 	}
 }
 
