@@ -263,7 +263,7 @@ func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
 	}
 	t.Logf("%d events accepted, %d kills of the host and %d of workers in %v: %d lost, %d handled more than once; the rest took %v",
 		len(accepted), kills, workers, killed.Round(time.Second), lost, again, time.Since(begin).Round(time.Second)-killed.Round(time.Second))
-	if len(accepted) < events || again > events/5 {
+	if len(accepted) < events || again > events/2 { // those in flight at each kill, and at each exit
 		t.Errorf("%d events, %d came again", len(accepted), again)
 	}
 }

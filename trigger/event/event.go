@@ -6,13 +6,15 @@
 // for a week. An event is acknowledged when its function has returned without an
 // error, and so it is handled at least once, whatever ends in the middle. Until
 // then the server is told that work goes on. Events beyond those in flight wait in
-// the stream, and not in memory.
+// the stream, and not in memory: a node asks for as many as it has places.
 //
-// An event that failed is tried again after a delay that doubles. The attempts
-// are counted by the server. One that has failed too often, or for good, is stored
-// on dead.<function> in the stream "dead", with what is known of it in the headers,
-// and only then taken off; so it is in one of the two at any time. Nodes share the
-// consumers, and so the work.
+// An event that failed is tried again after a delay that doubles, and takes no place
+// meanwhile, unless events are handled one by one. The attempts are counted by the
+// server. One that the host could not run, since the function was overloaded or is
+// being replaced, keeps its place, and none is counted. One that has failed too
+// often, or for good, is stored on dead.<function> in the stream "dead", with what is
+// known of it in the headers, and only then taken off; so it is in one of the two at
+// any time. Nodes share the consumers, and so the work.
 //
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.

@@ -287,3 +287,23 @@ func TestRedrive(t *testing.T) {
 		}
 	}
 }
+
+// A retry is kept by the server, and not in the memory of a host that ends.
+func TestRetriesOutliveTheHost(t *testing.T) {
+	f := newFixture(t)
+	f.set(func(_ context.Context, c call) error {
+		if c.attempt == 1 {
+			return failing(wire.Internal, 500*time.Millisecond)
+		}
+		return nil
+	})
+	f.serve(spec("a"))
+	f.publish("a", "x")
+	f.await("the first attempt", func() bool { return len(f.seen()) == 1 && f.trigger.Status(t.Context())[0].InFlight == 1 })
+	f.close(f.trigger)
+	f.serveOn(f.open(), spec("a"))
+	f.await("the second", func() bool { return len(f.seen()) == 2 })
+	if calls := f.seen(); calls[1].attempt != 2 || calls[1].at.Sub(calls[0].at) < 500*time.Millisecond {
+		t.Errorf("calls %+v", calls)
+	}
+}
