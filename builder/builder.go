@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 )
@@ -50,13 +49,22 @@ type Builder struct {
 	fast recipes
 }
 
-// New returns a Builder. It returns [ErrNoGo] if there is no go command, or an
-// error if the cache cannot be written.
+// New returns a Builder, or an error if the cache cannot be written. Without a go
+// command, see [Builder.CanCompile], the Builder has the artifacts that are in the
+// cache already; the error wraps [ErrNoGo] then.
 func New(cfg Config) (*Builder, error) {
 	goCmd, err := exec.LookPath("go")
 	if err != nil {
-		return nil, ErrNoGo
+		goCmd = ""
 	}
+	b, err := open(cfg, goCmd)
+	if err != nil && goCmd == "" {
+		err = fmt.Errorf("%w (%v)", ErrNoGo, err)
+	}
+	return b, err
+}
+
+func open(cfg Config, goCmd string) (*Builder, error) {
 	if cfg.Cache == "" {
 		dir, err := os.UserCacheDir()
 		if err != nil {
@@ -77,17 +85,27 @@ func New(cfg Config) (*Builder, error) {
 		cfg.Logger = slog.Default()
 	}
 	b := &Builder{cfg: cfg, log: cfg.Logger, goCmd: goCmd, slots: make(chan struct{}, cfg.Parallel), cold: make(chan struct{}, 1)}
+	var err error
 	if b.cache, err = filepath.Abs(cfg.Cache); err != nil {
 		return nil, fmt.Errorf("builder: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Join(b.cache, "artifacts"), 0o755); err != nil {
 		return nil, fmt.Errorf("builder: cache: %w", err)
 	}
-	b.toolchain = toolchainOf(goCmd)
 	if b.sdk, b.sdkHash, err = extractSDK(b.cache); err != nil {
 		return nil, fmt.Errorf("builder: write the library: %w", err)
 	}
+	b.findToolchain()
 	return b, nil
+}
+
+// CanCompile returns [ErrNoGo] if there is no go command: [Builder.Build] fails
+// then for what was not built before with this cache.
+func (b *Builder) CanCompile() error {
+	if b.goCmd == "" {
+		return ErrNoGo
+	}
+	return nil
 }
 
 // Artifact is what a build makes: a program to run as a worker.
@@ -126,31 +144,11 @@ func (b *Builder) id(t *tree) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Toolchain returns the version of the Go toolchain that builds, "go1.26.8".
-func (b *Builder) Toolchain() string { return b.toolchain }
-
-// toolchainOf returns the version of a go command without running it, where it
-// lies in a GOROOT; otherwise what its file looks like.
-func toolchainOf(goCmd string) string {
-	real, err := filepath.EvalSymlinks(goCmd)
-	if err != nil {
-		real = goCmd
-	}
-	if v, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(real)), "VERSION")); err == nil {
-		line, _, _ := strings.Cut(string(v), "\n")
-		return line
-	}
-	info, err := os.Stat(real)
-	if err != nil {
-		return real
-	}
-	return fmt.Sprintf("%s %d %s", real, info.Size(), info.ModTime())
-}
-
 // Build returns the artifact of src, which it builds if need be. Errors of the
 // source are an *[Error]; a directory without handlers wraps [ErrNoHandler]; the
 // end of ctx stops the build, with all its processes, and is returned as the
-// cause of ctx.
+// cause of ctx. It returns [ErrNoGo] for what must be compiled if there is no go
+// command.
 func (b *Builder) Build(ctx context.Context, src Source) (*Artifact, error) {
 	start := time.Now()
 	t, err := readTree(src)
@@ -163,6 +161,9 @@ func (b *Builder) Build(ctx context.Context, src Source) (*Artifact, error) {
 		os.Chtimes(a.Path, now, now) // so that it is not thought unused
 		a.Size, a.Took = info.Size(), time.Since(start)
 		return a, nil
+	}
+	if err := b.CanCompile(); err != nil {
+		return nil, err
 	}
 	select {
 	case b.slots <- struct{}{}:

@@ -50,6 +50,10 @@ type Package struct {
 	// Path is the package's path in the program, "main" for a main package. Only
 	// a build knows it: it is empty after Detect.
 	Path string
+	// Module is the path of its module, [BareModule] for none, and ModuleDir where
+	// that lies: what a stack calls Module/x.go is the file x.go there. Only a build
+	// knows them.
+	Module, ModuleDir string
 	// OwnMain is set for a program with a main of its own that calls
 	// functions.Serve: it is built as it is.
 	OwnMain bool

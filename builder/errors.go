@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	// ErrNoGo is returned by [New] when there is no go command.
+	// ErrNoGo is the error of what needs a go command where there is none.
 	ErrNoGo = errors.New("builder: no go command on PATH: install Go 1.26 or later from https://go.dev/dl and start again; functions need it to be built")
 	// ErrNoHandler is returned for a directory that holds no handler: it is no function.
 	ErrNoHandler = errors.New("builder: no handler")

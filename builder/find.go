@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fnhost/fnhost/builder/manifest"
@@ -39,7 +40,7 @@ func Find(dir, root string) []Found {
 		if !isDir {
 			return nil
 		}
-		if strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "_") || e.Name() == "node_modules" || e.Name() == "testdata" || e.Name() == "vendor" {
+		if isSkipped(e.Name()) {
 			return filepath.SkipDir
 		}
 		if hasManifest(path) || filepath.Dir(path) == dir && holdsFunction(path) {
@@ -48,6 +49,11 @@ func Find(dir, root string) []Found {
 		return nil
 	})
 	return list
+}
+
+// isSkipped reports whether a directory of that name is not looked at.
+func isSkipped(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || slices.Contains([]string{"node_modules", "testdata", "vendor"}, name)
 }
 
 func foundIn(dir, root string) Found {

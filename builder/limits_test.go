@@ -316,8 +316,10 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", tempDir(t))
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_CACHE_HOME", "")
 	if _, err := New(Config{}); !errors.Is(err, ErrNoGo) {
-		t.Errorf("without go on PATH: error %v, want %v", err, ErrNoGo)
+		t.Errorf("without go on PATH, and no cache: error %v, want %v", err, ErrNoGo)
 	}
 }
 

@@ -96,6 +96,7 @@ func readTree(src Source) (*tree, error) {
 	if err := t.readModule(); err != nil {
 		return nil, err
 	}
+	t.pkg.Module, t.pkg.ModuleDir = t.module, t.modRoot
 	if t.pkg.Path = t.importPath(); t.pkg.Name == "main" {
 		t.pkg.Path = t.pkg.Name
 	}
@@ -126,13 +127,13 @@ func FindModule(dir, root string) string {
 	}
 }
 
-// bareModule is the module path of a source that has none.
-const bareModule = "function.local"
+// BareModule is the module path of a source that has none.
+const BareModule = "function.local"
 
 func (t *tree) readModule() error {
 	found := FindModule(t.dir, t.root)
 	if found == "" {
-		t.module = bareModule
+		t.module = BareModule
 		return nil
 	}
 	t.modRoot = found

@@ -153,6 +153,9 @@ func TestExamples(t *testing.T) {
 		{"prices", testPrices},
 		{"orders", testOrders},
 		{"clock", testClock},
+		{"checkout", testCheckout},
+		{"thumbnailer", testThumbnailer},
+		{"nightly", testNightly},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, r) })
@@ -168,7 +171,7 @@ func testFunctions(t *testing.T, r *running) {
 			t.Errorf("%s has no documentation", f.Name)
 		}
 	}
-	if got, want := strings.Join(names, " "), "clock hello markdown orders prices thumbnail"; got != want {
+	if got, want := strings.Join(names, " "), "checkout clock hello markdown nightly orders prices thumbnail thumbnailer"; got != want {
 		t.Errorf("functions = %s, want %s", got, want)
 	}
 }

@@ -33,7 +33,8 @@ func Describe(endpoints []*Endpoint) []Description {
 type Schema struct {
 	Title string `json:"title,omitempty"` // the name of the Go type, without its package
 	Type  any    `json:"type,omitempty"`  // a string, or a list of them
-	// Format is "date-time" for time.Time, Encoding "base64" for []byte.
+	// Format is "date-time" for time.Time, and "duration" for time.Duration, an
+	// integer of nanoseconds. Encoding is "base64" for []byte.
 	Format   string `json:"format,omitempty"`
 	Encoding string `json:"contentEncoding,omitempty"`
 	// Description is the comment of the field, or else of the type. A program does
@@ -87,6 +88,8 @@ func (d *describer) schema(t reflect.Type, place string) *Schema {
 	switch t {
 	case reflect.TypeFor[time.Time]():
 		return &Schema{Type: "string", Format: "date-time"}
+	case reflect.TypeFor[time.Duration]():
+		return &Schema{Type: "integer", Format: "duration"}
 	case reflect.TypeFor[json.Number]():
 		return &Schema{Type: "number"}
 	}

@@ -77,7 +77,7 @@ func TestSchemas(t *testing.T) {
 		{reflect.TypeFor[map[int][]bool](), `{"type":"object","additionalProperties":{"type":"array","items":{"type":"boolean"}}}`},
 		{reflect.TypeFor[time.Time](), `{"type":"string","format":"date-time"}`},
 		{reflect.TypeFor[*time.Time](), `{"type":"string","format":"date-time"}`},
-		{reflect.TypeFor[time.Duration](), `{"title":"Duration","type":"integer"}`},
+		{reflect.TypeFor[time.Duration](), `{"type":"integer","format":"duration"}`},
 		{reflect.TypeFor[netip.Addr](), `{"title":"Addr","type":"string"}`},
 		{reflect.TypeFor[big.Int](), `{"title":"Int"}`},
 		{reflect.TypeFor[json.RawMessage](), `{"title":"RawMessage"}`},

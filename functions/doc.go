@@ -48,6 +48,17 @@
 // with its stack. The same errors come back from [Call]; compare them with
 // errors.Is and the sentinels of this package.
 //
+// # Events
+//
+// Triggers in function.yaml run an endpoint for the messages of a stream, for
+// plain messages, and at certain times. A handler that takes an [Event] gets all
+// that is known of a message; one that takes a type of its own, or []byte, gets the
+// data. What it returns, but for an error, is nobody's. An error has the event
+// tried again, as the trigger says, until it is a dead letter; [Permanent] and
+// [RetryAfter] decide otherwise. Since an event may come again after it was handled,
+// a handler uses what names it (Stream and Sequence, or its ID) where doing
+// something twice matters. [Publish] sends messages.
+//
 // # Context
 //
 // The context of an invocation ends at the function's timeout, at the caller's

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -115,7 +116,8 @@ var ErrNoHost = fmt.Errorf("functions: the context is not that of an invocation:
 // ignore it. []byte and string (and pointers to them) go as they are, all else
 // as JSON. The deadline and the cancellation of ctx reach the called function.
 //
-// It returns an *[Error]: that of the called function, or of a code that the
+// It returns an *[Error]: that of the called function (for the response of an http
+// handler, the one of its status from 400 on, with the body as its text), or of a code that the
 // sentinels of this package name, such as [ErrNoFunction] for a function that
 // there is not and [ErrForbidden] for one that the manifest's access list does
 // not name, or [TooLarge] for a result of more than 64 MiB; the error of ctx; or
@@ -152,10 +154,31 @@ func Call(ctx context.Context, name string, in, out any) error {
 		}
 		body = append(body[:len(body):len(body)], rest...)
 	}
+	if status := wire.StatusOf(r.Header, 200); status >= 400 {
+		return fmt.Errorf("call %q: %w", name, statusError(status, body))
+	}
 	if err := decode(body, out); err != nil {
 		return fmt.Errorf("call %q: decode the result: %w", name, err)
 	}
 	return nil
+}
+
+// statusError makes an error of the response of an http handler.
+func statusError(status int, body []byte) *Error {
+	code := Internal
+	for c, s := range map[Code]int{
+		BadRequest: 400, Unauthorized: 401, Forbidden: 403, NotFound: 404, NoMethod: 405, Conflict: 409, TooLarge: 413,
+		Unprocessed: 422, TooMany: 429, Unavailable: 503, wire.Timeout: 504,
+	} {
+		if s == status {
+			code = c
+		}
+	}
+	text := strings.TrimSpace(string(body[:min(len(body), 1000)]))
+	if text == "" {
+		text = fmt.Sprintf("status %d", status)
+	}
+	return Errorf(code, "%s", text)
 }
 
 // maxResult bounds the result of a Call, in bytes.

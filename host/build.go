@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +22,9 @@ import (
 
 // errNewer ends a build whose source has changed again.
 var errNewer = errors.New("host: newer source arrived")
+
+// errStart is the error of a version whose first worker does not get ready.
+var errStart = errors.New("the new version does not start")
 
 // requestBuild asks for the source to be looked at. Of the builds of a function
 // one runs at a time, and the latest source wins.
@@ -55,32 +60,55 @@ func (f *function) buildLoop() {
 		ctx, abort := context.WithCancelCause(f.h.ctx)
 		f.abort = abort
 		f.mu.Unlock()
-		err := f.build(ctx, changed)
+		failed, err := f.build(ctx, changed)
 		superseded := ctx.Err() != nil
 		abort(nil)
 		f.mu.Lock()
 		f.abort = nil
 		f.mu.Unlock()
 		if err != nil && !superseded {
-			f.fail(err)
+			f.fail(err, failed)
 		}
 	}
 }
 
 // build brings the source as it is now to life, unless that has happened already.
-func (f *function) build(ctx context.Context, changed time.Time) error {
+// failed is the id of what has failed, if it would do so again.
+func (f *function) build(ctx context.Context, changed time.Time) (failed string, err error) {
 	if f.h.builder == nil {
-		return f.h.noBuild
+		return "", f.h.noBuild
 	}
 	m, sum, err := loadManifest(f.src.Dir)
 	if err != nil {
-		return err
+		return f.unreadable(err)
 	}
 	id, _, err := f.h.builder.Scan(f.src)
 	if err != nil {
-		return err
+		return f.unreadable(err)
 	}
 	id += sum
+	if f.isKnown(id, changed) {
+		return "", nil
+	}
+	f.h.emit(Event{Time: time.Now(), Function: f.name, State: Building, Version: f.version()})
+	a, err := f.h.builder.Build(ctx, f.src)
+	if err != nil {
+		return "", err
+	}
+	next, err := f.prepare(ctx, a, m)
+	if err != nil {
+		return id, err
+	}
+	next.id = a.ID + sum
+	f.h.watchSource(f, a)
+	f.switchTo(wholeRelease(next), Event{Took: time.Since(changed), How: a.How})
+	f.h.tasks.Go(func() { f.learnSchemas(next) })
+	return "", nil
+}
+
+// isKnown reports whether a source is what serves, or what has failed. Otherwise
+// the function is Building from now on.
+func (f *function) isKnown(id string, changed time.Time) bool {
 	f.mu.Lock()
 	current := f.current.Load()
 	same := current != nil && current.main().id == id
@@ -96,28 +124,27 @@ func (f *function) build(ctx context.Context, changed time.Time) error {
 	if undone {
 		f.h.emit(Event{Time: time.Now(), Function: f.name, State: Ready, Version: f.version(), Took: time.Since(changed), How: builder.Cached})
 	}
-	if same {
-		return nil
-	}
-	f.h.emit(Event{Time: time.Now(), Function: f.name, State: Building, Version: f.version()})
-	a, err := f.h.builder.Build(ctx, f.src)
-	if err != nil {
-		return err
-	}
-	next, err := f.prepare(ctx, a, m)
-	if err != nil {
-		if ctx.Err() == nil { // else it was stopped for newer source, which may be the same again
-			f.mu.Lock()
-			f.failedID = id
-			f.mu.Unlock()
+	return same
+}
+
+// unreadable returns the error of a source that cannot be read as one, with an id
+// of both, unless it was told already.
+func (f *function) unreadable(err error) (failed string, _ error) {
+	sum := sha256.New()
+	fmt.Fprintln(sum, err)
+	names, _ := filepath.Glob(filepath.Join(f.src.Dir, "*"))
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+			fmt.Fprintln(sum, name, hashFile(name))
 		}
-		return err
 	}
-	next.id = a.ID + sum
-	f.h.watchSource(f, a)
-	f.switchTo(wholeRelease(next), Event{Took: time.Since(changed), How: a.How})
-	f.h.tasks.Go(func() { f.learnSchemas(next) })
-	return nil
+	id := fmt.Sprintf("unreadable-%x", sum.Sum(nil))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state == Failed && f.failedID == id {
+		return "", nil
+	}
+	return id, err
 }
 
 // loadManifest reads the manifest of dir, and returns a hash of what it says.
@@ -172,7 +199,7 @@ func (f *function) startVersion(ctx context.Context, number int, a *builder.Arti
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("the new version does not start: %w", err)
+		return nil, fmt.Errorf("%w: %w", errStart, err)
 	}
 	endpoints := pool.Endpoints()
 	writeBeside(a, readySuffix, endpoints)
@@ -200,11 +227,34 @@ func (f *function) describe(v *version, endpoints []worker.Endpoint) error {
 		info.Endpoints = append(info.Endpoints, trigger.Endpoint{Name: e.Name, Kind: e.Kind, Doc: docs[e.Name]})
 	}
 	slices.SortFunc(info.Endpoints, func(a, b trigger.Endpoint) int { return strings.Compare(a.Name, b.Name) })
-	for _, r := range v.manifest.Triggers.HTTP {
-		if info.Endpoint(r.Endpoint) == nil {
-			return fmt.Errorf("%s: the route %s names the endpoint %q, which the function does not have", manifest.FileName, r.Path, r.Endpoint)
-		}
-	}
 	v.info.Store(info)
+	return checkTriggers(info)
+}
+
+// checkTriggers returns an error for a trigger of an endpoint that there is not.
+func checkTriggers(info *trigger.Function) error {
+	named := make(map[string]string) // endpoint → what names it
+	t := &info.Manifest.Triggers
+	for _, r := range t.HTTP {
+		named[r.Endpoint] = "the route " + r.Path
+	}
+	for _, e := range t.Event {
+		named[e.Endpoint] = "the event trigger of " + e.Subject
+	}
+	for _, s := range t.Schedule {
+		named[s.Endpoint] = "the schedule " + s.Pattern()
+	}
+	for _, s := range t.Subscribe {
+		named[s.Endpoint] = "the subscription of " + s.Subject
+	}
+	for _, endpoint := range slices.Sorted(maps.Keys(named)) {
+		if info.Endpoint(endpoint) != nil {
+			continue
+		}
+		if endpoint == "" {
+			return fmt.Errorf("%s: %s names no endpoint, and the function has no root", manifest.FileName, named[endpoint])
+		}
+		return fmt.Errorf("%s: %s names the endpoint %q, which the function does not have", manifest.FileName, named[endpoint], endpoint)
+	}
 	return nil
 }

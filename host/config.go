@@ -24,6 +24,9 @@ type Config struct {
 	// HTTP is the address of the gateway, "host:port"; port 0 picks one. Default:
 	// none; see [Host.Gateway].
 	HTTP string
+	// Index has the gateway tell at "/" which functions there are, as is of use where
+	// they are developed. Default: "/" is not found, unless a function has it as a route.
+	Index bool
 	// TLSCert and TLSKey are PEM files for the gateway, and for the management API
 	// where other machines reach it. Default: plain HTTP, with HTTP/1.1 and HTTP/2
 	// over clear text.
@@ -60,7 +63,8 @@ type Config struct {
 	// MaxWorkers bounds the workers of a function whose manifest names no
 	// maximum. Default: the number of processors.
 	MaxWorkers int
-	// OnEvent is told what happens to functions. It must not block. Default: nobody.
+	// OnEvent is told what happens to functions. It must not block. Default: nobody,
+	// and Logger gets the failures.
 	OnEvent func(Event)
 	// Logger gets what the host has to say. Default: [slog.Default].
 	Logger *slog.Logger

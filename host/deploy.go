@@ -18,7 +18,6 @@ import (
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
-	"github.com/fnhost/fnhost/trigger/rpc"
 )
 
 // ErrSuperseded is the error of a deploy that ended because a later one of the
@@ -50,8 +49,9 @@ type DeployOptions struct {
 
 // Deploy makes versions of the functions in a source tree, starts each, and, if
 // all of them start, releases them. What fails leaves everything as it was. A
-// function whose source has not changed gets no new version. The functions of one
-// tree are released one after another.
+// function whose source has not changed gets no new version, and a release that
+// holds the one it has stays as it is, but for a canary that is asked for. The
+// functions of one tree are released one after another.
 //
 // The error wraps an *[builder.Error] for a source that does not build,
 // [ErrSuperseded] if a later deploy of the same function has begun, or an
@@ -83,12 +83,24 @@ func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admi
 	defer d.discard()
 	result, err := d.run(ctx)
 	err = h.explainEnd(ctx, err)
-	for _, p := range d.list {
-		if err != nil {
-			h.note(slog.LevelError, p.Name, "", "deploy%s failed: %v", by(o.By), err)
-		}
+	if err != nil {
+		d.noteFailure(err)
 	}
 	return result, err
+}
+
+// noteFailure leaves in the log why the deploy has failed, in a line.
+func (d *deploy) noteFailure(err error) {
+	if len(d.list) == 0 {
+		d.h.log.Error(fmt.Sprintf("deploy%s failed: %s", by(d.o.By), shortReason(err, d.tree)))
+	}
+	for _, p := range d.list {
+		why := err
+		if p.err != nil {
+			why = p.err
+		}
+		d.h.note(slog.LevelError, p.Name, "", "deploy%s failed: %s", by(d.o.By), shortReason(why, d.tree))
+	}
 }
 
 // begin reports whether something may begin that Close then waits for, until
@@ -138,6 +150,7 @@ type deployedFunction struct {
 	next     *version          // started, and not yet the registry's
 	existing *registry.Version // equal to what would be deployed
 	number   int
+	err      error // of its build or start
 }
 
 func (d *deploy) run(ctx context.Context) ([]admin.Deployed, error) {
@@ -293,7 +306,8 @@ func (d *deploy) eachAtOnce(ctx context.Context, do func(context.Context, *deplo
 	var wg sync.WaitGroup
 	for i, p := range d.list {
 		wg.Go(func() {
-			if errs[i] = do(ctx, p); errs[i] != nil && len(d.list) > 1 {
+			p.err = do(ctx, p)
+			if errs[i] = p.err; p.err != nil && len(d.list) > 1 {
 				errs[i] = fmt.Errorf("function %q: %w", p.Name, errs[i])
 			}
 		})
@@ -330,7 +344,11 @@ func (d *deploy) prepare(ctx context.Context, p *deployedFunction) (err error) {
 		return nil
 	}
 	end := d.step(p.Name, "build")
-	if p.artifact, err = d.h.builder.Build(ctx, p.Source); err != nil {
+	p.artifact, err = d.h.builder.Build(ctx, p.Source)
+	if errors.Is(err, builder.ErrNoGo) {
+		return wire.Errorf(wire.Unavailable, "%v", err)
+	}
+	if err != nil {
 		return err
 	}
 	end(string(p.artifact.How))
@@ -438,61 +456,4 @@ func (d *deploy) place(p *deployedFunction) error {
 	a.Path = path
 	p.artifact = &a
 	return nil
-}
-
-// release makes a version serve, as the options say.
-func (d *deploy) release(ctx context.Context, p *deployedFunction) (admin.Deployed, error) {
-	r := admin.Deployed{Function: p.Name, Version: registry.VersionName(p.number), Unchanged: p.existing != nil, Subject: rpc.Subject(p.Name, "")}
-	if base := d.h.Info().HTTP; base != "" {
-		r.URL = base + "/" + p.Name
-	}
-	if current := p.f.current.Load(); current != nil {
-		r.Before = current.main().name
-	}
-	if d.o.NoRelease {
-		if p.f.current.Load() == nil {
-			p.f.unreleased()
-			d.h.publish()
-		}
-		r.Took = time.Since(d.start)
-		return r, nil
-	}
-	end := d.step(p.Name, "release")
-	f, err := d.h.setRelease(ctx, p.f, d.o.By, func(f *registry.Function) ([]registry.Part, error) {
-		if d.o.Canary > 0 {
-			return f.Release.Canary(p.number, d.o.Canary), nil
-		}
-		return registry.Whole(p.number), nil
-	})
-	if err != nil {
-		return r, err
-	}
-	r.Release = f.Release.String()
-	end(r.Release)
-	r.Took = time.Since(d.start)
-	return r, nil
-}
-
-// tidy removes what is older than what is kept.
-func (d *deploy) tidy() {
-	trimmed := false
-	for _, p := range d.list {
-		removed, err := d.h.registry.Trim(d.h.ctx, p.Name)
-		if err != nil && d.h.ctx.Err() == nil {
-			d.h.log.Warn("old versions were not removed: "+err.Error(), "function", p.Name)
-		}
-		p.f.unload(removed)
-		trimmed = trimmed || len(removed) > 0
-	}
-	if trimmed {
-		d.h.collect()
-	}
-}
-
-// collect removes what no version needs.
-func (h *Host) collect() {
-	if _, err := h.registry.Collect(h.ctx); err != nil && h.ctx.Err() == nil {
-		h.log.Warn("what no version needs was not removed: " + err.Error())
-	}
-	h.prunePrograms()
 }

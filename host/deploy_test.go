@@ -187,3 +187,40 @@ func TestTheLaterOfTwoDeploysWins(t *testing.T) {
 	}
 	f.answers("", "later")
 }
+
+func TestAnUnchangedFunctionLeavesTheRelease(t *testing.T) {
+	f := server(t)
+	ctx := t.Context()
+	source := tree(t, map[string]string{"hello/hello.go": constant("hello", "two")})
+	f.deploy("one", host.DeployOptions{})
+	deploy := func(o host.DeployOptions, unchanged bool, before, release string) {
+		t.Helper()
+		list, err := f.Deploy(ctx, source, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := list[0]; d.Version != "v2" || d.Unchanged != unchanged || d.Before != before || d.Release != release {
+			t.Errorf("%+v, want unchanged %v, before %q, release %q", d, unchanged, before, release)
+		}
+	}
+	deploy(host.DeployOptions{}, false, "v1", "v2")
+	if _, err := f.SetRelease(ctx, "hello", "me", []registry.Part{{Version: 1, Weight: 50}, {Version: 2, Weight: 50}}); err != nil {
+		t.Fatal(err)
+	}
+	_, record, err := f.Versions(ctx, "hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deploy(host.DeployOptions{}, true, "v1=50 v2=50", "v1=50 v2=50")
+	if _, after, err := f.Versions(ctx, "hello"); err != nil || after.Revision != record.Revision {
+		t.Errorf("the record was changed: %+v %v", after, err)
+	}
+	deploy(host.DeployOptions{Canary: 10}, true, "v1=50 v2=50", "v1=90 v2=10")
+	deploy(host.DeployOptions{NoRelease: true}, true, "v1=90 v2=10", "")
+	if _, err := f.Rollback(ctx, "hello", "me", 0); err != nil {
+		t.Fatal(err)
+	}
+	f.answers("", "one")
+	deploy(host.DeployOptions{}, true, "v1", "v2")
+	f.answers("", "two")
+}

@@ -240,6 +240,9 @@ func (h *Host) forget(name string) {
 	h.publish()
 	h.remove(f)
 	close(f.deployed.gone)
+	if len(h.sources) > 0 {
+		h.rediscover() // a watched folder may have waited for the name
+	}
 }
 
 // applyLoop applies the record that the registry has of a function, until there
@@ -303,7 +306,7 @@ func (f *function) quarantine(err error) {
 	if errors.Is(err, registry.ErrDamaged) || errors.Is(err, registry.ErrNotFound) {
 		err = fmt.Errorf("%w: deploy the function again, or release a version that is whole: `fnhost versions %s` lists them, `fnhost release set` releases one", err, f.name)
 	}
-	f.fail(err)
+	f.fail(err, "")
 }
 
 // load returns a version of a deployed function, ready to run.

@@ -20,7 +20,11 @@
 // holds a handler itself is one function. The name is that of the directory, in
 // lower case and with hyphens, or the manifest's. Package functions says what a
 // handler is, package builder/manifest what function.yaml may say. When two
-// directories claim a name, the first in the order of their paths has it.
+// directories claim a name, the first in the order of their paths has it; of a
+// directory and a function of [Host.Handle], or a deployed one, it is the latter.
+// What is left out is told by an event, and is among [Host.Functions] as long as
+// that is so. A folder with Go source in which a handler's name is misspelt is
+// hinted at in the log.
 //
 // A function whose first version is being built makes callers wait for it; one
 // whose first version cannot be built answers with why. Later versions replace the
@@ -64,9 +68,9 @@
 //
 // # Stopping
 //
-// Run returns, and Close too, when all that the host has started has ended, in
-// this order: requests in progress, git pushes, watching, NATS requests, builds and
-// deploys, workers, NATS.
+// Run ends with its context, or with [Host.Close]. It returns, and Close too, when
+// all that the host has started has ended, in this order: requests in progress, git
+// pushes, watching, NATS requests, builds and deploys, workers, NATS.
 // A host installs no signal handlers and never exits the process. If the process
 // is killed, its workers are killed by the kernel (Linux), or end when they find
 // their channel closed.

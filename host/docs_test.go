@@ -119,7 +119,7 @@ func TestSchemasOfInProcessFunctionsDoNotSayWhereTheirTypesAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"type":"object","properties":{"Wait":{"title":"Duration","type":"integer"}},"x-order":["Wait"]}`
+	want := `{"type":"object","properties":{"Wait":{"type":"integer","format":"duration"}},"x-order":["Wait"]}`
 	if got := string(s.Endpoints[0].Request); got != want {
 		t.Errorf("schema %s, want %s", got, want)
 	}

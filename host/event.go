@@ -2,9 +2,11 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/host/worker"
 )
 
 // State is where a function is in its life.
@@ -26,7 +28,8 @@ const Released builder.How = "released"
 // Event says that the state of a function has changed.
 type Event struct {
 	Time     time.Time
-	Function string
+	Function string // "" if the event is about Dir
+	Dir      string // for Failed: that of a watched folder that is left out, since another function has its name
 	State    State
 	Version  string        // that serves; "" if none does
 	Took     time.Duration // for Ready: from the change of the source to the first worker being ready
@@ -38,6 +41,29 @@ type Event struct {
 // Diagnostics returns what the source of the function is at fault with, if that
 // is why it failed.
 func (e *Event) Diagnostics() []builder.Diagnostic { return diagnosticsOf(e.Err) }
+
+// Reason returns why the function failed, without what a worker wrote that did
+// not start: its log has that.
+func (e *Event) Reason() string {
+	if e.Err == nil {
+		return ""
+	}
+	return worker.CutOutput(e.Err.Error())
+}
+
+// shortReason returns why something failed, in a line, with paths in dir relative
+// to it.
+func shortReason(err error, dir string) string {
+	list := allDiagnostics(err)
+	if len(list) == 0 {
+		return firstLine(worker.CutOutput(err.Error()))
+	}
+	text := firstLine(list[0].Text(dir))
+	if n := len(list) - 1; n > 0 {
+		text += fmt.Sprintf(" (and %d more)", n)
+	}
+	return text
+}
 
 func diagnosticsOf(err error) []builder.Diagnostic {
 	var b *builder.Error

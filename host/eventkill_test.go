@@ -156,6 +156,25 @@ func (k *killable) observed() (counts map[string]int, pending uint64, waiting in
 	}
 }
 
+// built waits until the function is built, and its trigger is there: a host that is
+// killed takes its builds along.
+func (k *killable) built() {
+	nc, err := nats.Connect(k.nats)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); len(consumersOf(k.t, js, "events")) == 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			k.t.Fatal("the function is not built within a minute")
+		}
+	}
+}
+
 func consumersOf(t *testing.T, js jetstream.JetStream, stream string) map[string]bool {
 	s, err := js.Stream(t.Context(), stream)
 	if err != nil {
@@ -196,6 +215,9 @@ func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
 	k := &killable{t: t, dir: benchDir(t, map[string]string{"observed/observed.go": observedSource, "observed/function.yaml": observedManifest, "echo/echo.go": echoSource})}
 	makeStreams(t, filepath.Join(k.dir, "data"))
 	t.Cleanup(func() { k.kill() })
+	k.start()
+	k.built()
+	k.kill()
 	var accepted []string
 	workers := 0
 	begin := time.Now()

@@ -13,6 +13,7 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/worker"
 )
 
 // function is a name, and what serves under it.
@@ -53,10 +54,11 @@ func (f *function) settle() {
 	}
 }
 
-// fail records that the latest source does not make a version.
-func (f *function) fail(err error) {
+// fail records that the latest source does not make a version. id is that of what
+// has failed, "" if it is to be tried again unchanged.
+func (f *function) fail(err error, id string) {
 	f.mu.Lock()
-	f.state, f.err = Failed, err
+	f.state, f.err, f.failedID = Failed, err, id
 	f.settle()
 	removed := f.removed
 	f.mu.Unlock()
@@ -64,9 +66,9 @@ func (f *function) fail(err error) {
 		return
 	}
 	f.h.emit(Event{Time: time.Now(), Function: f.name, State: Failed, Version: f.version(), Err: err})
-	message := "the latest source does not serve: " + err.Error()
-	if f.deployed != nil {
-		message = err.Error()
+	message := worker.CutOutput(err.Error())
+	if f.deployed == nil {
+		message = "the latest source does not serve: " + message
 	}
 	f.h.logs.Add(logs.Record{Level: 8, Function: f.name, Source: logs.Host, Message: message})
 	if errors.Is(err, builder.ErrNoHandler) || errors.Is(err, os.ErrNotExist) {
@@ -81,16 +83,23 @@ func (f *function) version() string {
 	return ""
 }
 
-// stop ends the function: no more builds, no more invocations, and then no
-// more workers.
-func (f *function) stop(ctx context.Context) {
+// retire takes the function out of service: it gets no more versions.
+func (f *function) retire() {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.removed = true
 	f.state = Draining
 	if f.abort != nil {
 		f.abort(errNewer)
 	}
 	f.settle()
+}
+
+// stop ends the function: no more builds, no more invocations, and then no
+// more workers.
+func (f *function) stop(ctx context.Context) {
+	f.retire()
+	f.mu.Lock()
 	serving := f.running()
 	f.mu.Unlock()
 	var wg sync.WaitGroup

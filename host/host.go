@@ -19,6 +19,7 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/builder/watch"
+	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
@@ -32,6 +33,15 @@ import (
 // ErrClosed is returned by what needs a host that runs, once it has been closed.
 var ErrClosed = errors.New("host: closed")
 
+// closedError is ErrClosed for those who invoke, with a code.
+type closedError struct{}
+
+func (closedError) Error() string { return ErrClosed.Error() }
+
+func (closedError) Unwrap() []error {
+	return []error{ErrClosed, wire.Errorf(wire.Unavailable, "%v", ErrClosed)}
+}
+
 // Host runs functions. Make one with [New]. Its methods are safe for concurrent
 // use.
 type Host struct {
@@ -39,7 +49,7 @@ type Host struct {
 	log        *slog.Logger
 	logs       *logs.Hub
 	bus        *bus.Bus
-	builder    *builder.Builder // nil without a go command
+	builder    *builder.Builder // nil without a go command and a cache
 	noBuild    error            // why
 	spawner    *worker.Spawner
 	gateway    *gateway.Gateway
@@ -57,7 +67,9 @@ type Host struct {
 	mu        sync.Mutex // guards what follows, and orders the updates of triggers
 	functions map[string]*function
 	outside   map[string]bool // directories watched beside the folders
+	conflicts []conflict
 	closed    bool
+	ran       bool // Run was called
 
 	runs deployRuns
 	git  *gitpush.Server // nil without Config.GitPush
@@ -65,8 +77,8 @@ type Host struct {
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on
 
-	discovering sync.Mutex      // held by discover, guards what follows
-	conflicts   map[string]bool // said already
+	discovering sync.Mutex             // held by discover, guards what follows
+	strays      map[builder.Stray]bool // of which there is nothing more to say
 
 	ctx     context.Context // of builds and of what goes on in the background
 	cancel  context.CancelFunc
@@ -75,6 +87,8 @@ type Host struct {
 	token   string                    // that was made at this start
 	closers []func()                  // in the order of starting
 	closing sync.Once
+	stopped chan struct{}  // closed when Close begins
+	running sync.WaitGroup // of Run, until its requests have ended
 	servers servers
 	cert    *tls.Certificate // of the gateway, nil for plain HTTP
 	started time.Time
@@ -87,13 +101,14 @@ type Host struct {
 // It returns [ErrInUse] if another host uses the data directory, and errors for
 // a bad Config, a certificate that cannot be used, an address that is taken, a
 // NATS server that cannot be reached, or a folder that is not there. A host
-// without a go command on PATH starts, with a warning: it can run in-process
-// functions, and artifacts that were built before.
+// without a go command on PATH starts, with a warning: it can run in-process and
+// deployed functions, and watched ones that were built before as they are, with
+// the same Config.Builder.Cache.
 func New(cfg Config) (*Host, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function)}
+	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function), stopped: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.reindex()
 	if err := h.start(); err != nil {
@@ -140,7 +155,7 @@ func (h *Host) start() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.spawner.Close, h.stopFunctions)
-	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Logger: h.log})
+	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Index: h.cfg.Index, Logger: h.log})
 	if h.rpc, err = rpc.New(rpc.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -153,15 +168,8 @@ func (h *Host) start() error {
 		defer cancel()
 		h.events.Close(ctx)
 	})
-	if h.builder, err = builder.New(h.cfg.Builder); err != nil {
-		h.noBuild = err
-		if !errors.Is(err, builder.ErrNoGo) {
-			return fmt.Errorf("host: %w", err)
-		}
-		h.log.Warn(err.Error())
-	}
-	if h.builder != nil {
-		h.tasks.Go(h.keepArtifacts)
+	if err := h.openBuilder(); err != nil {
+		return err
 	}
 	if err := h.watchFolders(); err != nil { // first: what is watched keeps its names
 		return err
@@ -171,6 +179,24 @@ func (h *Host) start() error {
 	}
 	if h.cfg.GitPush {
 		return h.openGit()
+	}
+	return nil
+}
+
+// openBuilder makes the builder. Without a go command there may be none, or one
+// that only has what was built before.
+func (h *Host) openBuilder() error {
+	h.builder, h.noBuild = builder.New(h.cfg.Builder)
+	err := h.noBuild
+	if err == nil {
+		h.tasks.Go(h.keepArtifacts)
+		err = h.builder.CanCompile()
+	}
+	if err != nil && !errors.Is(err, builder.ErrNoGo) {
+		return fmt.Errorf("host: %w", err)
+	}
+	if err != nil {
+		h.log.Warn(err.Error())
 	}
 	return nil
 }
@@ -204,11 +230,14 @@ func (h *Host) stopFunctions() {
 // Close stops the host: no more invocations, then those in progress end or the
 // drain limit of Config passes, then workers, then NATS. It returns when all
 // that the host has started has ended; calls after the first wait for it, too.
+// [Host.Run] returns then, if it runs.
 func (h *Host) Close() error {
 	h.closing.Do(func() {
 		h.mu.Lock()
 		h.closed = true
 		h.mu.Unlock()
+		close(h.stopped)
+		h.running.Wait()
 		for i := len(h.closers) - 1; i >= 0; i-- {
 			h.closers[i]()
 		}
@@ -241,9 +270,14 @@ func (h *Host) triggerReport(function, subject string, err error) {
 	h.note(slog.LevelInfo, function, "", "events on %s arrive again", subject)
 }
 
-// emit tells who wants to know of an event.
+// emit tells who wants to know of an event. Without such, failures are logged.
 func (h *Host) emit(e Event) {
-	if h.cfg.OnEvent != nil {
+	switch {
+	case h.cfg.OnEvent != nil:
 		h.cfg.OnEvent(e)
+	case e.Function != "" && e.State == Failed:
+		h.log.Error("the latest source does not serve: "+shortReason(e.Err, ""), logs.KeyFunction, e.Function, logs.KeyVersion, e.Version)
+	case e.State == Failed:
+		h.log.Error(shortReason(e.Err, ""), "dir", e.Dir)
 	}
 }

@@ -142,24 +142,19 @@ func TestAFunctionThatNeverBuiltShowsWhy(t *testing.T) {
 	if status != 503 || h.Get("Content-Type") != "application/problem+json" || !strings.Contains(body, "cannot use 1") {
 		t.Errorf("program: %d %s", status, body)
 	}
+	if strings.Contains(body, `\n"`) || strings.Contains(body, `\n\n\n`) {
+		t.Errorf("empty lines: %s", body)
+	}
+	f.write("f/f.go", "package f\n\nfunc init() { panic(1) }\n\nfunc Handle() string { return \"\" }\n")
+	f.await("it does not start", func() bool {
+		_, body, _ := f.do("GET", "/f", "", "Accept", "text/html")
+		return strings.Contains(body, "<h1>f does not start</h1>")
+	})
 	f.write("f/f.go", constant("f", "now"))
 	f.await("it is built once it can be", func() bool {
 		status, body, _ := f.do("GET", "/f", "")
 		return status == 200 && body == "now"
 	})
-}
-
-func TestTwoFunctionsOfOneName(t *testing.T) {
-	f := start(t, map[string]string{
-		"a/a.go": constant("a", "a"), "b/b.go": constant("b", "b"), "b/function.yaml": "name: a\n",
-	}, nil)
-	e, ok := f.event("a", host.Failed)
-	if !ok || !errors.Is(e.Err, host.ErrDuplicate) || !strings.Contains(e.Err.Error(), filepath.Join(f.dir, "b")) {
-		t.Errorf("event = %+v", e)
-	}
-	if out, err := f.Invoke(t.Context(), "a", nil); err != nil || string(out) != "a" {
-		t.Errorf("the first one: %q %v", out, err)
-	}
 }
 
 func TestARestartedHostServesWithoutBuilding(t *testing.T) {
@@ -307,4 +302,15 @@ func Handle() iter.Seq[string] {
 		s, err := f.Function("flood")
 		return err == nil && s.Workers.Running == 0
 	})
+}
+
+func TestTheRootTellsFunctionsIfItIsToldTo(t *testing.T) {
+	for _, index := range []bool{false, true} {
+		f := start(t, map[string]string{"hello/h.go": constant("hello", "there")}, func(c *host.Config) { c.Index = index })
+		f.awaitState("hello", host.Ready)
+		status, body, _ := f.do("GET", "/", "", "Accept", "text/html")
+		if told := status == 200 && strings.Contains(body, `href="/hello"`); told != index {
+			t.Errorf("told to %v: %d %s", index, status, body)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/logs"
@@ -28,7 +29,8 @@ const maxResult = 64 << 20
 // a body, and returns the body of its result. The function's timeout bounds it,
 // and the deadline of ctx if that is sooner. The error is, or wraps, an
 // *[functions.Error]; errors.Is with the sentinels of package functions asks for
-// its code. A result of more than 64 MiB is one of code TooLarge.
+// its code. A result of more than 64 MiB is one of code TooLarge; after [Host.Close]
+// it is one of code Unavailable that also is [ErrClosed].
 func (h *Host) Invoke(ctx context.Context, name string, body []byte) ([]byte, error) {
 	function, endpoint, _ := strings.Cut(name, "/")
 	inv := invoker{h}
@@ -58,12 +60,15 @@ func (h *Host) serving(ctx context.Context, name, version string) (*function, *v
 	f := (*h.index.Load())[name]
 	if f == nil {
 		if h.isClosed() {
-			return nil, nil, wire.Errorf(wire.Unavailable, "%v", ErrClosed)
+			return nil, nil, closedError{}
 		}
 		return nil, nil, h.notFound(name)
 	}
 	if version != "" {
 		v, err := f.named(ctx, version)
+		if err != nil && h.isClosed() {
+			err = closedError{}
+		}
 		return f, v, err
 	}
 	if r := f.current.Load(); r != nil {
@@ -76,6 +81,9 @@ func (h *Host) serving(ctx context.Context, name, version string) (*function, *v
 	}
 	if r := f.current.Load(); r != nil {
 		return f, r.pick(), nil
+	}
+	if next := (*h.index.Load())[name]; next != nil && next != f {
+		return h.serving(ctx, name, version) // another one has taken its place
 	}
 	return nil, nil, f.notReady()
 }
@@ -91,21 +99,42 @@ func (h *Host) notFound(name string) error {
 	return wire.Errorf(wire.NoFunction, "no function %q%s", name, nearest.DidYouMean(name, names))
 }
 
+// removedError is the error of an invocation of a function that has ended, or
+// with it the host.
+func (h *Host) removedError(name string) error {
+	if h.isClosed() {
+		return closedError{}
+	}
+	return wire.Errorf(wire.Unavailable, "function %q is being removed", name)
+}
+
 // notReady returns why no version serves.
 func (f *function) notReady() error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.removed || f.err == nil {
-		return wire.Errorf(wire.Unavailable, "function %q is being removed", f.name)
+	why, removed := f.err, f.removed
+	f.mu.Unlock()
+	if removed || why == nil {
+		return f.h.removedError(f.name)
 	}
-	e := &trigger.NotReady{Function: f.name, Title: firstLine(f.err.Error()), Detail: f.err.Error()}
-	if list := diagnosticsOf(f.err); len(list) > 0 {
-		var b strings.Builder
-		for _, d := range list {
-			fmt.Fprintf(&b, "%s\n%s\n", d.Text(f.src.Root), d.Excerpt)
+	e := &trigger.NotReady{Function: f.name, Title: shortReason(why, f.src.Root), Detail: strings.TrimSpace(why.Error())}
+	if errors.Is(why, errStart) {
+		e.Problem = "does not start"
+	}
+	list := diagnosticsOf(why)
+	if len(list) == 0 {
+		return e
+	}
+	e.Problem = "does not build"
+	var detail strings.Builder
+	for _, d := range list {
+		fault := trigger.Fault{Message: strings.TrimRight(d.Text(f.src.Root), "\n"), Excerpt: strings.TrimRight(d.Excerpt, "\n")}
+		e.Faults = append(e.Faults, fault)
+		fmt.Fprintf(&detail, "%s\n", fault.Message)
+		if fault.Excerpt != "" {
+			fmt.Fprintf(&detail, "%s\n\n", fault.Excerpt)
 		}
-		e.Title, e.Detail = firstLine(list[0].Text(f.src.Root)), b.String()
 	}
+	e.Detail = strings.TrimSpace(detail.String())
 	return e
 }
 
@@ -139,7 +168,7 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 				continue
 			}
 			if err == nil {
-				err = wire.Errorf(wire.Unavailable, "function %q is being removed", inv.Function)
+				err = h.removedError(inv.Function)
 			}
 		}
 		if err != nil {
@@ -160,6 +189,9 @@ func (f *function) run(ctx context.Context, deadline time.Time, v *version, inv 
 	info := v.info.Load()
 	if inv.Endpoint != "" || len(info.Endpoints) > 0 {
 		if info.Endpoint(inv.Endpoint) == nil {
+			if f.isRemoved() {
+				return nil, worker.ErrDraining
+			}
 			return nil, noEndpoint(info, inv.Endpoint)
 		}
 	}
@@ -231,8 +263,13 @@ func (f *function) explain(ctx context.Context, v *version, inv *trigger.Invocat
 	}
 	var e *wire.Error
 	if errors.As(err, &e) && e.Code == wire.Panicked {
+		var p *builder.Package
+		if v.artifact != nil && f.src.Dir != "" {
+			p = v.artifact.Package
+		}
 		f.h.logs.Add(logs.Record{Level: slog.LevelError, Function: f.name, Version: v.name, Invocation: inv.ID, Source: logs.Host,
-			Message: "panic: " + e.Message + "\n" + e.Stack})
+			Message: "panic: " + e.Message + "\n" + handlerStack(e.Stack, f.name, p)})
+		f.h.log.Debug("the whole stack of a panic", logs.KeyFunction, f.name, logs.KeyInvocation, inv.ID, "stack", e.Stack)
 		return wire.Errorf(wire.Panicked, "function %q panicked in invocation %s: its log has the stack", f.name, inv.ID)
 	}
 	return err

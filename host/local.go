@@ -21,8 +21,10 @@ import (
 // Handle makes fn, a Go function of this program, the function name: reachable
 // as the others are, and by them, at no cost of a process. fn is of one of the
 // shapes of package functions, or a [functions.Endpoint] made by httpfn. A
-// function of that name is replaced. It returns an error for a name that is not
-// valid, an fn of no accepted shape, and [ErrClosed].
+// function of that name in this program or in a watched folder is replaced; what
+// runs in it ends in it. It returns an error for a name that is not valid, an fn
+// of no accepted shape, [ErrClosed], and an *[functions.Error] of code Conflict
+// for the name of a deployed function.
 func (h *Host) Handle(name string, fn any) error {
 	if err := manifest.ValidName(name); err != nil {
 		return fmt.Errorf("host: handle %q: %w", name, err)
@@ -39,21 +41,10 @@ func (h *Host) Handle(name string, fn any) error {
 	d := functions.Describe([]*functions.Endpoint{&e})[0]
 	info := &trigger.Function{Name: name, Manifest: m, Endpoints: []trigger.Endpoint{{Name: e.Name, Kind: e.Kind,
 		Request: schemaJSON(document(d.Request, nil)), Response: schemaJSON(document(d.Response, nil))}}}
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return fmt.Errorf("host: handle %q: %w", name, ErrClosed)
+	f, err := h.localFunction(name)
+	if err != nil {
+		return fmt.Errorf("host: handle %q: %w", name, err)
 	}
-	f := h.functions[name]
-	if f == nil || !f.isLocal() {
-		if f != nil {
-			h.tasks.Go(func() { f.stop(context.Background()) })
-		}
-		f = newFunction(h, name, builder.Source{})
-		h.functions[name] = f
-		h.reindex()
-	}
-	h.mu.Unlock()
 	f.mu.Lock()
 	f.versions++
 	info.Version = fmt.Sprintf("v%d", f.versions)
@@ -62,6 +53,32 @@ func (h *Host) Handle(name string, fn any) error {
 	v.info.Store(info)
 	f.switchTo(wholeRelease(v), Event{})
 	return nil
+}
+
+// localFunction returns the in-process function name, which takes the place of a
+// watched one of that name.
+func (h *Host) localFunction(name string) (*function, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	before := h.functions[name]
+	switch {
+	case before == nil:
+	case before.isLocal():
+		return before, nil
+	case before.deployed != nil:
+		return nil, wire.Errorf(wire.Conflict, "function %q is a deployed one: choose another name, or remove that one first", name)
+	default:
+		before.retire()
+		h.tasks.Go(func() { before.stopWithin(h.cfg.Drain) })
+		h.rediscover() // which says that its folder is left out
+	}
+	f := newFunction(h, name, builder.Source{})
+	h.functions[name] = f
+	h.reindex()
+	return f, nil
 }
 
 func schemaJSON(s *functions.Schema) []byte {

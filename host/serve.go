@@ -30,21 +30,52 @@ const (
 	maxHeaderBytes    = 64 << 10
 )
 
-// Run opens the listeners of Config and serves until ctx ends or one of them
-// fails. It then stops the host as [Host.Close] does, and returns when all that
-// the host has started has ended: nil if ctx was the reason. It can be called once.
+// errRunning is the error of a second Run.
+var errRunning = errors.New("host: it runs already: Run can be called once")
+
+// Run opens the listeners of Config and serves until ctx ends, [Host.Close] is
+// called, or a listener fails. It then stops the host as Close does, and returns
+// when all that the host has started has ended: nil, unless a listener was the
+// reason. It can be called once: it returns an error at once while another Run goes
+// on, and [ErrClosed] for a host that is closed.
 func (h *Host) Run(ctx context.Context) error {
+	if err := h.beginRun(); err != nil {
+		return err
+	}
 	err := h.Listen()
 	if err == nil {
 		err = h.serve(ctx)
 	}
+	h.running.Done()
+	if errors.Is(err, ErrClosed) {
+		err = nil // closed while it began
+	}
 	return errors.Join(err, h.Close())
+}
+
+// beginRun reports why the host cannot run. If it can, Close waits from now on
+// until h.running is done.
+func (h *Host) beginRun() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.closed:
+		return ErrClosed
+	case h.ran:
+		return errRunning
+	}
+	h.ran = true
+	h.running.Add(1)
+	return nil
 }
 
 // Listen opens the listeners of Config, so that [Host.Info] tells their
 // addresses before [Host.Run] serves them. It returns an error for an address
-// that is taken.
+// that is taken, and [ErrClosed].
 func (h *Host) Listen() error {
+	if h.isClosed() {
+		return ErrClosed
+	}
 	s := &h.servers
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,17 +91,23 @@ func (h *Host) Listen() error {
 		if err != nil {
 			return fmt.Errorf("host: %s: %w: stop what uses the port, or choose another one", l.what, err)
 		}
+		if !h.onClose(func() { listener.Close() }) {
+			listener.Close()
+			return ErrClosed
+		}
 		*l.to = listener
-		h.onClose(func() { listener.Close() })
 	}
 	return nil
 }
 
-// onClose adds to what Close does first.
-func (h *Host) onClose(fn func()) {
+// onClose adds to what Close does first, unless that has begun.
+func (h *Host) onClose(fn func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.closers = append(h.closers, fn)
+	if !h.closed {
+		h.closers = append(h.closers, fn)
+	}
+	return !h.closed
 }
 
 func (h *Host) serve(ctx context.Context) error {
@@ -104,6 +141,7 @@ func (h *Host) serve(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
+	case <-h.stopped:
 	case err = <-ended:
 		err = fmt.Errorf("host: %w", err)
 	}

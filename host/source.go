@@ -1,7 +1,6 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/builder/watch"
-	"github.com/fnhost/fnhost/host/logs"
 )
 
 // watched is a folder whose functions are kept up with.
@@ -131,18 +129,7 @@ func (h *Host) rediscover() {
 func (h *Host) discover() {
 	h.discovering.Lock()
 	defer h.discovering.Unlock()
-	var list []builder.Found
-	for _, s := range h.sources {
-		list = append(list, builder.Find(s.dir, s.root)...)
-	}
-	wanted := make(map[string]builder.Found)
-	for _, d := range list {
-		if other, taken := wanted[d.Name]; taken {
-			h.conflict(d, other)
-			continue
-		}
-		wanted[d.Name] = d
-	}
+	wanted, left := h.find()
 	var gone, fresh []*function
 	h.mu.Lock()
 	if h.closed {
@@ -156,14 +143,19 @@ func (h *Host) discover() {
 		}
 	}
 	for name, d := range wanted {
-		f := h.functions[name]
-		if f == nil {
+		switch f := h.functions[name]; {
+		case f == nil:
 			f = newFunction(h, name, d.Source)
 			f.routes = d.Routes
 			h.functions[name] = f
 			fresh = append(fresh, f)
+		case f.deployed != nil:
+			left = append(left, h.newConflict(d, "a deployed function"))
+		case f.isLocal():
+			left = append(left, h.newConflict(d, "a function of this program"))
 		}
 	}
+	conflicts := h.setConflicts(left)
 	h.reindex()
 	h.mu.Unlock()
 	if len(gone)+len(fresh) > 0 {
@@ -172,35 +164,44 @@ func (h *Host) discover() {
 	for _, f := range gone {
 		h.remove(f)
 	}
+	for _, c := range conflicts {
+		c.tell(h)
+	}
 	slices.SortFunc(fresh, func(a, b *function) int { return strings.Compare(a.name, b.name) })
 	for _, f := range fresh {
 		f.requestBuild()
 	}
+	h.hintStrays(wanted)
 }
 
-// remove ends a function whose source has gone.
+// find returns the functions in the watched folders by their names, and the
+// directories whose names others have.
+func (h *Host) find() (map[string]builder.Found, []conflict) {
+	wanted := make(map[string]builder.Found)
+	var left []conflict
+	for _, s := range h.sources {
+		for _, d := range builder.Find(s.dir, s.root) {
+			if other, taken := wanted[d.Name]; taken {
+				left = append(left, h.newConflict(d, other.Source.Dir))
+				continue
+			}
+			wanted[d.Name] = d
+		}
+	}
+	return wanted, left
+}
+
+// remove ends a function whose source has gone, and says so unless nobody has
+// heard of it.
 func (h *Host) remove(f *function) {
-	h.emit(Event{Time: time.Now(), Function: f.name, State: Draining, Version: f.version()})
+	f.mu.Lock()
+	known := f.deployed == nil || f.state != Building
+	f.mu.Unlock()
+	if known {
+		h.emit(Event{Time: time.Now(), Function: f.name, State: Draining, Version: f.version()})
+	}
 	h.tasks.Go(func() { f.stopWithin(h.cfg.Drain) })
 }
-
-// conflict says that two directories claim one name. It says so once.
-func (h *Host) conflict(d, other builder.Found) {
-	err := fmt.Errorf("%w: %s and %s are both called %q: rename one, or give it a `name` in its %s; %s is served",
-		ErrDuplicate, other.Source.Dir, d.Source.Dir, d.Name, manifest.FileName, other.Source.Dir)
-	if h.conflicts == nil {
-		h.conflicts = make(map[string]bool)
-	}
-	if h.conflicts[err.Error()] {
-		return
-	}
-	h.conflicts[err.Error()] = true
-	h.emit(Event{Time: time.Now(), Function: d.Name, State: Failed, Err: err})
-	h.logs.Add(logs.Record{Level: 8, Function: d.Name, Source: logs.Host, Message: err.Error()})
-}
-
-// ErrDuplicate is the error of a directory whose function has the name of another.
-var ErrDuplicate = errors.New("two functions of one name")
 
 // watchSource watches directories outside of the watched folders that a build
 // has read: other packages of the module, and its go.mod.

@@ -91,19 +91,25 @@ func (f *function) askSchemas(v *version) bool {
 	return true
 }
 
-// Functions returns the status of all functions, sorted by name.
+// Functions returns the status of all functions, sorted by name. A watched
+// directory whose function has the name of another is among them as one that has
+// failed, under a name that no function can have: "hello (functions/hello2)".
 func (h *Host) Functions() []admin.Function {
 	h.mu.Lock()
 	list := make([]*function, 0, len(h.functions))
 	for _, f := range h.functions {
 		list = append(list, f)
 	}
+	conflicts := h.conflicts
 	h.mu.Unlock()
-	slices.SortFunc(list, func(a, b *function) int { return strings.Compare(a.name, b.name) })
 	status := make([]admin.Function, len(list))
 	for i, f := range list {
 		status[i] = f.status()
 	}
+	for _, c := range conflicts {
+		status = append(status, c.status())
+	}
+	slices.SortFunc(status, func(a, b admin.Function) int { return strings.Compare(a.Name, b.Name) })
 	return status
 }
 
@@ -111,8 +117,11 @@ func (h *Host) Functions() []admin.Function {
 // of code NoFunction, which names the nearest one, if there is none of that name.
 func (h *Host) Function(name string) (admin.Function, error) {
 	h.mu.Lock()
-	f := h.functions[name]
+	f, conflicts := h.functions[name], h.conflicts
 	h.mu.Unlock()
+	if i := slices.IndexFunc(conflicts, func(c conflict) bool { return c.name == name }); i >= 0 {
+		return conflicts[i].status(), nil
+	}
 	if f == nil {
 		return admin.Function{}, h.notFound(name)
 	}

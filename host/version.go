@@ -12,6 +12,7 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger"
 )
@@ -65,6 +66,15 @@ func (r *release) pick() *version {
 		}
 	}
 	return r.main()
+}
+
+// String returns "v3", or "v3=90 v4=10".
+func (r *release) String() string {
+	parts := make([]registry.Part, len(r.parts))
+	for i, p := range r.parts {
+		parts[i] = registry.Part{Version: p.number, Weight: p.weight}
+	}
+	return (&registry.Release{Parts: parts}).String()
 }
 
 func (r *release) holds(v *version) bool {

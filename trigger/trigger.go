@@ -17,11 +17,14 @@ import (
 
 // Names of triggers, as they stand in an invocation.
 const (
-	HTTP   = "http"   // the gateway
-	RPC    = "rpc"    // a NATS request
-	Event  = "event"  // a message of a stream
-	Call   = "call"   // another function
-	Direct = "invoke" // the embedding program, or an operator
+	HTTP  = "http"  // the gateway
+	RPC   = "rpc"   // a NATS request
+	Event = "event" // a message of a stream
+	// Schedule is a time that has come, Subscribe a message that is stored nowhere.
+	Schedule  = "schedule"
+	Subscribe = "subscribe"
+	Call      = "call"   // another function
+	Direct    = "invoke" // the embedding program, or an operator
 )
 
 // HeaderVersion is the HTTP header by which a request asks for a version, "v3",
@@ -56,8 +59,16 @@ type Invoker interface {
 // NotReady is the error of a function of which no version was ever ready.
 type NotReady struct {
 	Function string
-	Title    string // what is wrong, in a line
-	Detail   string // all there is to show: compile errors with their source
+	Problem  string  // "does not build", "does not start"; "" is "is not ready"
+	Title    string  // what is wrong, in a line
+	Detail   string  // all there is to show: compile errors with their source
+	Faults   []Fault // the same in parts, if it is about the source
+}
+
+// Fault is one thing that is wrong with the source of a function.
+type Fault struct {
+	Message string // with its place; may have further lines
+	Excerpt string // of the source; may be empty
 }
 
 func (e *NotReady) Error() string {

@@ -41,6 +41,16 @@
 //	      backoff: 1s            # before the first retry; it doubles
 //	      backoffMax: 5m
 //	      inFlight: 32           # handled at once; 1 to 10000; 1 keeps their order
+//	  schedule:                  # at certain times
+//	    - cron: 30 3 * * mon-fri # five fields, or six with seconds, or @daily, …
+//	      zone: Europe/Berlin    # default: UTC
+//	    - every: 90s             # instead of cron; 1s to 720h
+//	      endpoint: poll         # default: the function's root
+//	      retries: 2             # of a run that failed
+//	  subscribe:                 # for each message, as it comes; nothing is stored
+//	    - subject: metrics.>
+//	      endpoint: count        # default: the function's root
+//	      each: false            # true: on each node
 //
 // # Strictness
 //

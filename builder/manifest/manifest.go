@@ -129,6 +129,10 @@ type Triggers struct {
 	HTTP []Route `json:"http,omitzero"`
 	// Event are the events that start the function, at most MaxEvents.
 	Event []Event `json:"event,omitzero"`
+	// Schedule are the times that start the function, at most MaxSchedules.
+	Schedule []Schedule `json:"schedule,omitzero"`
+	// Subscribe are the messages that start the function, at most MaxSubscriptions.
+	Subscribe []Subscribe `json:"subscribe,omitzero"`
 }
 
 // Route is one HTTP route.

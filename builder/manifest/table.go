@@ -84,6 +84,10 @@ var triggerKeys = keys[Triggers]{fields: []field[Triggers]{
 		"HTTP routes."),
 	key("event", list(mapping(eventKeys), MaxEvents, checkEvents), func(t *Triggers) *[]Event { return &t.Event },
 		"Events that start the function."),
+	key("schedule", list(mapping(scheduleKeys), MaxSchedules, nil), func(t *Triggers) *[]Schedule { return &t.Schedule },
+		"Times that start the function."),
+	key("subscribe", list(mapping(subscribeKeys), MaxSubscriptions, nil), func(t *Triggers) *[]Subscribe { return &t.Subscribe },
+		"Messages that start the function, as they come, and are stored nowhere."),
 }}
 
 var routeKeys = keys[Route]{fields: []field[Route]{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/host/admin"
 )
 
@@ -51,25 +53,55 @@ func checkGit() finding {
 
 func checkCache(dir string) finding {
 	const fix = "make it writable, or name another one with --cache"
-	if dir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return finding{"build cache", statusFail, err.Error(), fix}
-		}
-		dir = filepath.Join(base, "fnhost")
+	dir, err := cacheDir(dir)
+	if err != nil {
+		return finding{"build cache", statusFail, err.Error(), fix}
 	}
 	return checkDir("build cache", dir, fix)
+}
+
+// cacheDir is the build cache that --cache names, or else the default one.
+func cacheDir(dir string) (string, error) {
+	if dir != "" {
+		return filepath.Abs(dir)
+	}
+	base, err := os.UserCacheDir()
+	return filepath.Join(base, "fnhost"), err
 }
 
 func checkData(dir string) finding {
 	return checkDir("data directory", dir, "make it writable, or name another one with --data")
 }
 
+// checkFolder looks at a folder to watch.
+func checkFolder(dir string) finding {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return finding{"folder", statusFail, err.Error(), ""}
+	}
+	info, err := os.Stat(abs)
+	if err == nil && !info.IsDir() {
+		return finding{"folder", statusFail, homePath(abs) + " is a file", "name its folder, " + filepath.Dir(dir)}
+	}
+	if err != nil {
+		return finding{"folder", statusFail, homePath(abs) + " is no directory", fmt.Sprintf("`fnhost init %s` makes a function there", dir)}
+	}
+	found := "no functions"
+	switch n := len(builder.Find(abs, cmp.Or(builder.FindModule(abs, ""), abs))); n {
+	case 0:
+	case 1:
+		found = "1 function"
+	default:
+		found = fmt.Sprintf("%d functions", n)
+	}
+	return finding{Check: "folder", Status: statusOK, Detail: homePath(abs) + ": " + found}
+}
+
 func checkDir(check, dir, fix string) finding {
 	if err := writable(dir); err != nil {
 		return finding{check, statusFail, err.Error(), fix}
 	}
-	return finding{Check: check, Status: statusOK, Detail: relative(dir)}
+	return finding{Check: check, Status: statusOK, Detail: homePath(dir)}
 }
 
 // writable reports whether files can be made in dir, or, if it is not there yet,
@@ -95,36 +127,38 @@ func writable(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// checkPort finds out whether an address is free, or a running fnhost's.
-func checkPort(ctx context.Context, flag, address string) finding {
-	name := map[string]string{"gateway": "http"}[flag]
-	if name == "" {
-		name = flag
+// checkPort finds out whether an address is free, or that of the fnhost that runs
+// here, if one does.
+func checkPort(l listener, running *admin.Info) finding {
+	f := finding{Check: l.what + " address", Status: statusOK}
+	if _, port, err := net.SplitHostPort(l.address); err == nil && port == "0" {
+		f.Detail = l.address + ": any free port"
+		return f
 	}
-	f := finding{Check: flag + " address", Status: statusOK, Detail: address + " is free"}
-	l, err := net.Listen("tcp", address)
+	listener, err := net.Listen("tcp", l.address)
 	if err == nil {
-		l.Close()
+		listener.Close()
+		f.Detail = l.address + " is free"
 		return f
 	}
-	f.Status, f.Fix = statusFail, fmt.Sprintf("stop what uses it, or choose another one with --%s; port 0 picks any", name)
-	if f.Detail = err.Error(); !errors.Is(err, syscall.EADDRINUSE) {
-		f.Fix = fmt.Sprintf("choose another one with --%s", name)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		f.Status, f.Detail, f.Fix = statusFail, err.Error(), fmt.Sprintf("choose another one with --%s", l.flag)
 		return f
 	}
-	f.Detail = address + " is in use"
-	if flag != "admin" {
-		f.Status = statusWarn // most likely by the fnhost that the admin address tells of
-		return f
-	}
-	if c, err := admin.NewClient(address, admin.ClientOptions{}); err == nil {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		if info, err := c.Info(ctx); err == nil {
-			f.Status, f.Fix = statusOK, ""
-			f.Detail = fmt.Sprintf("%s is used by fnhost %s, process %d", address, info.Version, info.PID)
+	by := processAt(l.address)
+	f.Detail = l.address + " is in use"
+	if running != nil && (isOf(l.address, l.info(*running)) || by.pid != 0 && by.pid == running.PID) {
+		f.Detail += strings.TrimRight(" by fnhost "+running.Version, " ")
+		if running.PID != 0 {
+			f.Detail += fmt.Sprintf(" (process %d)", running.PID)
 		}
+		f.Detail += ", which is running here"
+		return f
 	}
+	if by.pid != 0 {
+		f.Detail += " by " + by.String()
+	}
+	f.Status, f.Fix = statusFail, fmt.Sprintf("stop it, or choose another one with --%s; port 0 picks any", l.flag)
 	return f
 }
 

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/host/admin"
 )
@@ -32,6 +34,7 @@ func (a *app) chosenServer() (*server, error) {
 	if !a.settings.serverChosen && list.Current != "" {
 		name = list.Current
 	}
+	a.serverName = name
 	if s, ok := list.Servers[name]; ok {
 		return &s, nil
 	}
@@ -46,22 +49,39 @@ func (a *app) chosenServer() (*server, error) {
 	return &s, nil
 }
 
+// sayServer says which host a command is about to change, unless it is the one on
+// this machine that all commands speak to if nobody says otherwise.
+func (a *app) sayServer() {
+	if !a.quiet && a.serverName != defaultServer {
+		fmt.Fprintf(a.stderr, "on %s:\n", a.painter(a.stderr).paint(bold, a.serverName))
+	}
+}
+
 // completeFunctions offers the names that the host knows.
 func (a *app) completeFunctions(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 || a.settings.apply(cmd) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+	var names []string
+	if len(args) == 0 {
+		for _, f := range a.knownFunctions(cmd) {
+			if manifest.ValidName(f.Name) == nil { // else it is a directory that is left out
+				names = append(names, f.Name+"\t"+synopsis(f.Doc))
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// knownFunctions are those of the host, for completion: none if it does not answer.
+func (a *app) knownFunctions(cmd *cobra.Command) []admin.Function {
+	if a.settings.apply(cmd) != nil {
+		return nil
 	}
 	c, err := a.client()
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return nil
 	}
 	list, err := c.Functions(cmd.Context())
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return nil
 	}
-	var names []string
-	for _, f := range list {
-		names = append(names, f.Name+"\t"+firstLine(f.Doc))
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return list
 }

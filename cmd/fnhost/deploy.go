@@ -24,7 +24,7 @@ import (
 type deployFlags struct {
 	canary    string
 	noRelease bool
-	noWait    bool
+	wait      bool
 	dryRun    bool
 	name      string
 	cancel    string
@@ -58,12 +58,12 @@ A deploy goes on when this command is interrupted; --follow shows it again, and 
 	flags := cmd.Flags()
 	flags.StringVar(&f.canary, "canary", "", "percentage of the invocations that the new version gets, such as 10%; the one that serves keeps the rest")
 	flags.BoolVar(&f.noRelease, "no-release", false, "only make the version: requests get it by asking for it")
-	flags.BoolVar(&f.noWait, "no-wait", false, "return when the source is sent")
+	flags.BoolVar(&f.wait, "wait", true, "return when the new version serves; --wait=false when the source is sent")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be sent")
 	flags.StringVar(&f.name, "name", "", "name of the function, if its manifest has none (default that of the folder)")
 	flags.StringVar(&f.cancel, "cancel", "", "end the deploy of this ID")
 	flags.StringVar(&f.follow, "follow", "", "show the deploy of this ID")
-	onlyFlags(flags, "canary", "no-release", "no-wait", "dry-run", "name", "cancel", "follow")
+	onlyFlags(flags, "canary", "no-release", "wait", "dry-run", "name", "cancel", "follow")
 	a.outputFlag(cmd, "text", "json")
 	return cmd
 }
@@ -79,6 +79,9 @@ func (a *app) deploy(ctx context.Context, dir string, f *deployFlags) error {
 		return err
 	}
 	show := &deployPrinter{a: a, p: a.painter(a.stderr)}
+	if !f.dryRun {
+		a.sayServer()
+	}
 	switch {
 	case f.cancel != "":
 		return c.CancelDeploy(ctx, f.cancel)
@@ -104,7 +107,7 @@ func (a *app) deploy(ctx context.Context, dir string, f *deployFlags) error {
 		}
 		gitState(ctx, dir, &req)
 	}
-	if f.noWait {
+	if !f.wait {
 		return a.deployWithoutWaiting(ctx, c, req, body)
 	}
 	result, err := sendDeploy(ctx, c, req, body, show.event)
@@ -230,7 +233,7 @@ type deployPrinter struct {
 func (d *deployPrinter) sending(body *packed, all bool) {
 	if all {
 		for _, e := range body.summary.Entries {
-			fmt.Fprintf(d.a.stdout, "%s\t%d\n", e.Path, e.Size)
+			fmt.Fprintf(d.a.stdout, "%s\t%s\n", e.Path, cmp.Or(size(e.Size), "0 B"))
 		}
 		for _, o := range body.summary.LeftOut {
 			fmt.Fprintf(d.a.stderr, "%s %s (%s)\n", d.p.paint(dim, "left out"), o.Path, o.Rule)
@@ -246,8 +249,17 @@ func (d *deployPrinter) sending(body *packed, all bool) {
 	if len(names) == 1 {
 		names = nil
 	}
-	text := fmt.Sprintf("sending %d files, %s", len(body.summary.Entries), orDash(size(body.summary.Bytes)))
-	if n := len(body.summary.LeftOut); n > 0 {
+	verb, files := "sending", fmt.Sprintf("%d files", len(body.summary.Entries))
+	if all {
+		verb = "would send"
+	}
+	if len(body.summary.Entries) == 1 {
+		files = "1 file"
+	}
+	text := fmt.Sprintf("%s %s, %s", verb, files, cmp.Or(size(body.summary.Bytes), "0 B"))
+	if n := len(body.summary.LeftOut); n > 0 && all {
+		text += fmt.Sprintf(" (%d left out by rules)", n)
+	} else if n > 0 {
 		text += fmt.Sprintf(" (%d left out by rules; --dry-run lists all)", n)
 	}
 	if len(names) > 0 {
@@ -266,7 +278,7 @@ func (d *deployPrinter) event(e admin.DeployEvent) {
 	}
 	switch {
 	case e.Done:
-		fmt.Fprintf(d.a.stderr, "%s%s %s\n", head, e.Step, d.p.paint(dim, strings.TrimSpace(fmt.Sprintf("%v %s", round(e.Took), e.Text))))
+		fmt.Fprintf(d.a.stderr, "%s%s %s\n", head, e.Step, d.p.paint(dim, strings.TrimSpace(fmt.Sprintf("%s %s", tookText(e.Took), e.Text))))
 	case e.Text != "":
 		fmt.Fprintf(d.a.stderr, "%s%s %s\n", head, e.Step, e.Text)
 	case isTerminal(d.a.stderr):

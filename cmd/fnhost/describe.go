@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"go/doc"
 	"strings"
 	"text/tabwriter"
 
@@ -45,10 +46,14 @@ func (a *app) printFunction(f *admin.Function, gateway string) {
 	if f.Dir != "" {
 		source = relative(f.Dir)
 	}
+	timeout := f.Timeout
+	if timeout == "0s" {
+		timeout = "none"
+	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"name", f.Name}, {"about", firstLine(f.Doc)}, {"kind", f.Kind}, {"state", f.State}, {"serves", partsText(f.Release)}, {"age", age(f.Since)},
-		{"source", source}, {"artifact", f.Artifact}, {"size", size(f.Size)}, {"timeout", f.Timeout},
+		{"name", f.Name}, {"about", synopsis(f.Doc)}, {"kind", f.Kind}, {"state", f.State}, {"serves", partsText(f.Release)}, {"age", age(f.Since)},
+		{"source", source}, {"artifact", f.Artifact}, {"size", size(f.Size)}, {"timeout", timeout},
 		{"routes", strings.Join(f.Routes, ", ")},
 		{"workers", fmt.Sprintf("%d (%d started, %d crashed)", f.Workers.Workers, f.Workers.Started, f.Workers.Crashed)},
 		{"running", fmt.Sprintf("%d, and %d waiting", f.Workers.Running, f.Workers.Waiting)},
@@ -76,7 +81,7 @@ func (a *app) printEndpoint(e *admin.Endpoint, gateway string) {
 	}{{"request", e.Request}, {"response", e.Response}} {
 		if s := parseSchema(side.raw); s != nil {
 			fmt.Fprintf(a.stdout, "  %s%s\n", p.paint(dim, side.what), remark(s.Schema))
-			printSchema(a.stdout, s.Schema, "    ")
+			printSchema(a.stdout, s.Schema, side.what == "request", "    ")
 		}
 	}
 }
@@ -98,13 +103,20 @@ func (a *app) printFault(f *admin.Function) {
 
 func diagnosticOf(d admin.Diagnostic) string { return diagnosticText(builder.Diagnostic(d)) }
 
+// synopsis is the first sentence of a comment.
+func synopsis(text string) string { return new(doc.Package).Synopsis(text) }
+
 // size is a number of bytes for people.
 func size(n int64) string {
 	switch {
 	case n == 0:
 		return ""
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
 	case n < 1<<20:
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/logs"
@@ -61,12 +62,14 @@ The first Ctrl+C lets running invocations end, the second one does not wait.`,
 	}
 	flags := cmd.Flags()
 	f.register(flags)
-	flags.StringVar(&f.cfg.Dir, "data", "", "data directory (default .fnhost beside the first folder)")
+	flags.StringVar(&f.cfg.Dir, "data", "", defaultDataHelp)
 	flags.StringSliceVar(&f.cfg.Watch, "watch", []string{"."}, "folders to watch, if none are named as DIR")
 	flags.BoolVar(&f.allowExposed, "allow-exposed", false, "listen on addresses that other machines reach, too: whoever does may run functions; the management API wants a token then")
 	completeChoices(cmd)
 	return cmd
 }
+
+const defaultDataHelp = "data directory (default .fnhost in the working directory, or beside the first folder if that lies elsewhere)"
 
 func completeChoices(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"process", "power"}, cobra.ShellCompDirectiveNoFileComp))
@@ -98,7 +101,7 @@ func (f *devFlags) complete() error {
 	if err := f.hostFlags.complete(); err != nil {
 		return err
 	}
-	f.cfg.AdminPlain = f.allowExposed
+	f.cfg.AdminPlain, f.cfg.Index = f.allowExposed, !f.allowExposed
 	for flag, address := range map[string]string{"http": f.cfg.HTTP, "admin": f.cfg.Admin, "nats": f.cfg.NATS} {
 		err := checkAddress(flag, address, f.allowExposed, "use 127.0.0.1, or accept with --allow-exposed that whoever does may run functions")
 		if err != nil {
@@ -123,7 +126,11 @@ func (f *devFlags) complete() error {
 // API tells them to clients elsewhere.
 func (f *hostFlags) checkWatched() error {
 	for i, dir := range f.cfg.Watch {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		info, err := os.Stat(dir)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is a file: name its folder, %s", dir, filepath.Dir(dir))
+		}
+		if err != nil {
 			return fmt.Errorf("no directory %s to watch: `fnhost init %s` makes a function there", dir, dir)
 		}
 		abs, err := filepath.Abs(dir)
@@ -135,30 +142,54 @@ func (f *hostFlags) checkWatched() error {
 	return nil
 }
 
-// defaultData is the data directory of a host that watches folder: beside it.
+// defaultData is the data directory of a host that watches folder: in the working
+// directory, or beside a folder that lies elsewhere.
 func defaultData(folder string) (string, error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
 	abs, err := filepath.Abs(folder)
-	return filepath.Join(filepath.Dir(abs), ".fnhost"), err
+	if err != nil {
+		return "", err
+	}
+	if rel, err := filepath.Rel(wd, abs); err == nil && filepath.IsLocal(rel) {
+		return filepath.Join(wd, ".fnhost"), nil
+	}
+	return filepath.Join(filepath.Dir(abs), ".fnhost"), nil
 }
 
 // runHost runs a host until a signal ends it.
 func (a *app) runHost(ctx context.Context, f *hostFlags) error {
-	p := newPrinter(a, f.logFormat == "json")
+	if err := checkFree(ctx, &f.cfg); err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM) // also those that come while the host starts
+	defer signal.Stop(signals)
+	p := newPrinter(a, f)
 	defer p.close()
 	f.cfg.OnEvent, f.cfg.GitPush = p.event, true
 	f.cfg.Logger = hostLogger(p, f.verbose)
 	h, err := host.New(f.cfg)
+	if errors.Is(err, host.ErrInUse) {
+		return fmt.Errorf("%w with --data", err) // the other directory that it speaks of
+	}
 	if err != nil {
 		return err
 	}
+	p.releasesOf(h)
 	if err := h.Listen(); err != nil {
 		h.Close()
 		return err
 	}
 	info := h.Info()
-	p.banner(info, functionNames(h))
-	p.token(h.FreshToken(), info.Admin)
-	p.begin()
+	p.banner(info, functionNames(h), h.FreshToken())
+	for _, dir := range f.cfg.Watch {
+		if parts := partsOf(dir); len(parts) > 0 {
+			p.say(hiddenText(relative(dir), parts))
+		}
+	}
 	logCtx, stopLogs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLogs()
 	go h.Logs().Read(logCtx, logs.Query{Follow: true}, p.record)
@@ -169,13 +200,15 @@ func (a *app) runHost(ctx context.Context, f *hostFlags) error {
 		}
 		defer os.Remove(f.readyFile)
 	}
-	return untilSignal(ctx, h, p, f.cfg.Drain)
+	return untilSignal(ctx, h, p, f.cfg.Drain, signals)
 }
 
 func functionNames(h *host.Host) []string {
 	var names []string
 	for _, f := range h.Functions() {
-		names = append(names, f.Name)
+		if manifest.ValidName(f.Name) == nil { // else it is a directory that is left out
+			names = append(names, f.Name)
+		}
 	}
 	return names
 }
@@ -203,10 +236,7 @@ func writeReady(file string, info admin.Info) error {
 
 // untilSignal runs the host until the first signal, which ends it gracefully;
 // the second one does not wait.
-func untilSignal(ctx context.Context, h *host.Host, p *printer, drain time.Duration) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+func untilSignal(ctx context.Context, h *host.Host, p *printer, drain time.Duration, signals <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)

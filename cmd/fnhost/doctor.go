@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host"
+	"github.com/fnhost/fnhost/host/admin"
 )
 
 // finding is what doctor has to say about one thing.
@@ -27,17 +28,20 @@ const (
 func (a *app) doctorCommand() *cobra.Command {
 	var cfg host.Config
 	cmd := &cobra.Command{
-		Use:   "doctor [DIR]",
+		Use:   "doctor [DIR...]",
 		Short: "Check what fnhost needs of this machine",
 		Long: `Check what 'fnhost dev DIR' needs of this machine, with the same settings, and say what to do.
 The exit code is 1 if something is missing that it cannot do without.`,
-		Args: between(0, 1, "DIR"),
 	}
 	placeFlags(cmd.Flags(), &cfg)
-	cmd.Flags().StringVar(&cfg.Dir, "data", "", "data directory (default .fnhost beside the first folder)")
+	cmd.Flags().StringVar(&cfg.Dir, "data", "", defaultDataHelp)
+	cmd.Flags().StringSliceVar(&cfg.Watch, "watch", []string{"."}, "folders to watch, if none are named as DIR")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			cfg.Watch = args
+		}
 		if cfg.Dir == "" {
-			dir, err := defaultData(append(args, ".")[0])
+			dir, err := defaultData(cfg.Watch[0])
 			if err != nil {
 				return err
 			}
@@ -51,11 +55,18 @@ The exit code is 1 if something is missing that it cannot do without.`,
 
 // examine runs all checks.
 func examine(ctx context.Context, cfg *host.Config) []finding {
-	list := []finding{
-		checkGo(ctx), checkCache(cfg.Builder.Cache), checkData(cfg.Dir),
-		checkPort(ctx, "gateway", cfg.HTTP), checkPort(ctx, "admin", cfg.Admin), checkPort(ctx, "nats", cfg.NATS),
-		checkFiles(),
+	list := []finding{checkGo(ctx), checkCache(cfg.Builder.Cache), checkData(cfg.Dir)}
+	for _, dir := range cfg.Watch {
+		list = append(list, checkFolder(dir))
 	}
+	var running *admin.Info
+	if info, err := runningAt(ctx, cfg.Admin); err == nil {
+		running = &info
+	}
+	for _, l := range listeners(cfg) {
+		list = append(list, checkPort(l, running))
+	}
+	list = append(list, checkFiles())
 	list = append(list, checkSystem()...)
 	return append(list, checkGit())
 }

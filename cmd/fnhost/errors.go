@@ -74,7 +74,7 @@ func nextStep(err error) string {
 	case strings.Contains(err.Error(), "`fnhost "):
 		return "" // it does
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "`fnhost doctor` says what uses it; --http, --admin and --nats choose other addresses, and port 0 picks a free one"
+		return "stop it, or choose other addresses with --http, --admin and --nats: port 0 picks a free one"
 	case errors.Is(err, functions.ErrNoFunction):
 		return "`fnhost list` shows what there is"
 	case errors.Is(err, functions.ErrPanicked), errors.Is(err, functions.ErrCrashed):

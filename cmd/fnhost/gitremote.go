@@ -24,9 +24,9 @@ func (a *app) gitRemoteCommand() *cobra.Command {
 		Long: `Add the host as a remote of a git repository. A push to it is a deploy: the host builds what was pushed while git shows
 how, and refuses a push whose functions do not build or start. Push options say what becomes of it:
 
-  git push fnhost main
-  git push -o canary=10 fnhost main
-  git push -o no-release fnhost main
+  git push fnhost HEAD:main
+  git push -o canary=10 fnhost HEAD:main
+  git push -o no-release fnhost HEAD:main
 
 git asks fnhost for the token, which therefore stands in no file of the repository.`,
 		Example: "  fnhost git-remote add\n  fnhost git-remote add --server prod --remote prod",

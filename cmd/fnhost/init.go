@@ -72,15 +72,28 @@ func (a *app) init(dir, kind string) error {
 	if err := writeNew(abs, files); err != nil {
 		return err
 	}
-	if a.quiet {
-		return nil
-	}
 	for _, f := range files {
-		fmt.Fprintf(a.stderr, "wrote %s\n", relative(f.path))
+		a.confirm("wrote %s", relative(f.path))
 	}
-	example := map[string]string{"rpc": " --name=Ada", "stream": " --count=3"}[kind]
-	fmt.Fprintf(a.stderr, "\nnext:\n  fnhost dev %s\n  fnhost invoke %s%s\n", relative(abs), name, example)
+	if base := filepath.Base(abs); loses(base, name) {
+		a.confirm("the function of %s is called %s: function.yaml may give it another name", base, name)
+	}
+	if parts := partsOf(abs); len(parts) > 0 {
+		a.confirm("%s: `fnhost init DIR` makes a function beside others", hiddenText(relative(abs), parts))
+	}
+	try := map[string]string{
+		"rpc": "fnhost invoke " + name + " --name=Ada", "stream": "fnhost invoke " + name + " --count=3",
+		"http": "curl http://127.0.0.1:8080/" + name,
+	}[kind]
+	a.confirm("\nnext:\n  fnhost dev %s\n  %s", relative(abs), try)
 	return nil
+}
+
+// loses reports whether a folder has characters that the name of its function
+// cannot have.
+func loses(folder, name string) bool {
+	kept := strings.NewReplacer(" ", "-", ".", "-", "_", "-").Replace(strings.ToLower(folder))
+	return strings.Trim(kept, "-") != name
 }
 
 // render makes the files of a template.

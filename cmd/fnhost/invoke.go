@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ import (
 type invokeFlags struct {
 	data    string
 	headers []string
+	method  string
+	path    string
 	include bool
 	output  string
 	timeout time.Duration
@@ -74,15 +77,20 @@ the exit code is 1.`,
 func (f *invokeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.data, "data", "d", "", "input: JSON or text, @FILE for that of a file, @- for standard input")
 	flags.StringArrayVarP(&f.headers, "header", "H", nil, "header for the function, as 'Name: value'; may be repeated")
+	flags.StringVarP(&f.method, "method", "X", "", "method that an http handler sees (default POST)")
+	flags.StringVar(&f.path, "path", "", "path and query that an http handler sees, as '/x?width=10' (default /)")
 	flags.BoolVarP(&f.include, "include", "i", false, "say status, version and invocation on standard error")
 	flags.StringVarP(&f.output, "output", "o", outputs[0], "auto (JSON is indented on a terminal), json (as it comes), raw (nor is a last newline added)")
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up after that long (default: after the function's own timeout)")
-	onlyFlags(flags, "data", "header", "include")
+	onlyFlags(flags, "data", "header", "method", "path", "include")
 }
 
 func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) error {
 	if f.output != "auto" && f.output != "json" && f.output != "raw" {
 		return usagef("-o %s: want one of %s", f.output, strings.Join(outputs, ", "))
+	}
+	if _, err := url.ParseRequestURI(f.path); f.path != "" && (err != nil || f.path[0] != '/') {
+		return usagef("--path %q: want a path, and perhaps a query, such as /x?width=10", f.path)
 	}
 	header, err := parseHeaders(f.headers)
 	if err != nil {
@@ -101,7 +109,7 @@ func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) erro
 	var e *admin.Endpoint
 	if line.help || len(line.typed) > 0 {
 		if e, err = endpointOf(ctx, c, line.name); err != nil {
-			return timeoutError(ctx, err, line.name, f.timeout)
+			return timeoutError(ctx, meantEndpoint(ctx, c, line.name, err), line.name, f.timeout)
 		}
 	}
 	if line.help {
@@ -114,12 +122,13 @@ func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) erro
 	if header.Get("Content-Type") == "" && looksJSON(body) {
 		header.Set("Content-Type", "application/json")
 	}
-	return timeoutError(ctx, a.call(ctx, c, f, line.name, header, body), line.name, f.timeout)
+	err = a.call(ctx, c, f, line.name, header, body)
+	return timeoutError(ctx, meantEndpoint(ctx, c, line.name, err), line.name, f.timeout)
 }
 
 // call runs the function and prints what it answers.
 func (a *app) call(ctx context.Context, c *admin.Client, f *invokeFlags, name string, header http.Header, body []byte) error {
-	r, err := c.Invoke(ctx, name, header, nil, bytes.NewReader(body))
+	r, err := c.Request(ctx, name, strings.ToUpper(f.method), f.path, header, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -200,9 +209,35 @@ func findEndpoint(f *admin.Function, name string) (*admin.Endpoint, error) {
 		}
 	}
 	if name == "" {
-		return nil, functions.Errorf(wire.NoFunction, "function %q has no root endpoint; it has %s", f.Name, strings.Join(names, ", "))
+		return nil, functions.Errorf(wire.NoFunction, "function %q has no root endpoint; it has %s: `fnhost describe %s` tells more", f.Name, strings.Join(names, ", "), f.Name)
 	}
-	return nil, functions.Errorf(wire.NoFunction, "function %q has no endpoint %q%s", f.Name, name, nearest.DidYouMean(name, names))
+	return nil, functions.Errorf(wire.NoFunction, "function %q has no endpoint %q%s: `fnhost describe %s` shows what it has",
+		f.Name, name, nearest.DidYouMean(name, names), f.Name)
+}
+
+// meantEndpoint makes of err, if it is that there is no such function or endpoint,
+// one that says what there is.
+func meantEndpoint(ctx context.Context, c *admin.Client, name string, err error) error {
+	if !errors.Is(err, functions.ErrNoFunction) {
+		return err
+	}
+	function, endpoint, slash := strings.Cut(name, "/")
+	dotted := false
+	if !slash {
+		function, endpoint, dotted = strings.Cut(name, ".")
+	}
+	f, noFunction := c.Function(ctx, function)
+	if noFunction != nil || len(f.Endpoints) == 0 {
+		return err
+	}
+	_, better := findEndpoint(&f, endpoint)
+	switch {
+	case dotted && better == nil:
+		return functions.Errorf(wire.NoFunction, "no function %q (did you mean %s/%s?)", name, function, endpoint)
+	case better == nil || dotted:
+		return err
+	}
+	return better
 }
 
 // printResult copies the result to standard output as it comes.

@@ -28,7 +28,7 @@ func (a *app) invokeHelp(cmd *cobra.Command, name string, e *admin.Endpoint) err
 	fmt.Fprintf(w, "Usage:\n  fnhost invoke %s %s\n", name, usage)
 	switch {
 	case e.Kind == "http":
-		fmt.Fprintln(w, "\nIt is an http handler: it gets a POST of / with the input as its body.")
+		fmt.Fprintln(w, "\nIt is an http handler: it gets a POST of / with the input as its body; --method and --path say otherwise.")
 	case e.Kind == "raw":
 		fmt.Fprintln(w, "\nIt takes the input as it is.")
 	case s == nil:
@@ -77,7 +77,7 @@ func (a *app) completeInvoke(cmd *cobra.Command, args []string, toComplete strin
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	if line.name == "" {
-		return a.completeFunctions(cmd, nil, toComplete)
+		return a.completeEndpoints(cmd, toComplete)
 	}
 	if a.settings.apply(cmd) != nil || !strings.HasPrefix(toComplete, "-") {
 		return nil, cobra.ShellCompDirectiveDefault
@@ -95,11 +95,32 @@ func (a *app) completeInvoke(cmd *cobra.Command, args []string, toComplete strin
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	flags := []string{"--data", "--header", "--include", "--output", "--timeout", "--help"}
+	flags := []string{"--data", "--header", "--method", "--path", "--include", "--output", "--timeout", "--help"}
 	if s := parseSchema(e.Request); s != nil {
 		for _, f := range fieldsOf(s) {
 			flags = append(flags, "--"+f.flag+"=\t"+typeName(f.schema)+remark(f.schema))
 		}
 	}
 	return flags, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeEndpoints offers functions, and, where they have no root or one has been
+// named, their endpoints.
+func (a *app) completeEndpoints(cmd *cobra.Command, toComplete string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, f := range a.knownFunctions(cmd) {
+		_, noRoot := findEndpoint(&f, "")
+		if noRoot == nil || len(f.Endpoints) == 0 {
+			names = append(names, f.Name+"\t"+synopsis(f.Doc))
+		}
+		if noRoot == nil && !strings.HasPrefix(toComplete, f.Name+"/") {
+			continue
+		}
+		for _, e := range f.Endpoints {
+			if e.Name != "" {
+				names = append(names, f.Name+"/"+e.Name+"\t"+synopsis(e.Doc))
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

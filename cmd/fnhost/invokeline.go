@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/fnhost/fnhost/builder/manifest"
 )
 
 // commandLine is that of invoke, taken apart: the name, fnhost's own flags, and
@@ -57,12 +59,21 @@ func splitLine(cmd *cobra.Command, args []string) (*commandLine, error) {
 				line.own = append(line.own, args[i])
 			}
 		case line.name != "":
-			return nil, usagef("unexpected %q: input goes behind -d, or in --FIELD=VALUE", arg)
+			return nil, unexpected(line.name, arg)
 		default:
 			line.name = arg
 		}
 	}
 	return line, nil
+}
+
+// unexpected is the error of a second argument.
+func unexpected(name, arg string) error {
+	const input = "input goes behind -d, or in --FIELD=VALUE"
+	if manifest.ValidName(arg) == nil && !strings.Contains(name, "/") {
+		return usagef("unexpected %q: did you mean %s/%s? %s", arg, name, arg, strings.ToUpper(input[:1])+input[1:])
+	}
+	return usagef("unexpected %q: %s", arg, input)
 }
 
 // unknownBefore is the error of a flag before the name of the function, where

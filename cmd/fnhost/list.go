@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/codec"
 )
 
@@ -40,7 +43,8 @@ func (a *app) printList(list []admin.Function) error {
 		}
 		return nil
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSTATE\tSERVES\tAGE\tWORKERS\tSOURCE\tERROR")
 	for _, f := range list {
 		source := f.Kind
@@ -49,15 +53,32 @@ func (a *app) printList(list []admin.Function) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", f.Name, f.State, orDash(partsText(f.Release)), age(f.Since), f.Workers.Workers, source, shortError(&f))
 	}
-	return w.Flush()
+	w.Flush()
+	_, err := io.WriteString(a.stdout, cutLines(table.String(), columns(a.stdout)))
+	return err
+}
+
+// cutLines cuts lines to a width; 0 is none.
+func cutLines(text string, width int) string {
+	if width == 0 {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if runes := []rune(line); len(runes) > width+1 { // the newline is no column
+			line = string(runes[:width-1]) + "…\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // shortError is why the latest source does not serve, in a line.
 func shortError(f *admin.Function) string {
 	if len(f.Diagnostics) == 0 {
-		return orDash(firstLine(f.Error))
+		return orDash(oneLine(worker.CutOutput(f.Error)))
 	}
-	text := firstLine(diagnosticOf(f.Diagnostics[0]))
+	text := oneLine(diagnosticOf(f.Diagnostics[0]))
 	if n := len(f.Diagnostics) - 1; n > 0 {
 		text += fmt.Sprintf(" (and %d more)", n)
 	}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/trigger/codec"
 )
@@ -39,7 +42,11 @@ func (a *app) logsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.Logs(cmd.Context(), q, a.logLine())
+		err = c.Logs(cmd.Context(), q, a.logLine())
+		if q.Follow && cmd.Context().Err() == nil && (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) {
+			return fmt.Errorf("the host at %s has stopped: %w there any more", c.URL(), admin.ErrUnreachable)
+		}
+		return err
 	}
 	a.outputFlag(cmd, "text", "json")
 	return cmd

@@ -63,6 +63,7 @@ type app struct {
 	stdout, stderr io.Writer
 	settings       *settings
 	server         string
+	serverName     string // of the host that the command speaks to
 	token          string
 	output         string
 	noColor        bool
@@ -89,7 +90,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return a.exit(cmd, err)
 }
 
+// defaultServer is the host that commands speak to.
+const defaultServer = "http://127.0.0.1:8081"
+
 func (a *app) root() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "fnhost",
 		Short: "Run functions: a directory of Go source is live the moment it is saved",
@@ -101,10 +106,18 @@ a flag beats the variable, which beats the file.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          unknownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return a.printVersion()
+			}
+			return cmd.Help()
+		},
 	}
+	root.Flags().BoolVar(&version, "version", false, "say what version this is")
+	onlyFlags(root.Flags(), "version")
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", "http://127.0.0.1:8081", "admin address, or name, of the host that client commands speak to (default the one that 'server use' has chosen)")
+	flags.StringVar(&a.server, "server", defaultServer, "admin address, or name, of the host that client commands speak to (default the one that 'server use' has chosen)")
 	flags.StringVar(&a.token, "token", "", "token of that host (default the one that 'server add' keeps)")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, even on a terminal")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only errors and results")
@@ -116,8 +129,19 @@ a flag beats the variable, which beats the file.`,
 		a.serveCommand(), a.serverCommand(), a.deployCommand(), a.versionsCommand(), a.rollbackCommand(), a.releaseCommand(),
 		a.promoteCommand(), a.removeCommand(), a.statusCommand(), a.gitRemoteCommand(), a.gitCredentialCommand(),
 		a.sendCommand(), a.triggerCommand(), a.deadCommand())
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if !cmd.Runnable() { // completion, which takes any shell as it comes
+			cmd.Args, cmd.RunE = unknownSubcommand, help
+		}
+	}
 	nameVariables(root)
 	return root
+}
+
+// usageTemplate leaves out of cobra's that a command which only has others runs.
+func usageTemplate(template string) string {
+	return strings.NewReplacer("{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", " [command]{{end}}", " COMMAND{{end}}").Replace(template)
 }
 
 // prepare runs before each command: it fills in the flags that the command line

@@ -9,10 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fnhost/fnhost/builder"
-	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
-	"github.com/fnhost/fnhost/host/logs"
 )
 
 // printer shows what happens in dev, in one place, so that lines stay whole. Who
@@ -24,30 +21,37 @@ type printer struct {
 	json  *slog.Logger // instead of text
 
 	mu     sync.Mutex // guards what follows
-	begun  bool       // the banner is in the queue
-	early  []func()   // events from before that
 	queue  []func()
 	lost   int
 	closed bool
+	held   bool          // until the banner, which comes first
 	wake   chan struct{} // capacity 1
 	done   chan struct{}
 
 	// The rest belongs to the printing goroutine.
-	http   string
-	width  int               // of the longest name so far
-	failed map[string]string // why the latest build of a function failed
+	http     string
+	width    int                  // of the longest name so far
+	failed   map[string][]string  // what events have told of failures, and records are about to
+	building map[string]time.Time // since when, of those that nothing has been said of
+	cold     bool                 // the build cache is empty
+	released func(name string) string
 }
 
 // maxQueue bounds what waits to be shown.
 const maxQueue = 10_000
 
-func newPrinter(a *app, inJSON bool) *printer {
+func newPrinter(a *app, f *hostFlags) *printer {
 	p := &printer{
-		w: a.stderr, p: a.painter(a.stderr), quiet: a.quiet,
-		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(map[string]string),
+		w: a.stderr, p: a.painter(a.stderr), quiet: a.quiet, held: true, cold: isCold(f.cfg.Builder.Cache),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), failed: make(map[string][]string), building: make(map[string]time.Time),
+		released: func(string) string { return "" },
 	}
-	if inJSON {
-		p.json = slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if f.logFormat == "json" {
+		level := slog.LevelInfo
+		if f.verbose {
+			level = slog.LevelDebug
+		}
+		p.json = slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 	}
 	go p.loop()
 	return p
@@ -58,6 +62,10 @@ func (p *printer) loop() {
 	for {
 		<-p.wake
 		p.mu.Lock()
+		if p.held && !p.closed {
+			p.mu.Unlock()
+			continue
+		}
 		queue, lost, closed := p.queue, p.lost, p.closed
 		p.queue, p.lost = nil, 0
 		p.mu.Unlock()
@@ -88,25 +96,12 @@ func (p *printer) later(print func()) {
 	p.signal()
 }
 
-// afterBanner queues something to show when the addresses are known.
-func (p *printer) afterBanner(print func()) {
+// first shows something before what waits, and from then on all that comes.
+func (p *printer) first(print func()) {
 	p.mu.Lock()
-	if !p.begun && !p.closed && len(p.early) < maxQueue {
-		p.early = append(p.early, print)
-		p.mu.Unlock()
-		return
-	}
-	p.mu.Unlock()
-	p.later(print)
-}
-
-// begin queues what was to be shown after the banner.
-func (p *printer) begin() {
-	p.mu.Lock()
-	early := p.early
-	p.begun, p.early = true, nil
-	p.queue = append(p.queue, early...)
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.queue = append([]func(){print}, p.queue...)
+	p.held = false
 	p.signal()
 }
 
@@ -119,7 +114,6 @@ func (p *printer) signal() {
 
 // close shows what is left.
 func (p *printer) close() {
-	p.begin()
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
@@ -152,124 +146,42 @@ func (p *printer) stopping(running []string, drain time.Duration) {
 	p.say(fmt.Sprintf("stopping: up to %v for the invocations of %s; Ctrl+C again stops at once", drain, strings.Join(running, ", ")))
 }
 
-// banner says where the host listens.
-func (p *printer) banner(info admin.Info, functions []string) {
-	p.later(func() {
+// banner says where the host listens, and the token, if it is a new one.
+func (p *printer) banner(info admin.Info, functions []string, token string) {
+	p.first(func() {
 		p.http = info.HTTP
 		for _, name := range functions {
 			p.width = max(p.width, len(name))
 		}
 		if p.json != nil {
 			p.json.Info("listening", "http", info.HTTP, "nats", info.NATS, "admin", info.Admin, "watch", info.Watch, "dir", info.Dir)
-			return
+		} else if !p.quiet {
+			p.printBanner(info, functions)
 		}
-		if p.quiet {
-			return
-		}
-		var watched []string
-		for _, dir := range info.Watch {
-			watched = append(watched, relative(dir))
-		}
-		fmt.Fprintf(p.w, "%s %s\n", p.p.paint(bold, "fnhost"), info.Version)
-		for _, line := range [][2]string{{"gateway", info.HTTP}, {"nats", info.NATS}, {"admin", info.Admin},
-			{"watching", strings.Join(watched, ", ")}, {"data", relative(info.Dir)}} {
-			if line[1] != "" {
-				fmt.Fprintf(p.w, "  %s %s\n", p.p.paint(dim, fmt.Sprintf("%-9s", line[0])), line[1])
-			}
-		}
-		fmt.Fprintln(p.w)
-		switch {
-		case len(functions) > 0:
-		case len(watched) > 0:
-			p.line("no functions yet: `fnhost init %s` makes one", filepath.Join(watched[0], "hello"))
-		default:
-			p.line("no functions yet: `fnhost deploy DIR` brings one here")
+		if token != "" {
+			p.token(token, info.Admin)
 		}
 	})
 }
 
-// event is host.Config.OnEvent.
-func (p *printer) event(e host.Event) {
-	p.afterBanner(func() {
-		p.width = max(p.width, len(e.Function))
-		if e.State == host.Failed {
-			p.failed[e.Function] = e.Err.Error()
+func (p *printer) printBanner(info admin.Info, functions []string) {
+	var watched []string
+	for _, dir := range info.Watch {
+		watched = append(watched, relative(dir))
+	}
+	fmt.Fprintf(p.w, "%s %s\n", p.p.paint(bold, "fnhost"), info.Version)
+	for _, line := range [][2]string{{"gateway", info.HTTP}, {"nats", info.NATS}, {"admin", info.Admin},
+		{"watching", strings.Join(watched, ", ")}, {"data", relative(info.Dir)}} {
+		if line[1] != "" {
+			fmt.Fprintf(p.w, "  %s %s\n", p.p.paint(dim, fmt.Sprintf("%-9s", line[0])), line[1])
 		}
-		if p.json != nil {
-			p.jsonEvent(&e)
-			return
-		}
-		p.textEvent(&e)
-	})
-}
-
-func (p *printer) jsonEvent(e *host.Event) {
-	attrs := []any{logs.KeyFunction, e.Function, logs.KeyVersion, e.Version}
-	switch e.State {
-	case host.Ready:
-		p.json.Info("ready", append(attrs, "took", e.Took.String(), "how", e.How)...)
-	case host.Failed:
-		p.json.Error("failed", append(attrs, "error", e.Err.Error(), "diagnostics", e.Diagnostics())...)
+	}
+	fmt.Fprintln(p.w)
+	switch {
+	case len(functions) > 0:
+	case len(watched) > 0:
+		p.line("no functions yet: `fnhost init %s` makes one", filepath.Join(watched[0], "hello"))
 	default:
-		p.json.Debug(string(e.State), attrs...)
+		p.line("no functions yet: `fnhost deploy DIR` brings one here")
 	}
-}
-
-func (p *printer) textEvent(e *host.Event) {
-	head := fmt.Sprintf("%s  %-3s", p.p.name(e.Function, fmt.Sprintf("%-*s", p.width, e.Function)), e.Version)
-	switch {
-	case e.State == host.Failed:
-		fmt.Fprintf(p.w, "%s %s: %s\n", head, p.p.paint(red, "failed"), keeps(e.Version))
-		p.printError(e)
-	case p.quiet:
-	case e.State == host.Draining:
-		fmt.Fprintf(p.w, "%s removed\n", head)
-	case e.State == host.Ready:
-		took := fmt.Sprintf("in %v", round(e.Took))
-		if e.How == host.Released {
-			took = string(e.How)
-		} else if e.How != "" {
-			took += fmt.Sprintf(" (%s)", e.How)
-		}
-		if e.First {
-			took = fmt.Sprintf("%-20s  %-*s  fn.%s", took, len(p.http)+1+p.width, p.http+"/"+e.Function, e.Function)
-		}
-		fmt.Fprintf(p.w, "%s %s %s\n", head, p.p.paint(green, "ready"), took)
-	}
-}
-
-func keeps(version string) string {
-	if version == "" {
-		return "no version serves yet"
-	}
-	return version + " keeps serving"
-}
-
-func (p *printer) printError(e *host.Event) {
-	list := e.Diagnostics()
-	if len(list) == 0 {
-		fmt.Fprintf(p.w, "  %s\n", strings.ReplaceAll(e.Err.Error(), "\n", "\n  "))
-	}
-	for _, d := range list {
-		fmt.Fprintln(p.w, p.p.paint(bold, diagnosticText(d)))
-		fmt.Fprint(p.w, p.p.paint(dim, d.Excerpt))
-	}
-}
-
-// diagnosticText is a diagnostic as the go command would print it from here.
-func diagnosticText(d builder.Diagnostic) string {
-	if d.File != "" {
-		d.File = relative(d.File)
-	}
-	return d.String()
-}
-
-func round(d time.Duration) time.Duration {
-	switch {
-	case d > 10*time.Second:
-		return d.Round(100 * time.Millisecond)
-	case d > time.Second:
-		return d.Round(10 * time.Millisecond)
-	}
-	return d.Round(time.Millisecond)
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/fnhost/fnhost/host/logs"
@@ -16,7 +18,7 @@ import (
 func (p *printer) record(r logs.Record) error {
 	p.later(func() {
 		p.width = max(p.width, len(r.Function))
-		if why := p.failed[r.Function]; r.Source == logs.Host && why != "" && strings.HasSuffix(r.Message, why) {
+		if p.isTold(&r) {
 			return
 		}
 		if p.json != nil {
@@ -27,6 +29,18 @@ func (p *printer) record(r logs.Record) error {
 		fmt.Fprintf(p.w, "%s %s\n", name, strings.ReplaceAll(messageText(p.p, &r), "\n", "\n"+name+" "))
 	})
 	return nil
+}
+
+// isTold reports whether an event has told what a record says, for the first
+// record that does.
+func (p *printer) isTold(r *logs.Record) bool {
+	list := p.failed[r.Function]
+	i := slices.IndexFunc(list, func(why string) bool { return strings.HasSuffix(r.Message, why) })
+	if r.Source != logs.Host || i < 0 {
+		return false
+	}
+	p.failed[r.Function] = slices.Delete(list, i, i+1)
+	return true
 }
 
 func (p *printer) jsonRecord(r *logs.Record) {
@@ -47,11 +61,26 @@ func messageText(p painter, r *logs.Record) string {
 	if r.Source == logs.Stdout || r.Source == logs.Stderr {
 		return r.Message
 	}
-	text := p.paint(levelColour(r.Level), r.Level.String()) + " " + r.Message
+	text := p.paint(levelColour(r.Level), r.Level.String()) + " " + hostText(r)
 	if attrs := attrText(r.Attrs); attrs != "" {
 		text += " " + p.paint(dim, attrs)
 	}
 	return text
+}
+
+// hostText is what a record says; in a stack that the host has found, files are
+// named as in compile errors.
+func hostText(r *logs.Record) string {
+	if r.Source != logs.Host || !strings.Contains(r.Message, "\n\t"+string(filepath.Separator)) {
+		return r.Message
+	}
+	lines := strings.Split(r.Message, "\n")
+	for i, line := range lines {
+		if file, ok := strings.CutPrefix(line, "\t"); ok && filepath.IsAbs(file) {
+			lines[i] = "\t" + relative(file)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // recordText is a record as the line of a log.
@@ -63,7 +92,7 @@ func recordText(p painter, r *logs.Record) string {
 			b.WriteString(" " + word)
 		}
 	}
-	fmt.Fprintf(&b, " %s %s", p.paint(levelColour(r.Level), r.Level.String()), r.Message)
+	fmt.Fprintf(&b, " %s %s", p.paint(levelColour(r.Level), r.Level.String()), hostText(r))
 	attrs := attrText(r.Attrs)
 	if r.Invocation != "" {
 		attrs = strings.TrimLeft(attrs+" "+logs.KeyInvocation+"="+r.Invocation, " ")

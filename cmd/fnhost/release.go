@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +21,7 @@ func (a *app) changeRelease(ctx context.Context, name string, req admin.ReleaseR
 		return err
 	}
 	req.By = whoami()
+	a.sayServer()
 	r, err := c.Release(ctx, name, req)
 	if err != nil {
 		return err
@@ -113,6 +113,7 @@ func (a *app) removeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.sayServer()
 			for _, name := range args {
 				if err := c.Remove(cmd.Context(), name); err != nil {
 					return err
@@ -146,7 +147,7 @@ func (a *app) versionsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printVersion(&v)
+			return a.printDeployed(&v)
 		}
 		list, err := c.Versions(cmd.Context(), args[0])
 		if err != nil {
@@ -182,7 +183,7 @@ func sourceText(s *admin.VersionSource) string {
 	return text
 }
 
-func (a *app) printVersion(v *admin.Version) error {
+func (a *app) printDeployed(v *admin.Version) error {
 	if a.output == "json" {
 		return a.printJSON(v)
 	}
@@ -214,10 +215,17 @@ func versionLines(v *admin.Version) [][2]string {
 	lines := [][2]string{
 		{"version", v.Version}, {"serves", serves}, {"created", v.Created.Local().Format("2006-01-02 15:04:05")},
 		{"source", sourceText(&v.Source)}, {"url", v.Source.URL}, {"ref", v.Source.Ref}, {"author", v.Source.Author}, {"message", v.Source.Message},
-		{"bundle", v.Source.Bundle}, {"artifact", v.Artifact}, {"program", v.Program}, {"size", size(v.Size)}, {"toolchain", v.Toolchain},
-		{"built in", round(v.Took).String()}, {"about", firstLine(v.Doc)}, {"endpoints", strings.Join(endpoints, ", ")},
+		{"bundle (source)", v.Source.Bundle}, {"artifact (build)", v.Artifact}, {"program", v.Program}, {"size", size(v.Size)}, {"toolchain", v.Toolchain},
+		{"built in", round(v.Took).String()}, {"about", synopsis(v.Doc)}, {"endpoints", strings.Join(endpoints, ", ")},
 	}
 	return append(lines, flatten("manifest", v.Manifest)...)
+}
+
+// comparable are those that say what a version is, and not what became of it.
+func comparable(v *admin.Version) [][2]string {
+	return slices.DeleteFunc(versionLines(v), func(line [2]string) bool {
+		return line[0] == "serves" || line[0] == "created" || line[0] == "built in"
+	})
 }
 
 // diffVersions shows in what two versions differ.
@@ -241,7 +249,7 @@ func (a *app) diffVersions(ctx context.Context, c *admin.Client, name, which str
 		return err
 	}
 	old := make(map[string]string)
-	for _, line := range versionLines(&before) {
+	for _, line := range comparable(&before) {
 		old[line[0]] = line[1]
 	}
 	p := a.painter(a.stdout)
@@ -250,7 +258,7 @@ func (a *app) diffVersions(ctx context.Context, c *admin.Client, name, which str
 			fmt.Fprintln(a.stdout, p.paint(colour, fmt.Sprintf("%s %s: %s", sign, key, value)))
 		}
 	}
-	for _, line := range versionLines(&after) {
+	for _, line := range comparable(&after) {
 		if was := old[line[0]]; was != line[1] {
 			show("-", line[0], was, red)
 			show("+", line[0], line[1], green)
@@ -261,33 +269,6 @@ func (a *app) diffVersions(ctx context.Context, c *admin.Client, name, which str
 		show("-", key, old[key], red)
 	}
 	return nil
-}
-
-// durations are the values of a manifest that are nanoseconds.
-var durations = map[string]bool{"manifest.timeout": true, "manifest.scale.idle": true, "manifest.cors.maxAge": true}
-
-// flatten makes lines of nested values: "manifest.scale.min".
-func flatten(prefix string, v any) (lines [][2]string) {
-	switch v := v.(type) {
-	case map[string]any:
-		for _, key := range sortedKeys(v) {
-			lines = append(lines, flatten(prefix+"."+key, v[key])...)
-		}
-	case []any:
-		for i, one := range v {
-			lines = append(lines, flatten(fmt.Sprintf("%s.%d", prefix, i), one)...)
-		}
-	case nil:
-	case float64:
-		text := strconv.FormatFloat(v, 'f', -1, 64)
-		if durations[prefix] {
-			text = time.Duration(v).String()
-		}
-		lines = append(lines, [2]string{prefix, text})
-	default:
-		lines = append(lines, [2]string{prefix, fmt.Sprint(v)})
-	}
-	return lines
 }
 
 // completeVersions offers functions, and then their versions.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,10 +45,12 @@ func typeName(v any) string {
 		return "list of " + typeName(s.Items)
 	case s.Values != nil:
 		return "map to " + typeName(s.Values)
+	case s.Format == "duration":
+		return "duration such as 3s"
 	case s.Format == "date-time":
 		return "time such as 2026-01-02T15:04:05Z"
 	case s.Encoding == "base64":
-		return "bytes in base64, or @FILE"
+		return "bytes in base64" + orFile
 	case s.Minimum != nil && *s.Minimum == 0:
 		return "integer from 0"
 	}
@@ -68,25 +71,39 @@ func typeName(v any) string {
 }
 
 // printSchema writes the fields of an object, a line each, or what else it is.
-func printSchema(w io.Writer, s *functions.Schema, indent string) {
-	if len(s.Properties) == 0 {
-		fmt.Fprintf(w, "%s%s\n", indent, typeName(s))
-		return
+func printSchema(w io.Writer, s *functions.Schema, isRequest bool, indent string) {
+	name := func(s *functions.Schema) string {
+		text := strings.ReplaceAll(typeName(s), "JSON object", "object")
+		if isRequest {
+			return strings.Replace(text, "duration such as 3s", "duration such as 3s, in JSON nanoseconds", 1)
+		}
+		return strings.Replace(strings.TrimSuffix(text, orFile), "duration such as 3s", "duration in nanoseconds", 1)
 	}
-	width := 0
-	for _, name := range s.Order {
-		width = max(width, len(name))
-	}
-	for _, name := range s.Order {
-		p := s.Properties[name]
-		fmt.Fprintf(w, "%s%-*s  %s%s\n", indent, width, name, strings.Replace(typeName(p), "JSON object", "object", 1), remark(p))
-		for nested := p; nested != nil; nested = nested.Items {
+	inside := func(s *functions.Schema) {
+		for nested := s; nested != nil; nested = cmp.Or(nested.Items, nested.Values) {
 			if len(nested.Properties) > 0 {
-				printSchema(w, nested, indent+"  ")
+				printSchema(w, nested, isRequest, indent+"  ")
 			}
 		}
 	}
+	if len(s.Properties) == 0 {
+		fmt.Fprintf(w, "%s%s\n", indent, name(s))
+		inside(cmp.Or(s.Items, s.Values))
+		return
+	}
+	width := 0
+	for _, field := range s.Order {
+		width = max(width, len(field))
+	}
+	for _, field := range s.Order {
+		p := s.Properties[field]
+		fmt.Fprintf(w, "%s%-*s  %s%s\n", indent, width, field, name(p), remark(p))
+		inside(p)
+	}
 }
+
+// orFile ends the name of a type whose value may come from a file.
+const orFile = ", or @FILE"
 
 // remark is the first paragraph of what a schema's comment says, on one line and
 // behind a colon; "" if it says nothing.

@@ -111,15 +111,10 @@ func (f *hostFlags) complete() error {
 
 // token shows the token of the management API, which nothing shows again.
 func (p *printer) token(token, admin string) {
-	if token == "" {
+	if p.json != nil {
+		p.json.Info("token of the management API: shown once, keep it", "token", token)
 		return
 	}
-	p.later(func() {
-		if p.json != nil {
-			p.json.Info("token of the management API: shown once, keep it", "token", token)
-			return
-		}
-		fmt.Fprintf(p.w, "token of the management API, shown this once: %s\n", p.p.paint(bold, token))
-		fmt.Fprintf(p.w, "%s\n\n", p.p.paint(dim, "  keep it where commands find it: echo TOKEN | fnhost server add NAME "+admin))
-	})
+	fmt.Fprintf(p.w, "token of the management API, shown this once: %s\n", p.p.paint(bold, token))
+	fmt.Fprintf(p.w, "%s\n\n", p.p.paint(dim, "  keep it where commands find it: `fnhost server add NAME "+admin+"` asks for it"))
 }

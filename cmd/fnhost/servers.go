@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/host/admin"
@@ -133,7 +134,8 @@ func (a *app) serverAddCommand() *cobra.Command {
 	var tokenFile string
 	cmd := &cobra.Command{
 		Use: "add NAME URL", Short: "Name a host, and use it from now on",
-		Long: `Name a host, and use it from now on.
+		Long: `Name a host, and use it from now on. One that does not answer is named, but not used; one that wants another token
+is neither.
 
 Its token, which it printed at its first start, is read from standard input, or from a file, so that it stands in no
 history of a shell. It is kept in a file that nobody else may read.`,
@@ -165,7 +167,10 @@ func (a *app) readToken(file string) (string, error) {
 		return strings.TrimSpace(string(b)), nil
 	}
 	if isTerminal(a.stdin) {
-		fmt.Fprint(a.stderr, "token (empty for none): ")
+		fmt.Fprint(a.stderr, "token (it is not shown; empty for none): ")
+		token, err := term.ReadPassword(int(a.stdin.(*os.File).Fd()))
+		fmt.Fprintln(a.stderr)
+		return strings.TrimSpace(string(token)), err
 	}
 	line, err := bufio.NewReader(a.stdin).ReadString('\n')
 	if line == "" && err != nil {
@@ -194,21 +199,36 @@ func (a *app) serverAdd(ctx context.Context, name string, s server) error {
 	if err != nil {
 		return err
 	}
-	list.Servers[name], list.Current = s, name
+	info, err := askInfo(ctx, c)
+	away := errors.Is(err, admin.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded)
+	if err != nil && !away {
+		return fmt.Errorf("%s is not added: %w", name, err)
+	}
+	list.Servers[name] = s
+	if !away {
+		list.Current = name
+	}
 	if err := list.save(); err != nil {
 		return err
 	}
+	if away {
+		return fmt.Errorf("%s is added, but not used, since it does not answer (%v): `fnhost server use %s` does so when it runs", name, err, name)
+	}
+	a.confirm("%s is fnhost %s; commands speak to it from now on", name, info.Version)
+	return nil
+}
+
+func askInfo(ctx context.Context, c *admin.Client) (admin.Info, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	info, err := c.Info(ctx)
-	if err != nil {
-		fmt.Fprintf(a.stderr, "added, but it does not answer as it should: %v\n", err)
-		return nil
-	}
+	return c.Info(ctx)
+}
+
+// confirm says what has been done.
+func (a *app) confirm(format string, args ...any) {
 	if !a.quiet {
-		fmt.Fprintf(a.stderr, "%s is fnhost %s; commands speak to it from now on\n", name, info.Version)
+		fmt.Fprintf(a.stderr, format+"\n", args...)
 	}
-	return nil
 }
 
 func (a *app) serverUseCommand() *cobra.Command {
@@ -219,13 +239,21 @@ func (a *app) serverUseCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if args[0] == "-" {
-				args[0] = ""
+			name, url := args[0], defaultServer
+			if name == "-" {
+				name = ""
 			} else if _, ok := list.Servers[args[0]]; !ok {
 				return usagef("no server %q%s: `fnhost server list` shows them", args[0], nearest.DidYouMean(args[0], sortedKeys(list.Servers)))
 			}
-			list.Current = args[0]
-			return list.save()
+			if name != "" {
+				url = list.Servers[name].URL
+			}
+			list.Current = name
+			if err := list.save(); err != nil {
+				return err
+			}
+			a.confirm("commands speak to %s from now on", strings.TrimSpace(name+" "+url))
+			return nil
 		},
 	}
 }
@@ -242,10 +270,15 @@ func (a *app) serverRemoveCommand() *cobra.Command {
 				return usagef("no server %q%s: `fnhost server list` shows them", args[0], nearest.DidYouMean(args[0], sortedKeys(list.Servers)))
 			}
 			delete(list.Servers, args[0])
+			next := ""
 			if list.Current == args[0] {
-				list.Current = ""
+				list.Current, next = "", "; commands speak to "+defaultServer+" from now on"
 			}
-			return list.save()
+			if err := list.save(); err != nil {
+				return err
+			}
+			a.confirm("%s is forgotten%s", args[0], next)
+			return nil
 		},
 	}
 }
@@ -273,6 +306,10 @@ func (a *app) serverListCommand() *cobra.Command {
 				list.Servers[name] = s
 			}
 			return a.printJSON(list)
+		}
+		if len(list.Servers) == 0 {
+			a.confirm("no servers yet: `fnhost server add NAME URL` names one")
+			return nil
 		}
 		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "\tNAME\tURL\tTOKEN")

@@ -60,9 +60,10 @@ func (a *app) printStatus(s *admin.Status) error {
 			state = "done"
 		}
 		if d.Error != "" {
-			state = "failed: " + d.Error
+			state = "failed: " + oneLine(d.Error)
 		}
-		fmt.Fprintf(w, "deploy\t%s %s, %s ago: %s\n", d.ID, strings.Join(d.Functions, ", "), age(&d.Started), state)
+		what := strings.TrimSpace(d.ID + " " + strings.Join(d.Functions, ", "))
+		fmt.Fprintf(w, "deploy\t%s, %s ago: %s\n", what, age(&d.Started), state)
 	}
 	return w.Flush()
 }

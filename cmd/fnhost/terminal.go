@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // painter colours text where that is wanted.
@@ -54,6 +56,45 @@ func relative(path string) string {
 		return path
 	}
 	return rel
+}
+
+// homePath returns an absolute path, or one that begins with ~.
+func homePath(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if home, err := os.UserHomeDir(); err == nil && home != "/" {
+		if rel, err := filepath.Rel(home, abs); err == nil && filepath.IsLocal(rel) {
+			return filepath.Join("~", rel)
+		}
+	}
+	return abs
+}
+
+// oneLine is the first line of a text, with the second one if the first only leads
+// up to it.
+func oneLine(s string) string {
+	line, rest, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	for strings.HasSuffix(line, ":") && rest != "" {
+		var next string
+		next, rest, _ = strings.Cut(strings.TrimSpace(rest), "\n")
+		line += " " + strings.TrimSpace(next)
+	}
+	return strings.TrimSuffix(line, ":")
+}
+
+// columns is how wide a terminal is; 0 if w is none.
+func columns(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
 }
 
 func firstLine(s string) string {

@@ -22,7 +22,7 @@ func typedInput(e *admin.Endpoint, line *commandLine, body []byte) ([]byte, erro
 	s := parseSchema(e.Request)
 	switch {
 	case e.Kind == "http":
-		return nil, usagef("%s is an http handler, whose fields nobody knows, so no --%s: give its input with -d", line.name, first)
+		return nil, usagef("%s is an http handler, whose fields nobody knows, so no --%s: give its input with -d, or --path '/?%s=…'", line.name, first, first)
 	case s == nil:
 		return nil, usagef("%s takes no fields, so no --%s: give its input, if any, with -d", line.name, first)
 	}
@@ -147,6 +147,9 @@ func isObject(v any) bool {
 }
 
 func integer(s *functions.Schema, text string, bad error) (any, error) {
+	if d, err := time.ParseDuration(text); err == nil && s.Format == "duration" {
+		return int64(d), nil
+	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		if _, err = strconv.ParseUint(text, 10, 64); err != nil {

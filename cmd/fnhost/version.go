@@ -43,17 +43,19 @@ func readVersion() versionInfo {
 
 func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "version", Short: "Say what version this is", Args: between(0, 0, "")}
-	cmd.RunE = func(*cobra.Command, []string) error {
-		v := readVersion()
-		if a.output == "json" {
-			return a.printJSON(v)
-		}
-		_, err := fmt.Fprintf(a.stdout, "fnhost %s %s %s\n", v.Version, v.Go, v.Platform)
-		if err == nil && v.Module != "" {
-			_, err = fmt.Fprintln(a.stdout, v.Module)
-		}
-		return err
-	}
+	cmd.RunE = func(*cobra.Command, []string) error { return a.printVersion() }
 	a.outputFlag(cmd, "text", "json")
 	return cmd
+}
+
+func (a *app) printVersion() error {
+	v := readVersion()
+	if a.output == "json" {
+		return a.printJSON(v)
+	}
+	_, err := fmt.Fprintf(a.stdout, "fnhost %s %s %s\n", v.Version, v.Go, v.Platform)
+	if err == nil && v.Module != "" {
+		_, err = fmt.Fprintln(a.stdout, v.Module)
+	}
+	return err
 }

@@ -4,7 +4,9 @@
 //	nats request fn.clock '{"count":3}'
 //
 // For a caller that accepts text/event-stream, as a browser's EventSource does,
-// each value is a server-sent event; for others, a line of JSON.
+// each value is a server-sent event; for others, a line of JSON. Over NATS the
+// lines are collected into one reply, so that a request without a count gets none
+// before its time is up.
 package clock
 
 import (

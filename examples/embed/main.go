@@ -31,7 +31,7 @@ func ping(ctx context.Context, in Ping) (Pong, error) {
 
 func main() {
 	address := flag.String("http", "localhost:9090", "`address` to listen on")
-	data := flag.String("data", ".fnhost", "data `directory`")
+	data := flag.String("data", ".fnhost/embed", "data `directory`, which no other host uses")
 	functions := flag.String("functions", "examples", "`directory` of functions")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

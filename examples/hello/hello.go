@@ -3,7 +3,12 @@ package hello
 
 import "context"
 
-type Request struct{ Name string }
+// Request says whom to greet.
+type Request struct {
+	Name string // of who is greeted
+}
+
+// Greeting is what they hear.
 type Greeting struct{ Message string }
 
 // Handle greets somebody by name.

@@ -78,6 +78,19 @@ func TestInvokePassesHeadersThatAreMeantForTheFunction(t *testing.T) {
 	}
 }
 
+func TestRequestTellsMethodAndURI(t *testing.T) {
+	c, _, _ := serve(t)
+	r, err := c.Request(t.Context(), "hello", "GET", "/x?width=10", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	got, err := io.ReadAll(r.Body)
+	if want := ":method=GET\n:uri=/x?width=10\n:query=width=10\n"; err != nil || string(got) != want {
+		t.Errorf("the function sees %q, %v, want %q", got, err, want)
+	}
+}
+
 func TestInvokeTakesPlainContentType(t *testing.T) {
 	c, _, _ := serve(t)
 	resp, err := http.Post(c.URL()+"/v1/invoke/hello", "application/json", strings.NewReader("{}"))
@@ -160,14 +173,19 @@ func TestClientErrors(t *testing.T) {
 	if _, err := broken.Info(t.Context()); err == nil || errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "went away") {
 		t.Errorf("the host goes away: %v", err)
 	}
-	other := httptest.NewServer(http.NotFoundHandler())
-	defer other.Close()
-	stranger, err := NewClient(other.URL, ClientOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stranger.Info(t.Context()); err == nil || !strings.Contains(err.Error(), "is it the admin address of an fnhost?") {
-		t.Errorf("something else answers: %v", err)
+	for name, handler := range map[string]http.Handler{
+		"something else": http.NotFoundHandler(),
+		"a gateway":      http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fail(w, wire.Errorf(wire.NoFunction, "no function")) }),
+	} {
+		other := httptest.NewServer(handler)
+		defer other.Close()
+		stranger, err := NewClient(other.URL, ClientOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stranger.Info(t.Context()); err == nil || !strings.Contains(err.Error(), "no admin address: try port 8081") {
+			t.Errorf("%s answers: %v", name, err)
+		}
 	}
 	for _, bad := range []string{"", "ftp://x", "http://", "::"} {
 		if _, err := NewClient(bad, ClientOptions{}); err == nil {

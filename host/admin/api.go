@@ -7,7 +7,8 @@
 //	GET  /v1/info                     what host this is, and where it listens
 //	GET  /v1/functions                all functions
 //	GET  /v1/functions/{name}         one
-//	POST /v1/invoke/{name...}         runs "function" or "function/endpoint" with the body
+//	POST /v1/invoke/{name...}         runs "function" or "function/endpoint" with the body; the headers
+//	                                  X-Fn-Method and X-Fn-Uri are for http handlers
 //	GET  /v1/logs                     records, a JSON object a line; query: function, since, tail, follow
 //	GET  /v1/schemas/function.json    the JSON schema of function.yaml, for editors
 //	GET  /v1/status                   how the host is: functions, workers, deploys, disk
@@ -53,7 +54,7 @@ type Info struct {
 
 // Function is what there is to tell of a function.
 type Function struct {
-	Name        string       `json:"name"`
+	Name        string       `json:"name"`              // "hello (functions/hello2)" for a directory that is left out, since another function has its name
 	State       string       `json:"state"`             // "building", "ready", "failed" or "draining"
 	Version     string       `json:"version,omitempty"` // that serves; of several, the one with the most invocations
 	Release     []Part       `json:"release,omitempty"` // what serves, the heaviest first

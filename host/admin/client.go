@@ -99,15 +99,27 @@ type Result struct {
 // Invoke runs "function" or "function/endpoint". The function sees header, but
 // for what concerns the connection alone, and query as its parameters.
 func (c *Client) Invoke(ctx context.Context, name string, header http.Header, query url.Values, body io.Reader) (*Result, error) {
-	path := "/v1/invoke/" + name
+	uri := ""
 	if len(query) > 0 {
-		path += "?" + query.Encode()
+		uri = "/?" + query.Encode()
 	}
+	return c.Request(ctx, name, "", uri, header, body)
+}
+
+// Request is Invoke with the method and the URI, such as "/x?width=10", that a
+// handler in the style of net/http sees: "" is POST, and "/".
+func (c *Client) Request(ctx context.Context, name, method, uri string, header http.Header, body io.Reader) (*Result, error) {
 	sent := make(http.Header)
 	for key, values := range header {
 		sent[passPrefix+http.CanonicalHeaderKey(key)] = values
 	}
-	resp, err := c.do(ctx, http.MethodPost, path, sent, body)
+	if method != "" {
+		sent.Set(methodHeader, method)
+	}
+	if uri != "" {
+		sent.Set(uriHeader, uri)
+	}
+	resp, err := c.do(ctx, http.MethodPost, "/v1/invoke/"+name, sent, body)
 	if err != nil {
 		return nil, err
 	}
@@ -218,10 +230,11 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	defer resp.Body.Close()
 	var p Problem
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, codec.MaxSize))
-	if codec.Unmarshal(data, &p) != nil || p.Code == "" {
-		return nil, fmt.Errorf("%s answers %s to %s: is it the admin address of an fnhost?", c.base, resp.Status, path)
+	theirs := resp.Header.Get(versionHeader)
+	if codec.Unmarshal(data, &p) != nil || p.Code == "" || theirs == "" && p.Code != string(wire.NotFound) {
+		return nil, fmt.Errorf("%s answers %s: it is a gateway, or something else, but no admin address: try port 8081", c.base, resp.Status)
 	}
-	if theirs := resp.Header.Get(versionHeader); p.Code == string(wire.NotFound) && older(theirs, APIVersion) {
+	if p.Code == string(wire.NotFound) && older(theirs, APIVersion) {
 		return nil, fmt.Errorf("the host at %s speaks version %s of the management API, and this needs %s: update fnhost there", c.base, cmp.Or(theirs, "1.0"), APIVersion)
 	}
 	if len(p.Diagnostics) > 0 {

@@ -47,9 +47,9 @@ func (e *DeployEvent) Last() bool { return e.Result != nil || e.Error != nil }
 type Deployed struct {
 	Function  string        `json:"function"`
 	Version   string        `json:"version"`
-	Unchanged bool          `json:"unchanged,omitempty"` // there was an equal version
+	Unchanged bool          `json:"unchanged,omitempty"` // there was an equal version; a release that holds it stays
 	Release   string        `json:"release,omitempty"`   // what serves now: "v3", or "v3=90 v4=10"; "" if nothing was released
-	Before    string        `json:"before,omitempty"`    // the version that served
+	Before    string        `json:"before,omitempty"`    // what served: "v3", or "v3=90 v4=10"
 	URL       string        `json:"url,omitempty"`
 	Subject   string        `json:"subject"`
 	Took      time.Duration `json:"took"` // nanoseconds, from the begin of the deploy

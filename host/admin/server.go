@@ -64,6 +64,7 @@ func (s *Server) Close() { s.cancel() }
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(versionHeader, APIVersion)
 	// A page of another site must not steer a host on the developer's machine:
 	// neither by a form, nor by a name that is made to mean this address.
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
@@ -74,7 +75,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, wire.Errorf(wire.Forbidden, "the host name %q is not one of this address: use localhost, or the address itself", r.Host))
 		return
 	}
-	w.Header().Set(versionHeader, APIVersion)
 	if err := s.authorize(r); err != nil {
 		w.Header().Set("WWW-Authenticate", challenge(r))
 		fail(w, err)
@@ -176,8 +176,16 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	}
 	inv := &trigger.Invocation{Function: function, Endpoint: endpoint, Version: version, Trigger: trigger.Direct, Payload: body}
 	inv.Header = passed(r.Header)
-	if r.URL.RawQuery != "" {
-		inv.Header = inv.Header.Add(wire.KeyQuery, r.URL.RawQuery)
+	query := r.URL.RawQuery
+	if method := r.Header.Get(methodHeader); method != "" {
+		inv.Header = inv.Header.Add(wire.KeyMethod, method)
+	}
+	if uri := r.Header.Get(uriHeader); uri != "" {
+		inv.Header = inv.Header.Add(wire.KeyURI, uri)
+		_, query, _ = strings.Cut(uri, "?")
+	}
+	if query != "" {
+		inv.Header = inv.Header.Add(wire.KeyQuery, query)
 	}
 	result, err := s.backend.Invoke(r.Context(), inv)
 	if err != nil {
@@ -185,6 +193,13 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.copyResult(w, inv, result)
 }
+
+// Headers of an invocation that tell handlers in the style of net/http what they
+// would learn from the gateway.
+const (
+	methodHeader = "X-Fn-Method"
+	uriHeader    = "X-Fn-Uri" // with the query
+)
 
 // passPrefix begins the names of headers that are meant for the function.
 const passPrefix = "X-Fn-Pass-"

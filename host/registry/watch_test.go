@@ -91,6 +91,7 @@ func TestWatchTellsInOrder(t *testing.T) {
 		if c.Revision <= last || c.Function == nil {
 			t.Fatalf("%+v after revision %d", c, last)
 		}
+		last = c.Revision
 	}
 }
 

@@ -119,5 +119,14 @@ func (t *tail) quoted() string {
 	if len(t.lines) == 0 {
 		return ""
 	}
-	return "; it wrote:\n\t" + strings.Join(t.lines, "\n\t")
+	return itWrote + strings.Join(t.lines, "\n\t")
+}
+
+const itWrote = "; it wrote:\n\t"
+
+// CutOutput returns an error message of a pool without the lines that it quotes
+// of a worker that did not start. [Spec].Output has got them.
+func CutOutput(message string) string {
+	before, _, _ := strings.Cut(message, itWrote)
+	return before
 }

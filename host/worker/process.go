@@ -46,7 +46,7 @@ func NewPool(spec Spec) *NativePool {
 		spec.StartTimeout = 10 * time.Second
 	}
 	n := &NativePool{spec: spec}
-	n.Pool = newPool(spec.Limits, n.startProcess, n.report)
+	n.Pool = newPool(spec.Limits, n.start, n.report)
 	return n
 }
 
@@ -55,6 +55,7 @@ type NativePool struct {
 	*Pool
 	spec      Spec
 	nextID    atomic.Int64
+	warming   atomic.Int64 // who waits in Warm
 	endpoints atomic.Pointer[[]Endpoint]
 }
 
@@ -74,10 +75,31 @@ func (n *NativePool) report(event string, err error) {
 		"start":   "worker did not start",
 		"recycle": "worker is replaced",
 	}[event]
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.As(err, new(toldError)) {
 		return
 	}
-	n.output(logs.Record{Level: slog.LevelError, Source: logs.Host, Message: message + ": " + err.Error()})
+	n.output(logs.Record{Level: slog.LevelError, Source: logs.Host, Message: message + ": " + CutOutput(err.Error())})
+}
+
+// toldError is the error of a start that who waits for it in Warm is told.
+type toldError struct{ error }
+
+func (e toldError) Unwrap() error { return e.error }
+
+// Warm is [Pool.Warm], whose error says all that there is to say.
+func (n *NativePool) Warm(ctx context.Context) error {
+	n.warming.Add(1)
+	defer n.warming.Add(-1)
+	return n.Pool.Warm(ctx)
+}
+
+// start starts a worker.
+func (n *NativePool) start(ctx context.Context) (process, error) {
+	p, err := n.startProcess(ctx)
+	if err != nil && n.warming.Load() > 0 {
+		err = toldError{err}
+	}
+	return p, err
 }
 
 func (n *NativePool) output(r logs.Record) {

@@ -88,9 +88,10 @@ type Trigger struct {
 
 	keepers sync.Pool // of *keeper
 
-	mu      sync.Mutex
-	readers map[string]*reader // by key
-	closed  bool
+	mu        sync.Mutex
+	readers   map[string]*reader   // by key
+	listeners map[string]*listener // by key
+	closed    bool
 }
 
 // New returns a Trigger that knows of no functions yet.
@@ -100,7 +101,7 @@ func New(cfg Config) (*Trigger, error) {
 		return nil, fmt.Errorf("event: %w", err)
 	}
 	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
-		ackWait: ackWait, retrySetup: retrySetup}
+		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup}
 	if t.log == nil {
 		t.log = slog.Default()
 	}
@@ -120,6 +121,10 @@ func (t *Trigger) Update(table *trigger.Table) {
 			r := newReader(t, name, &fn.Manifest.Triggers.Event[i])
 			wanted[r.key] = r
 		}
+		for i := range fn.Manifest.Triggers.Schedule {
+			r := newScheduled(t, name, &fn.Manifest.Triggers.Schedule[i])
+			wanted[r.key] = r
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -130,6 +135,9 @@ func (t *Trigger) Update(table *trigger.Table) {
 		if w := wanted[key]; w == nil || w.spec != r.spec {
 			r.cancel()
 			delete(t.readers, key)
+			if r.id != "" && w == nil {
+				t.tasks.Go(r.endSchedule)
+			}
 		}
 	}
 	for key, r := range wanted {
@@ -137,6 +145,34 @@ func (t *Trigger) Update(table *trigger.Table) {
 			r.ctx, r.cancel = context.WithCancel(t.ctx)
 			t.readers[key] = r
 			t.tasks.Go(r.run)
+		}
+	}
+	t.updateListeners(table)
+}
+
+// updateListeners starts and ends subscriptions. t.mu is held.
+func (t *Trigger) updateListeners(table *trigger.Table) {
+	wanted := make(map[string]bool)
+	for name, fn := range table.Functions {
+		for i := range fn.Manifest.Triggers.Subscribe {
+			s := &fn.Manifest.Triggers.Subscribe[i]
+			key := listenerKey(name, s)
+			wanted[key] = true
+			if t.listeners[key] != nil {
+				continue
+			}
+			l, err := t.listen(name, s)
+			if err != nil {
+				t.log.Error("no messages: "+err.Error(), "function", name, "subject", s.Subject)
+				continue
+			}
+			t.listeners[key] = l
+		}
+	}
+	for key, l := range t.listeners {
+		if !wanted[key] {
+			l.close()
+			delete(t.listeners, key)
 		}
 	}
 }
@@ -147,6 +183,9 @@ func (t *Trigger) Update(table *trigger.Table) {
 func (t *Trigger) Close(ctx context.Context) {
 	t.mu.Lock()
 	t.closed = true
+	for _, l := range t.listeners {
+		l.close()
+	}
 	t.mu.Unlock()
 	t.cancel()
 	done := make(chan struct{})
@@ -169,6 +208,8 @@ type reader struct {
 	key      string
 	function string
 	spec     manifest.Event
+	schedule manifest.Schedule // of a schedule,
+	id       string            // which has one; "" otherwise
 	ctx      context.Context
 	cancel   context.CancelFunc
 }
@@ -212,6 +253,11 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	defer cancel()
 	if err := r.t.ensureDead(ctx); err != nil {
 		return nil, err
+	}
+	if r.id != "" {
+		if err := r.setSchedule(ctx); err != nil {
+			return nil, err
+		}
 	}
 	stream, err := r.t.streamFor(ctx, &r.spec)
 	if err != nil {

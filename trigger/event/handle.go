@@ -86,14 +86,12 @@ func (r *reader) wait(delay time.Duration, err error, meta *jetstream.MsgMetadat
 
 func (r *reader) invoke(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 	inv := &trigger.Invocation{Function: r.function, Endpoint: r.spec.Endpoint, Trigger: trigger.Event, Payload: m.Data()}
-	header, err := requestHeader(m, meta)
-	if err != nil {
-		return err
+	if r.id != "" {
+		inv.Trigger = trigger.Schedule
 	}
-	inv.Header = header
-	inv.Depth, _ = strconv.Atoi(m.Headers().Get(HeaderDepth))
-	if inv.Depth > maxDepth {
-		return &wire.Error{Code: wire.Loop, Retry: -1, Message: fmt.Sprintf("%d events have led to this one: a function that publishes what starts it", inv.Depth)}
+	var err error
+	if inv.Header, inv.Depth, err = requestHeader(m, meta); err != nil {
+		return err
 	}
 	return finish(r.t.invoker.Invoke(r.t.work, inv))
 }
@@ -121,22 +119,32 @@ func failure(result *trigger.Result) error {
 }
 
 // requestHeader is what the function gets to know of the message.
-func requestHeader(m jetstream.Msg, meta *jetstream.MsgMetadata) (wire.Header, error) {
-	h := make(wire.Header, 0, 512)
+func requestHeader(m jetstream.Msg, meta *jetstream.MsgMetadata) (h wire.Header, depth int, err error) {
+	h = make(wire.Header, 0, 512)
 	h = h.Add(wire.KeySubject, m.Subject()).Add(wire.KeyStream, meta.Stream).AddInt(wire.KeySequence, int64(meta.Sequence.Stream)).
 		AddInt(wire.KeyTime, meta.Timestamp.UnixNano()).AddInt(wire.KeyAttempt, int64(meta.NumDelivered))
-	for key, values := range m.Headers() {
+	return passHeader(h, m.Headers())
+}
+
+// passHeader adds the headers that are the message's own, and returns how many
+// messages have led to it.
+func passHeader(h wire.Header, from nats.Header) (wire.Header, int, error) {
+	for key, values := range from {
 		if key == "" || key[0] == ':' || isOwn(key) {
 			continue
 		}
 		for _, value := range values {
 			if !h.Fits(key, value) || len(h) > wire.MaxHeader-2<<10 {
-				return nil, &wire.Error{Code: wire.HeaderLarge, Retry: -1, Message: "the event's headers are too large"}
+				return nil, 0, &wire.Error{Code: wire.HeaderLarge, Retry: -1, Message: "the event's headers are too large"}
 			}
 			h = h.Add(key, value)
 		}
 	}
-	return h, nil
+	depth, _ := strconv.Atoi(from.Get(HeaderDepth))
+	if depth > maxDepth {
+		return nil, 0, &wire.Error{Code: wire.Loop, Retry: -1, Message: fmt.Sprintf("%d events have led to this one: a function that publishes what starts it", depth)}
+	}
+	return h, depth, nil
 }
 
 // isOwn reports whether a header is one of NATS, or of the host.

@@ -36,6 +36,9 @@ import (
 type Config struct {
 	// Invoker runs the functions.
 	Invoker trigger.Invoker
+	// Index has "/" tell which functions there are, browsers by a page of links.
+	// Default: that is nobody's business.
+	Index bool
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
 	Logger *slog.Logger
 }
@@ -70,6 +73,10 @@ type target struct {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt := g.routes.Load()
 	if rt.mux != nil && g.serveRoute(rt, w, r) {
+		return
+	}
+	if g.cfg.Index && r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		g.serveIndex(rt, w, r)
 		return
 	}
 	t, err := g.resolve(rt, r)

@@ -72,10 +72,13 @@ var notReadyPage = template.Must(template.New("").Parse(`<!doctype html>
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:3rem auto;padding:0 1.5rem}
 h1{font-size:1.25rem;margin:0 0 .25rem}
 p{margin:.25rem 0 1.25rem;opacity:.75}
-pre{font:14px/1.5 ui-monospace,monospace;padding:1rem 1.25rem;overflow-x:auto;border-left:4px solid #c33;background:rgba(204,51,51,.08);tab-size:4}
+div{padding:1rem 1.25rem;margin:0 0 1rem;border-left:4px solid #c33;background:rgba(204,51,51,.08)}
+pre{font:14px/1.5 ui-monospace,monospace;margin:0;white-space:pre-wrap;overflow-wrap:anywhere;tab-size:4}
+pre.source{margin-top:.5rem;white-space:pre;overflow-x:auto}
 </style></head><body>
-<h1>{{.Function}} does not build</h1>
-<p>No version of it was ever ready. This page looks again each second: save the file and it goes on.</p>
-<pre>{{.Detail}}</pre>
-</body></html>
+<h1>{{.Function}} {{or .Problem "is not ready"}}</h1>
+<p>No version of it was ever ready. This page looks again each second, and goes on when one is.</p>
+{{range .Faults}}<div><pre>{{.Message}}</pre>{{with .Excerpt}}<pre class="source">{{.}}</pre>{{end}}</div>
+{{else}}<div><pre>{{.Detail}}</pre></div>
+{{end}}</body></html>
 `))

@@ -80,7 +80,7 @@ func TestNotReadyPage(t *testing.T) {
 	f := start(t, nil)
 	detail := "main.go:3:1: <script>alert(1)</script> \"&'"
 	f.await = func(_ context.Context, name string) (*trigger.Function, error) {
-		return nil, fmt.Errorf("first build: %w", &trigger.NotReady{Function: name, Title: "bad", Detail: detail})
+		return nil, fmt.Errorf("first build: %w", &trigger.NotReady{Function: name, Title: "bad", Detail: detail, Problem: "does not build"})
 	}
 	for accept, html := range map[string]bool{
 		"text/html,application/xhtml+xml;q=0.9,*/*;q=0.8": true,
@@ -120,5 +120,33 @@ func TestHEADOfAnError(t *testing.T) {
 	resp, body := f.do(t, f.request(t, "HEAD", "/nobody", nil))
 	if resp.StatusCode != 404 || body != "" || resp.ContentLength <= 0 {
 		t.Errorf("status %d, body %q, length %d", resp.StatusCode, body, resp.ContentLength)
+	}
+}
+
+func TestNotReadyPageShowsFaults(t *testing.T) {
+	f := start(t, nil)
+	tests := []struct {
+		err        trigger.NotReady
+		want, none []string
+	}{
+		{trigger.NotReady{Problem: "does not start", Detail: "exit status 2"}, []string{"<h1>f does not start</h1>", "<pre>exit status 2</pre>"}, []string{"source\""}},
+		{trigger.NotReady{Detail: "later"}, []string{"<h1>f is not ready</h1>"}, nil},
+		{trigger.NotReady{Problem: "does not build", Detail: "all of it", Faults: []trigger.Fault{{Message: "a.go:1: <b>", Excerpt: "    1 | x"}, {Message: "none"}}},
+			[]string{"<pre>a.go:1: &lt;b&gt;</pre><pre class=\"source\">    1 | x</pre></div>", "<div><pre>none</pre></div>"}, []string{"all of it"}},
+	}
+	for _, test := range tests {
+		f.await = func(context.Context, string) (*trigger.Function, error) { return nil, &test.err }
+		test.err.Function = "f"
+		_, body := f.get(t, "/f", "Accept", "text/html")
+		for _, want := range test.want {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s, want %s in it", body, want)
+			}
+		}
+		for _, none := range test.none {
+			if strings.Contains(body, none) {
+				t.Errorf("%s, want no %s in it", body, none)
+			}
+		}
 	}
 }

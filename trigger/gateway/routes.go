@@ -17,6 +17,7 @@ import (
 // routes is what a Gateway knows of the functions at one time.
 type routes struct {
 	functions map[string]*trigger.Function
+	pending   []string // whose first version is not ready
 	cors      map[string]*cors.Cors
 	mux       *http.ServeMux // the manifests' routes; nil if there are none
 }
@@ -38,6 +39,7 @@ func (g *Gateway) Update(t *trigger.Table) {
 		}
 	}
 	for name, list := range t.Pending {
+		rt.pending = append(rt.pending, name)
 		if len(list) > 0 {
 			routed = append(routed, name)
 		}
