@@ -77,6 +77,10 @@ func testFullDisk(t *testing.T, dir string) {
 		}
 		put(t, kv, "after")
 	}
+	// It is said right after it is so.
+	for end := time.Now().Add(10 * time.Second); strings.Count(said.String(), "storage is back") < 2 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	if s := said.String(); strings.Count(s, "level=ERROR msg=\"NATS: nothing can be stored") != 2 || strings.Count(s, "storage is back") != 2 {
 		t.Error("it is not said once that storage has stopped, and once that it is back")
 	}
