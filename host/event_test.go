@@ -225,3 +225,23 @@ func TestATriggerOfAnEndpointThatIsNot(t *testing.T) {
 		t.Errorf("%q, %v", s.Error, err)
 	}
 }
+
+// Two subscriptions of one function that overlap both get a message.
+func TestSubscriptionsThatOverlap(t *testing.T) {
+	f := start(t, map[string]string{
+		"shop/shop.go":       eventful + "\nfunc HandleOther(ctx context.Context) error { return functions.Publish(ctx, \"seen\", \"other\") }\n",
+		"shop/function.yaml": "triggers:\n  subscribe:\n    - subject: shop.>\n    - {subject: shop.a, endpoint: other}\n",
+	}, nil)
+	s := f.listen()
+	f.awaitState("shop", host.Ready)
+	if err := f.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	const n = 20
+	for range n {
+		if _, err := f.Publish(t.Context(), &nats.Msg{Subject: "shop.a", Data: []byte("hi")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.await("all of both", func() bool { return s.count("shop.a 1 hi") == n && s.count("other") == n })
+}

@@ -42,6 +42,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // zones of schedules, also where the system has none
 
 	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/spf13/cobra"

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -34,7 +35,8 @@ func (t *Trigger) listen(function string, spec *manifest.Subscribe) (*listener, 
 	if spec.Each {
 		l.sub, err = t.conn.Subscribe(spec.Subject, l.take)
 	} else {
-		l.sub, err = t.conn.QueueSubscribe(spec.Subject, "fn_"+function, l.take)
+		sum := sha256.Sum256([]byte(spec.Subject + " " + spec.Endpoint)) // else one of two that overlap would get it
+		l.sub, err = t.conn.QueueSubscribe(spec.Subject, fmt.Sprintf("fn_%s_%x", function, sum[:4]), l.take)
 	}
 	return l, err
 }
