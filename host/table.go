@@ -31,9 +31,9 @@ func (h *Host) publish() {
 			t.Pending[name] = f.routes
 		}
 	}
-	h.gateway.Update(t)
-	h.rpc.Update(t)
-	h.events.Update(t)
+	for _, one := range []trigger.Trigger{h.gateway, h.rpc, h.events} {
+		one.Update(t)
+	}
 }
 
 // schemaTimeout bounds how long a worker may take to describe itself.

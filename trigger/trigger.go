@@ -31,14 +31,12 @@ const (
 // and by which its response tells which one has answered.
 const HeaderVersion = "X-Fn-Version"
 
-// Trigger is one way to start functions.
+// Trigger is one way to start functions. How it is stopped is its own: a gateway
+// ends with its server, others with their Close.
 type Trigger interface {
-	// Update tells it of the functions that there are now. It is called once
-	// before Run, and then whenever that changes, never concurrently.
+	// Update tells it of the functions that there are now, each time that changes,
+	// never concurrently.
 	Update(t *Table)
-	// Run serves until ctx ends. It returns when all that it has started has
-	// ended: invocations in progress end by themselves, or with their contexts.
-	Run(ctx context.Context) error
 }
 
 // Invoker runs functions.
