@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
 )
 
@@ -30,7 +30,19 @@ func (h *Host) program(ctx context.Context, v *registry.Version) (string, error)
 	if err := os.MkdirAll(h.programs(), 0o700); err != nil {
 		return "", fmt.Errorf("host: data directory: %w", err)
 	}
-	return path, h.registry.Program(ctx, v, path)
+	_, err := os.Stat(path)
+	damaged := err == nil
+	if err := h.registry.Program(ctx, v, path); err != nil {
+		return "", err
+	}
+	if damaged {
+		h.noteRestored(v.Function, v.Name())
+	}
+	return path, nil
+}
+
+func (h *Host) noteRestored(function, version string) {
+	h.note(slog.LevelInfo, function, version, "the program on this host was damaged and is restored")
 }
 
 // checkPrograms looks whether the programs that serve are what was deployed. It
@@ -72,7 +84,7 @@ func (f *function) checkProgram(v *version) error {
 		f.withdraw(v)
 		return fmt.Errorf("the program of %s is damaged, and is not to be had: %w", v.name, err)
 	}
-	f.h.logs.Add(logs.Record{Function: f.name, Version: v.name, Source: logs.Host, Message: "the program on this host was damaged and is restored"})
+	f.h.noteRestored(f.name, v.name)
 	f.renew(v)
 	return nil
 }
