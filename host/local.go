@@ -70,14 +70,15 @@ func (h *Host) localFunction(name string) (*function, error) {
 		return before, nil
 	case before.deployed != nil:
 		return nil, wire.Errorf(wire.Conflict, "function %q is a deployed one: choose another name, or remove that one first", name)
-	default:
-		before.retire()
-		h.tasks.Go(func() { before.stopWithin(h.cfg.Drain) })
-		h.rediscover() // which says that its folder is left out
 	}
 	f := newFunction(h, name, builder.Source{})
 	h.functions[name] = f
 	h.reindex()
+	if before != nil { // retired only now: who waits for it is to find f in its place
+		before.retire()
+		h.tasks.Go(func() { before.stopWithin(h.cfg.Drain) })
+		h.rediscover() // which says that its folder is left out
+	}
 	return f, nil
 }
 
