@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -59,6 +60,7 @@ type scope struct {
 	function string
 	header   wire.Header
 	runtime  Runtime
+	atomics  atomic.Int64 // uses of Atomically
 }
 
 func (s *scope) Value(key any) any {

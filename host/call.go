@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path"
 	"slices"
@@ -38,6 +39,10 @@ func (h *Host) call(ctx context.Context, f *function, m *manifest.Manifest, req 
 		return h.callFunction(ctx, f, m, req)
 	case "publish":
 		return h.callPublish(ctx, f, m, req)
+	case "commit":
+		return h.callCommit(ctx, f, m, req)
+	case "committed":
+		return h.callCommitted(ctx, f, req)
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "this host does not know the operation %q: it may be older than the function's library", op)
 	}
@@ -62,29 +67,90 @@ func (h *Host) callFunction(ctx context.Context, f *function, m *manifest.Manife
 
 // callPublish sends a message for a function.
 func (h *Host) callPublish(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
-	subject := req.Header.Get(wire.KeyTarget)
+	body, err := h.callBody(req)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := message(f, m, req.Header, body)
+	if err != nil {
+		return nil, err
+	}
+	_, err = h.Publish(ctx, msg)
+	return &wire.Response{}, err
+}
+
+// callBody returns the whole body of a call that is to be stored.
+func (h *Host) callBody(req *wire.Request) ([]byte, error) {
+	body := req.Payload
+	if req.Body == nil {
+		return body, nil
+	}
+	rest, err := io.ReadAll(io.LimitReader(req.Body, h.events.MaxPayload()+1))
+	return append(body[:len(body):len(body)], rest...), err
+}
+
+// message returns what a function publishes, if its manifest lets it.
+func message(f *function, m *manifest.Manifest, header wire.Header, body []byte) (*nats.Msg, error) {
+	subject := header.Get(wire.KeyTarget)
 	if m.Access != nil && !slices.ContainsFunc(m.Access.Subjects, func(p string) bool { return event.Covers(p, subject) }) {
 		return nil, wire.Errorf(wire.Forbidden, "function %q may not publish on %q: add it to access.subjects in its %s", f.name, subject, manifest.FileName)
 	}
-	body := req.Payload
-	if req.Body != nil {
-		rest, err := io.ReadAll(io.LimitReader(req.Body, h.events.MaxPayload()+1))
-		if err != nil {
-			return nil, err
-		}
-		body = append(body[:len(body):len(body)], rest...)
-	}
 	msg := nats.NewMsg(subject)
 	msg.Data = body
-	for key, value := range req.Header.All() {
+	for key, value := range header.All() {
 		if key[0] != ':' && !strings.HasPrefix(strings.ToLower(key), "fn-") {
 			msg.Header.Add(key, value)
 		}
 	}
-	depth, _ := req.Header.Int(wire.KeyDepth)
+	depth, _ := header.Int(wire.KeyDepth)
 	msg.Header.Set(event.HeaderDepth, strconv.FormatInt(depth+1, 10))
-	_, err := h.Publish(ctx, msg)
-	return &wire.Response{}, err
+	return msg, nil
+}
+
+// callCommit publishes messages for a function, all or none.
+func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+	body, err := h.callBody(req)
+	if err != nil {
+		return nil, err
+	}
+	if limit := h.events.MaxPayload(); int64(len(body)) > limit {
+		return nil, wire.Errorf(wire.TooLarge, "messages of %d bytes together are over the limit of %d", len(body), limit)
+	}
+	list, err := wire.Messages(body)
+	if err != nil {
+		return nil, wire.Errorf(wire.BadRequest, "%v", err)
+	}
+	messages := make([]*nats.Msg, len(list))
+	for i, one := range list {
+		if messages[i], err = message(f, m, one.Header, one.Payload); err == nil {
+			err = h.checkMessage(messages[i])
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return &wire.Response{}, stored(h.events.Commit(ctx, event.CommitOf(f.name, req.Header), messages))
+}
+
+// callCommitted answers whether that was done before.
+func (h *Host) callCommitted(ctx context.Context, f *function, req *wire.Request) (*wire.Response, error) {
+	yes, err := h.events.Committed(ctx, event.CommitOf(f.name, req.Header))
+	if err != nil {
+		return nil, stored(err)
+	}
+	if yes {
+		return &wire.Response{Payload: []byte("yes")}, nil
+	}
+	return &wire.Response{Payload: []byte("no")}, nil
+}
+
+// stored makes an error of code Unavailable of one that is of none.
+func stored(err error) error {
+	var e *wire.Error
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	return wire.Errorf(wire.Unavailable, "it cannot be stored: %v", err)
 }
 
 // Publish sends a message on a subject of the functions' namespace. If a stream
@@ -93,17 +159,25 @@ func (h *Host) callPublish(ctx context.Context, f *function, m *manifest.Manifes
 // for a subject that is none, or that is the host's or the server's own, TooLarge
 // for a message over the server's limit, and Unavailable if it cannot be stored.
 func (h *Host) Publish(ctx context.Context, m *nats.Msg) (event.Stored, error) {
-	if err := event.CheckSubject(m.Subject); err != nil {
-		return event.Stored{}, wire.Errorf(wire.BadRequest, "%v", err)
-	}
-	if limit := h.events.MaxPayload(); int64(m.Size()) > limit {
-		return event.Stored{}, wire.Errorf(wire.TooLarge, "a message of %d bytes is over the limit of %d", m.Size(), limit)
+	if err := h.checkMessage(m); err != nil {
+		return event.Stored{}, err
 	}
 	stored, err := h.events.Publish(ctx, m)
 	if err != nil && ctx.Err() == nil {
 		err = wire.Errorf(wire.Unavailable, "the event cannot be stored: %v", err)
 	}
 	return stored, err
+}
+
+// checkMessage returns what is wrong with a message.
+func (h *Host) checkMessage(m *nats.Msg) error {
+	if err := event.CheckSubject(m.Subject); err != nil {
+		return wire.Errorf(wire.BadRequest, "%v", err)
+	}
+	if limit := h.events.MaxPayload(); int64(m.Size()) > limit {
+		return wire.Errorf(wire.TooLarge, "a message of %d bytes is over the limit of %d", m.Size(), limit)
+	}
+	return nil
 }
 
 // matchesAny reports whether a pattern, in which * is any run of characters,

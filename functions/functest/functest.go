@@ -14,8 +14,8 @@
 //	}
 //
 // What a handler asks of its host is there, too: functions.Call reaches the
-// handlers in [Host.Functions], what goes to functions.Publish is kept for
-// [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
+// handlers in [Host.Functions], what goes to functions.Publish (under functions.Atomically, if
+// all went well) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
 // handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
 //
@@ -262,8 +262,16 @@ const maxDepth = 32 // as a host has it
 func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
 	switch op := req.Header.Get(wire.KeyOp); op {
 	case "publish":
-		r.publish(req)
+		r.publish(req.Header, req.Payload)
 		return &wire.Response{}, nil
+	case "committed": // it keeps nothing from one attempt to the next
+		return &wire.Response{Payload: []byte("no")}, nil
+	case "commit":
+		messages, err := wire.Messages(req.Payload)
+		for _, m := range messages {
+			r.publish(m.Header, m.Payload)
+		}
+		return &wire.Response{}, err
 	case "invoke":
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "functest does not know the operation %q", op)
@@ -286,9 +294,9 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 	return &wire.Response{Header: a.header, Payload: a.body}, nil
 }
 
-func (r runtime) publish(req *wire.Request) {
-	m := Message{Function: r.name, Subject: req.Header.Get(wire.KeyTarget), Header: make(map[string][]string), Data: bytes.Clone(req.Payload)}
-	for key, value := range req.Header.All() {
+func (r runtime) publish(h wire.Header, data []byte) {
+	m := Message{Function: r.name, Subject: h.Get(wire.KeyTarget), Header: make(map[string][]string), Data: bytes.Clone(data)}
+	for key, value := range h.All() {
 		switch {
 		case key == "Nats-Msg-Id":
 			m.ID = value

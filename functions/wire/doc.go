@@ -92,8 +92,13 @@
 //
 // # Headers of a call
 //
-//	:op          what is asked: "invoke", or "publish" a message with the headers of the call
+//	:op          what is asked: "invoke"; "publish" a message with the headers of the
+//	             call; "commit" the publish calls that the payload holds ([Messages]),
+//	             all or none, and once; or whether that was done, "committed", which
+//	             the payload "yes" answers
 //	:target      what it is asked of: "function" or "function/endpoint"; a subject
+//	:number      which commit of the invocation it is, from 1; with it go the headers
+//	             :endpoint, :stream and :sequence of the invocation, if it has them
 //	:timeout     as above
 //	:invocation  the invocation on whose behalf it is made
 //	:depth       as it came with that invocation
@@ -152,6 +157,7 @@ const (
 	KeySequence   = ":sequence"
 	KeyTime       = ":time"
 	KeyAttempt    = ":attempt"
+	KeyNumber     = ":number"
 )
 
 // Kinds of endpoints, as a ready frame tells them.

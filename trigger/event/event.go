@@ -87,6 +87,7 @@ type Trigger struct {
 	ackWait, retrySetup time.Duration // the constants, but for tests
 
 	keepers sync.Pool // of *keeper
+	effects effects
 
 	mu        sync.Mutex
 	readers   map[string]*reader   // by key
@@ -101,7 +102,8 @@ func New(cfg Config) (*Trigger, error) {
 		return nil, fmt.Errorf("event: %w", err)
 	}
 	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
-		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup}
+		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup,
+		effects: effects{again: make(chan struct{}, 1)}}
 	if t.log == nil {
 		t.log = slog.Default()
 	}
@@ -110,6 +112,7 @@ func New(cfg Config) (*Trigger, error) {
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.work, t.stop = context.WithCancel(context.Background())
+	t.tasks.Go(t.recoverEffects)
 	return t, nil
 }
 

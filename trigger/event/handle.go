@@ -55,15 +55,31 @@ func (r *reader) handle(m jetstream.Msg) {
 	r.t.release(k)
 	switch {
 	case err == nil:
-		// The answer of the server is not waited for: without the acknowledgement the
-		// event is handled once more.
-		if err := m.Ack(); err != nil {
-			r.t.log.Warn("an event was handled and may be again: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream)
-		}
+		r.done(m, meta)
 	case r.t.work.Err() != nil, hostFault(err):
 		m.Nak() // the host stops, or has no such function any more: somebody else's, at once
 	default:
+		r.t.settle(r.t.effects.take(r.eventOf(meta)), false)
 		r.failed(m, meta, wire.AsError(err))
+	}
+}
+
+// done tells the server that an event was handled. Its answer is not waited for:
+// without the acknowledgement the event is handled once more. But where that would
+// find effects, these stay until it is certain.
+func (r *reader) done(m jetstream.Msg, meta *jetstream.MsgMetadata) {
+	committed := r.t.effects.take(r.eventOf(meta))
+	var err error
+	if len(committed) == 0 {
+		err = m.Ack()
+	} else {
+		ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
+		err = m.DoubleAck(ctx)
+		cancel()
+		r.t.settle(committed, err == nil)
+	}
+	if err != nil {
+		r.t.log.Warn("an event was handled and may be again: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream)
 	}
 }
 

@@ -1,0 +1,45 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Message is one of several messages that one payload holds: a header block and a
+// payload of its own.
+type Message struct {
+	Header  Header
+	Payload []byte
+}
+
+// AppendMessage appends a message to a payload that holds several: the length of
+// the header block (u16) and that of the payload (u32), both big-endian, and then
+// the two. A header of more than [MaxHeader] bytes is not one; a sender checks it.
+func AppendMessage(b []byte, h Header, payload []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(min(len(h), MaxHeader)))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
+	b = append(b, h[:min(len(h), MaxHeader)]...)
+	return append(b, payload...)
+}
+
+// Messages returns the messages that a payload holds, as parts of it. It returns an
+// error that wraps [ErrFrame] unless b is a run of whole messages.
+func Messages(b []byte) ([]Message, error) {
+	var list []Message
+	for len(b) > 0 {
+		if len(b) < 6 {
+			return nil, fmt.Errorf("%w: message %d cut short", ErrFrame, len(list))
+		}
+		h, p := int(binary.BigEndian.Uint16(b)), int(binary.BigEndian.Uint32(b[2:]))
+		if b = b[6:]; len(b) < h || len(b)-h < p {
+			return nil, fmt.Errorf("%w: message %d cut short", ErrFrame, len(list))
+		}
+		m := Message{Header: Header(b[:h:h]), Payload: b[h : h+p : h+p]}
+		if err := m.Header.check(); err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+		b = b[h+p:]
+	}
+	return list, nil
+}

@@ -1,0 +1,194 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/functions/wire"
+)
+
+// out makes the stream that effects go to, whose window for duplicates is too short
+// to be of any help.
+func (f *fixture) out() jetstream.Stream {
+	f.t.Helper()
+	s, err := f.js.CreateStream(f.t.Context(), jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out.>"}, Duplicates: 100 * time.Millisecond})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s
+}
+
+// count returns how many messages a stream holds, 0 if there is no such stream.
+func (f *fixture) count(stream string) uint64 {
+	f.t.Helper()
+	s, err := f.js.Stream(f.t.Context(), stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return 0
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s.CachedInfo().State.Msgs
+}
+
+func msgTo(subject, text string) *nats.Msg {
+	m := nats.NewMsg(subject)
+	m.Data = []byte(text)
+	return m
+}
+
+func commitOf(c call) Commit {
+	return Commit{Function: c.function, Stream: EventStream, Sequence: uint64(c.sequence), Number: 1}
+}
+
+// commitTwo has an event publish two messages.
+func (f *fixture) commitTwo(ctx context.Context, c call) error {
+	return f.trigger.Commit(ctx, commitOf(c), []*nats.Msg{msgTo("out.a", c.text), msgTo("out.b", c.text)})
+}
+
+func TestEffectsOfAnEventAreOnce(t *testing.T) {
+	f := newFixture(t)
+	f.out()
+	f.set(func(ctx context.Context, c call) error {
+		if c.attempt > 1 {
+			done, err := f.trigger.Committed(ctx, commitOf(c))
+			if !done || err != nil {
+				t.Errorf("attempt %d: committed %v, %v", c.attempt, done, err)
+			}
+		}
+		if err := f.commitTwo(ctx, c); err != nil {
+			return err
+		}
+		if c.attempt < 3 {
+			return failing(wire.Internal, 0) // after its effects
+		}
+		return nil
+	})
+	f.serve(spec("in"))
+	f.publish("in", numbered(20)...)
+	f.await("all are handled", func() bool { return len(f.seen()) == 60 })
+	f.idle()
+	if n := f.count("OUT"); n != 40 {
+		t.Errorf("%d messages, want 40", n)
+	}
+	f.await("the records are gone", func() bool { return f.count(EffectStream) == 0 })
+}
+
+func TestEffectsOfNoEvent(t *testing.T) {
+	f := newFixture(t)
+	f.out()
+	c := Commit{Function: "shop", Invocation: "i1", Number: 1}
+	for range 2 {
+		if err := f.trigger.Commit(t.Context(), c, []*nats.Msg{msgTo("out.a", "x")}); err != nil {
+			t.Fatal(err)
+		}
+		c.Number++
+	}
+	if n := f.count("OUT"); n != 2 {
+		t.Errorf("%d messages, want 2", n)
+	}
+	if n := f.count(EffectStream); n != 0 {
+		t.Errorf("%d records stay", n)
+	}
+}
+
+func TestEffectsTogetherOverTheLimit(t *testing.T) {
+	f := newFixture(t)
+	f.out()
+	big := make([]byte, f.trigger.MaxPayload()/2)
+	err := f.trigger.Commit(t.Context(), Commit{Function: "shop", Invocation: "i1", Number: 1},
+		[]*nats.Msg{msgTo("out.a", string(big)), msgTo("out.b", string(big))})
+	if e := wire.AsError(err); e == nil || e.Code != wire.TooLarge || f.count("OUT") != 0 {
+		t.Errorf("%v, %d messages", err, f.count("OUT"))
+	}
+}
+
+// TestEffectsThatAKillHasCutShort has records that a host has written and of which it
+// has published nothing, some, and all.
+func TestEffectsThatAKillHasCutShort(t *testing.T) {
+	for _, redelivered := range []bool{false, true} {
+		name := "found at the start"
+		if redelivered {
+			name = "found when the event comes again"
+		}
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.out()
+			dead := f.trigger // what it knows of its records is lost
+			for published := range 3 {
+				c := Commit{Function: "shop", Stream: EventStream, Sequence: uint64(published + 1), Number: 1}
+				if err := dead.Commit(t.Context(), c, []*nats.Msg{msgTo("out.a", "x"), msgTo("out.b", "x")}); err != nil {
+					t.Fatal(err)
+				}
+				if s, err := f.js.Stream(t.Context(), "OUT"); err != nil {
+					t.Fatal(err)
+				} else if err := s.Purge(t.Context(), jetstream.WithPurgeSubject("out.>")); err != nil { // as if none were published
+					t.Fatal(err)
+				}
+			}
+			for published := range 3 {
+				for i := range published {
+					m := msgTo([]string{"out.a", "out.b"}[i], "x")
+					m.Header.Set(jetstream.MsgIDHeader, (Commit{Function: "shop", Stream: EventStream, Sequence: uint64(published + 1), Number: 1}).subject()+[]string{".0", ".1"}[i])
+					time.Sleep(150 * time.Millisecond) // the stream has forgotten the first one of the id
+					if _, err := f.js.PublishMsg(t.Context(), m); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			f.close(dead)
+			time.Sleep(150 * time.Millisecond)
+			next := f.open()
+			if redelivered {
+				for n := range 3 {
+					c := Commit{Function: "shop", Stream: EventStream, Sequence: uint64(n + 1), Number: 1}
+					if err := next.Commit(t.Context(), c, []*nats.Msg{msgTo("out.a", "another")}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			f.await("the effects are whole", func() bool { return f.count("OUT") >= 6 })
+			time.Sleep(300 * time.Millisecond)
+			if n := f.count("OUT"); n != 6 {
+				t.Errorf("%d messages, want 6", n)
+			}
+		})
+	}
+}
+
+func TestEffectsWaitForAStreamThatRefuses(t *testing.T) {
+	f := newFixture(t)
+	s, err := f.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out.>"}, MaxMsgs: 1, Discard: jetstream.DiscardNew})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.publish("out.x", "in the way")
+	var refused atomic.Bool
+	f.set(func(ctx context.Context, c call) error {
+		if c.attempt > 1 {
+			if done, err := f.trigger.Committed(ctx, commitOf(c)); done || err != nil {
+				return err
+			}
+		}
+		err := f.trigger.Commit(ctx, commitOf(c), []*nats.Msg{msgTo("out.a", c.text)})
+		refused.Store(refused.Load() || errors.Is(err, ErrNotYet))
+		return err
+	})
+	f.serve(spec("in"))
+	f.publish("in", "one")
+	f.await("a refusal", refused.Load)
+	if err := s.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.await("the effect", func() bool { return f.count("OUT") == 1 })
+	m, err := s.GetLastMsgForSubject(t.Context(), "out.a")
+	if err != nil || string(m.Data) != "one" {
+		t.Errorf("%v", err)
+	}
+}
