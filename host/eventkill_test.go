@@ -36,6 +36,27 @@ func Handle(ctx context.Context, e functions.Event) error {
 }
 `
 
+// atomicSource has its effect once, even where its worker ends right after it.
+const atomicSource = `package observed
+
+import (
+	"context"
+	"os"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context, e functions.Event) error {
+	err := functions.Atomically(ctx, func(ctx context.Context) error {
+		return functions.Publish(ctx, "seen", e.Data)
+	})
+	if err == nil && string(e.Data) == "exit" && e.Attempt == 1 {
+		os.Exit(3)
+	}
+	return err
+}
+`
+
 const observedManifest = "triggers:\n  event:\n    - {subject: work, start: all, retries: 1000, backoff: 10ms, backoffMax: 100ms}\n"
 
 // killable is a host in a process of its own, on the data of those before it.
@@ -193,7 +214,7 @@ func consumersOf(t *testing.T, js jetstream.JetStream, stream string) map[string
 
 // makeStreams makes the stream that the observer reads, and that of the events,
 // before any host is there.
-func makeStreams(t *testing.T, dir string) {
+func makeStreams(t *testing.T, dir string, duplicates time.Duration) {
 	b, err := bus.Start(bus.Config{StoreDir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -204,21 +225,58 @@ func makeStreams(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for name, subject := range map[string]string{"SEEN": "seen", "events": "work"} {
-		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{subject}}); err != nil {
+		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{subject}, Duplicates: duplicates}); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
+	counts, accepted := killedDuringEvents(t, observedSource, 2*time.Minute)
+	lost, again := tally(t, counts, accepted)
+	t.Logf("%d events accepted: %d lost, %d handled more than once", len(accepted), lost, again)
+	if again > len(accepted)/2 { // those in flight at each kill, and at each exit
+		t.Errorf("%d events, %d came again", len(accepted), again)
+	}
+}
+
+// TestEffectsOfEventsAreExactWhateverIsKilled has streams that find no duplicates by
+// themselves.
+func TestEffectsOfEventsAreExactWhateverIsKilled(t *testing.T) {
+	counts, accepted := killedDuringEvents(t, atomicSource, 100*time.Millisecond)
+	lost, again := tally(t, counts, accepted)
+	t.Logf("%d events accepted: %d lost, %d with a second effect", len(accepted), lost, again)
+	if again > 0 {
+		t.Errorf("%d of %d events had a second effect", again, len(accepted))
+	}
+}
+
+// tally returns how many events were lost, and how many effects there were beyond
+// one each.
+func tally(t *testing.T, counts map[string]int, accepted []string) (lost, again int) {
+	for i, text := range accepted {
+		if counts[text]--; counts[text] < 0 {
+			lost++
+			t.Errorf("event %d, %s, is lost", i, text)
+		}
+	}
+	for _, n := range counts {
+		again += max(n, 0)
+	}
+	return lost, again
+}
+
+// killedDuringEvents publishes events while the host and its workers are killed again
+// and again, and returns how often the function has published each, and which were
+// accepted.
+func killedDuringEvents(t *testing.T, source string, duplicates time.Duration) (counts map[string]int, accepted []string) {
 	const events, kills = 5000, 6
-	k := &killable{t: t, dir: benchDir(t, map[string]string{"observed/observed.go": observedSource, "observed/function.yaml": observedManifest, "echo/echo.go": echoSource})}
-	makeStreams(t, filepath.Join(k.dir, "data"))
+	k := &killable{t: t, dir: benchDir(t, map[string]string{"observed/observed.go": source, "observed/function.yaml": observedManifest, "echo/echo.go": echoSource})}
+	makeStreams(t, filepath.Join(k.dir, "data"), duplicates)
 	t.Cleanup(func() { k.kill() })
 	k.start()
 	k.built()
 	k.kill()
-	var accepted []string
 	workers := 0
 	begin := time.Now()
 	for i := range kills {
@@ -240,7 +298,6 @@ func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
 	k.start()
 	k.publish(&accepted, events)
 	killed := time.Since(begin)
-	var counts map[string]int
 	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		var pending uint64
 		var waiting int
@@ -251,19 +308,9 @@ func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
 			t.Fatalf("%d events wait, and %d are in flight", pending, waiting)
 		}
 	}
-	lost, again := 0, 0
-	for i, text := range accepted {
-		if counts[text]--; counts[text] < 0 {
-			lost++
-			t.Errorf("event %d, %s, is lost", i, text)
-		}
+	t.Logf("%d kills of the host and %d of workers in %v; the rest took %v", kills, workers, killed.Round(time.Second), (time.Since(begin) - killed).Round(time.Second))
+	if len(accepted) < events {
+		t.Errorf("%d events, want %d", len(accepted), events)
 	}
-	for _, n := range counts {
-		again += max(n, 0)
-	}
-	t.Logf("%d events accepted, %d kills of the host and %d of workers in %v: %d lost, %d handled more than once; the rest took %v",
-		len(accepted), kills, workers, killed.Round(time.Second), lost, again, time.Since(begin).Round(time.Second)-killed.Round(time.Second))
-	if len(accepted) < events || again > events/2 { // those in flight at each kill, and at each exit
-		t.Errorf("%d events, %d came again", len(accepted), again)
-	}
+	return counts, accepted
 }

@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// steady is how long a worker runs for its end not to count as one of a series.
-const steady = 10 * time.Second
+// A worker's end does not count as one of a series if it ran for so long, or had
+// answered so many: there is something in it that works.
+const (
+	steady       = 10 * time.Second
+	steadyAnswer = 100
+)
 
 // backoff spaces the starts after crashes: at once after the first, then twice
 // the time each, with jitter, so that many functions do not start in step.

@@ -13,7 +13,8 @@
 // kills it (Linux), and the end of the channel tells it (everywhere).
 //
 // A worker that crashes is started anew when it is wanted: at once after the
-// first time, then with exponential backoff from 100 ms to 30 s. What it was
+// first time, then with exponential backoff from 100 ms to 30 s, which begins anew
+// after a worker that has run for 10 s or answered 100 invocations. What it was
 // running fails with code Crashed, and is never run twice; what it had not been
 // sent yet goes to another.
 //

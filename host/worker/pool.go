@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -68,6 +69,7 @@ type member struct {
 	gone     bool
 	ready    time.Time
 	since    time.Time // idle since, if running is 0
+	answered atomic.Int64
 }
 
 // Stats counts what a pool has done.
@@ -141,6 +143,7 @@ func (p *Pool) Do(ctx context.Context, req *wire.Request) (*wire.Response, error
 		resp, err := m.proc.Do(ctx, req)
 		switch {
 		case err == nil:
+			m.answered.Add(1)
 			return resp, nil
 		case errors.Is(err, wire.ErrNotSent):
 			p.lose(m)

@@ -420,3 +420,29 @@ func TestHammer(t *testing.T) {
 	}
 	p.Drain(t.Context())
 }
+
+func TestCrashesAmongManyAnswersAreNoSeries(t *testing.T) {
+	f := &factory{}
+	inBubble(t, limits, f, func(t *testing.T, p *Pool) {
+		for i := range 8 {
+			for range steadyAnswer {
+				if err := <-invoke(p, t.Context(), "1ms"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			done := invoke(p, t.Context(), "1h")
+			for p.Stats().Running == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			crashed := time.Now()
+			f.procs[i].crash()
+			<-done
+			if err := <-invoke(p, t.Context(), "1ms"); err != nil {
+				t.Errorf("after crash %d: %v", i, err)
+			}
+			if pause := f.starts[i+1].Sub(crashed); pause > 10*time.Millisecond {
+				t.Errorf("restart %d waits %v", i, pause)
+			}
+		}
+	})
+}

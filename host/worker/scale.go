@@ -110,7 +110,7 @@ func (p *Pool) countCrash(m *member) {
 	}
 	m.lost = true
 	p.stats.Crashed++
-	if time.Since(m.ready) >= steady {
+	if time.Since(m.ready) >= steady || m.answered.Load() >= steadyAnswer {
 		p.backoff.reset()
 	}
 	p.scheduleRetry()

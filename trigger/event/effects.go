@@ -254,14 +254,16 @@ func (t *Trigger) wasStored(ctx context.Context, m *nats.Msg, since time.Time) (
 	if name == "" || err != nil {
 		return false, err
 	}
-	c, err := t.js.OrderedConsumer(ctx, name, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{m.Subject}, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, HeadersOnly: true,
+	c, err := t.js.CreateConsumer(ctx, name, jetstream.ConsumerConfig{
+		FilterSubject: m.Subject, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, AckPolicy: jetstream.AckNonePolicy,
+		HeadersOnly: true, MemoryStorage: true, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
 		return false, fmt.Errorf("stream %s: %w", name, err)
 	}
-	for {
-		batch, err := c.FetchNoWait(500)
+	defer t.js.DeleteConsumer(ctx, name, c.CachedInfo().Name)
+	for left := int(c.CachedInfo().NumPending); left > 0; {
+		batch, err := c.Fetch(min(left, 500), jetstream.FetchContext(ctx))
 		if err != nil {
 			return false, fmt.Errorf("stream %s: %w", name, err)
 		}
@@ -270,10 +272,12 @@ func (t *Trigger) wasStored(ctx context.Context, m *nats.Msg, since time.Time) (
 			n++
 			found = found || got.Headers().Get(jetstream.MsgIDHeader) == m.Header.Get(jetstream.MsgIDHeader)
 		}
-		if found || n == 0 || batch.Error() != nil {
-			return found, batch.Error()
+		if err := batch.Error(); found || err != nil {
+			return found, err
 		}
+		left -= max(n, 1)
 	}
+	return false, nil
 }
 
 // settle has the records for an event go that has ended well, or notes that they
