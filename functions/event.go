@@ -92,6 +92,16 @@ func isCloudEvent(h wire.Header) bool {
 	return len(contentType) >= len(mode) && strings.EqualFold(contentType[:len(mode)], mode)
 }
 
+// dataOf returns a body without the CloudEvent around it, if it is one.
+func dataOf(h wire.Header, body []byte) []byte {
+	if !isCloudEvent(h) {
+		return body
+	}
+	e := Event{Data: body}
+	e.structured()
+	return e.Data
+}
+
 // structured takes a CloudEvent in structured mode apart; what is none stays as
 // it is.
 func (e *Event) structured() {

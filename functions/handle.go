@@ -30,7 +30,7 @@ func Handle(name string, fn any) Endpoint {
 		return e
 	}
 	switch {
-	case h.in == eventType:
+	case h.in == eventType, h.in == eventsType:
 		e.Kind = wire.EndpointEvent
 	case h.raw():
 		e.Kind = wire.EndpointRaw
@@ -102,7 +102,7 @@ func newHandler(fn any) (*handler, error) {
 	if err := h.checkJSON(); err != nil {
 		return nil, err
 	}
-	if h.in != nil && h.in != eventType {
+	if h.in != nil && h.in != eventType && h.in != eventsType {
 		h.bind = newBinding(h.in)
 	}
 	return h, nil
@@ -151,7 +151,7 @@ func (h *handler) raw() bool {
 }
 
 func (h *handler) schemaTypes() (in, out reflect.Type) {
-	if !isRaw(h.in) && h.in != eventType {
+	if !isRaw(h.in) && h.in != eventType && h.in != eventsType {
 		in = h.in
 	}
 	switch {
@@ -181,7 +181,7 @@ func (h *handler) serve(ctx context.Context, r *Request, w Responder) error {
 	out := h.fn.Call(args[:n])
 	if h.err {
 		if err, _ := out[len(out)-1].Interface().(error); err != nil {
-			return err
+			return failed(r, w, err)
 		}
 	}
 	if h.out == nil {
@@ -192,17 +192,23 @@ func (h *handler) serve(ctx context.Context, r *Request, w Responder) error {
 
 // input decodes the body, and merges parameters into it.
 func (h *handler) input(r *Request) (reflect.Value, error) {
-	if h.in == readerType || h.in == readCloserType {
+	n, isBatch := r.Header.Int(wire.KeyBatch)
+	if !isBatch && (h.in == readerType || h.in == readCloserType) {
 		return reflect.ValueOf(io.NopCloser(r.Reader())), nil
 	}
 	body, err := r.ReadAll()
 	if err != nil {
 		return reflect.Value{}, err
 	}
+	if isBatch {
+		return h.batch(int(n), body)
+	}
 	v := reflect.New(h.in)
 	switch {
 	case h.in == eventType:
 		return reflect.ValueOf(newEvent(r.Header, body)), nil
+	case h.in == eventsType:
+		return reflect.ValueOf([]Event{newEvent(r.Header, body)}), nil
 	case h.in == bytesType:
 		v.Elem().SetBytes(body)
 		return v.Elem(), nil
@@ -210,11 +216,7 @@ func (h *handler) input(r *Request) (reflect.Value, error) {
 		v.Elem().SetString(string(body))
 		return v.Elem(), nil
 	}
-	if isCloudEvent(r.Header) {
-		e := Event{Data: body}
-		e.structured()
-		body = e.Data
-	}
+	body = dataOf(r.Header, body)
 	form := isForm(r.Header.Get("Content-Type"), body)
 	if len(body) > 0 && !form {
 		if err := json.Unmarshal(body, v.Interface()); err != nil {

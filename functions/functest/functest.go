@@ -144,6 +144,36 @@ func (h *Host) Do(ctx context.Context, handler any, req Request) (*Response, err
 // Data and Header are sent as they are, its attributes as those of a CloudEvent in
 // binary mode, and an Attempt of 0 is the first.
 func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
+	_, err := h.run(ctx, h.name(), handler, eventHeader(e).Add(wire.KeyTrigger, "event"), e.Data, nil)
+	return err
+}
+
+// SendBatch runs handler, which takes a slice, for several events at once. If it
+// says that some of them failed, the error is a [functions.BatchError].
+func (h *Host) SendBatch(ctx context.Context, handler any, events []functions.Event) error {
+	var payload []byte
+	for _, e := range events {
+		payload = wire.AppendMessage(payload, eventHeader(e), e.Data)
+	}
+	a, err := h.run(ctx, h.name(), handler, wire.Header(nil).Add(wire.KeyTrigger, "event").AddInt(wire.KeyBatch, int64(len(events))), payload, nil)
+	if err != nil {
+		return err
+	}
+	if _, some := a.header.Int(wire.KeyFailed); !some {
+		return nil
+	}
+	items, err := wire.ItemErrors(a.body)
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	failed := make(functions.BatchError)
+	for i, e := range items {
+		failed[i] = e
+	}
+	return failed
+}
+
+func eventHeader(e functions.Event) wire.Header {
 	header := wire.Header(nil).Add(wire.KeySubject, e.Subject).Add(wire.KeyStream, e.Stream).AddInt(wire.KeyAttempt, int64(max(e.Attempt, 1)))
 	if e.Sequence > 0 {
 		header = header.AddInt(wire.KeySequence, int64(e.Sequence))
@@ -161,8 +191,7 @@ func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
 			header = header.Add(key, value)
 		}
 	}
-	_, err := h.run(ctx, h.name(), handler, header.Add(wire.KeyTrigger, "event"), e.Data, nil)
-	return err
+	return header
 }
 
 // Published returns what was published so far.

@@ -87,8 +87,13 @@
 //	:time        when it was stored, in nanoseconds since 1970
 //	:attempt     which attempt this is, from 1
 //
+// or, for several events at once,
+//
+//	:batch       how many; the payload holds them ([Messages]) with the headers above
+//
 // Headers of its result: ":status", an HTTP status, absent for 200 (or 204,
-// where a handler returns nothing).
+// where a handler returns nothing); ":failed", how many of a batch failed, where some
+// did: the payload holds their errors ([ItemErrors]).
 //
 // # Headers of a call
 //
@@ -158,6 +163,8 @@ const (
 	KeyTime       = ":time"
 	KeyAttempt    = ":attempt"
 	KeyNumber     = ":number"
+	KeyBatch      = ":batch"
+	KeyFailed     = ":failed"
 )
 
 // Kinds of endpoints, as a ready frame tells them.

@@ -43,3 +43,27 @@ func Messages(b []byte) ([]Message, error) {
 	}
 	return list, nil
 }
+
+// AppendItemError appends the error of the item i of a batch, from 0, to a payload
+// that [ItemErrors] reads: a message with the headers of an error, and ":number".
+func AppendItemError(b []byte, i int, e *Error) []byte {
+	return AppendMessage(b, e.header(Header(nil).AddInt(KeyNumber, int64(i))), nil)
+}
+
+// ItemErrors returns the errors of items, by number. It returns an error that wraps
+// [ErrFrame] unless b is what AppendItemError makes.
+func ItemErrors(b []byte) (map[int]*Error, error) {
+	list, err := Messages(b)
+	if err != nil {
+		return nil, err
+	}
+	items := make(map[int]*Error, len(list))
+	for _, m := range list {
+		i, ok := m.Header.Int(KeyNumber)
+		if !ok {
+			return nil, fmt.Errorf("%w: an item without a number", ErrFrame)
+		}
+		items[int(i)] = errorOf(m.Header)
+	}
+	return items, nil
+}
