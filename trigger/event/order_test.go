@@ -358,3 +358,69 @@ func TestEventsThatComeAtOnceDoNotOvertakeEachOther(t *testing.T) {
 }
 
 var _ jetstream.Msg = (*held)(nil)
+
+// What a node had that is gone comes again only when the server misses it, and
+// newer events come at once: they wait.
+func TestNewerEventsWaitForThoseOfANodeThatIsGone(t *testing.T) {
+	f := newFixtureOn(t, "127.0.0.1:0")
+	f.trigger.ackWait = 2 * time.Second
+	dead, over := &fake{}, make(chan struct{})
+	dead.set(func(context.Context, call) error { <-over; return context.Canceled })
+	tr, nc := f.lonely(dead)
+	tr.Update(table(map[string][]manifest.Event{"shop": {spec("a.*", byKey)}}))
+	f.await("the node is set up", func() bool { return tr.Status(t.Context())[0].Error == "" })
+	f.publishMany(0, 10, 2)
+	f.await("the node has them", func() bool { return tr.Status(t.Context())[0].InFlight == 10 && len(dead.seen()) == 2 })
+	nc.Close()
+	close(over)
+	if _, err := f.bus.Conn().Request("$JS.API.CONSUMER.UNPIN."+EventStream+"."+f.consumer(), []byte(`{"group":"fn"}`), 10*time.Second); err != nil { // as a server does that starts anew
+		t.Fatal(err)
+	}
+	o := newOrdered()
+	f.set(o.run(func(call) int { return 0 }, 0))
+	f.serve(spec("a.*", byKey))
+	f.publishMany(10, 30, 2)
+	f.await("all", func() bool { return o.count() == 30 })
+	o.check(t, 30)
+}
+
+// consumer returns the name of that of the host's own stream.
+func (f *fixture) consumer() (name string) {
+	f.t.Helper()
+	stream, err := f.js.Stream(f.t.Context(), EventStream)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for name = range stream.ConsumerNames(f.t.Context()).Name() {
+	}
+	return name
+}
+
+// A connection that breaks takes events along that the server believes to have sent:
+// the next delivery shows it.
+func TestAMissingDeliveryClosesTheGate(t *testing.T) {
+	tests := []struct {
+		name       string
+		deliveries []uint64
+		open       bool
+	}{
+		{"the first", []uint64{7}, true},
+		{"one after the other", []uint64{7, 8, 9}, true},
+		{"one is missing", []uint64{7, 9}, false},
+		{"one is missing, and others follow", []uint64{7, 9, 10}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var g gate
+			for i, d := range test.deliveries {
+				g.came(d)
+				if i == 0 {
+					g.open = true // the server has said so
+				}
+			}
+			if g.open != test.open {
+				t.Errorf("open %v, want %v", g.open, test.open)
+			}
+		})
+	}
+}
