@@ -305,7 +305,7 @@ func TestADeletedEventDoesNotBlockItsKey(t *testing.T) {
 		}
 		return 0
 	}, 0))
-	f.serve(spec("a.*", byKey, func(s *manifest.Event) { s.Backoff = 300 * time.Millisecond }))
+	f.serve(spec("a.*", byKey, func(s *manifest.Event) { s.Backoff, s.Retries = 300*time.Millisecond, 1000 }))
 	f.publishMany(0, 30, 10)
 	f.await("the other keys", func() bool { return o.count() == 27 })
 	stream, err := f.js.Stream(t.Context(), EventStream)
