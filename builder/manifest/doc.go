@@ -41,6 +41,16 @@
 //	      backoff: 1s            # before the first retry; it doubles
 //	      backoffMax: 5m
 //	      inFlight: 32           # handled at once; 1 to 10000; 1 keeps their order
+//	      key: data.customer.id  # or subject (the default), subject.2, header.NAME
+//	      order: key             # events of one key in order; default: none
+//	      perKey: 0              # of one key at once; 0: as many as inFlight
+//	      rate: 100/s            # or /m, /h; default: no limit
+//	      debounce: 5s           # the latest of a key once it is quiet; default: not at all
+//	      filter:                # all of it must hold; default: none
+//	        header: {Region: eu}
+//	        data: {order.status: [paid, sent], order.gift: true}
+//	    - subject: sensors.*
+//	      throttle: 10s          # one of a key in that time; default: not at all
 //	  schedule:                  # at certain times
 //	    - cron: 30 3 * * mon-fri # five fields, or six with seconds, or @daily, …
 //	      zone: Europe/Berlin    # default: UTC

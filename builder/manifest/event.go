@@ -46,10 +46,35 @@ type Event struct {
 	// they are handled one by one on all nodes together, in the order of the stream: a
 	// retry holds up those behind it. Default 32.
 	InFlight int `json:"inFlight"`
+	// Key says what an event's key is, for Order, PerKey, Debounce and Throttle:
+	// "subject"; "subject.N", the N-th part of it, from 1; "header.NAME", in any
+	// case; or "data.a.b", a field of the data, which is JSON. An event without has
+	// the key "". Default "subject".
+	Key string `json:"key"`
+	// Order is OrderKey for events of one key to be handled one at a time on all
+	// nodes together, in the order of the stream, retries included, while others go
+	// on. Default OrderNone.
+	Order string `json:"order"`
+	// PerKey is how many events of one key a node handles at once, from 0 to
+	// MaxInFlight. Default 0: as many as InFlight says.
+	PerKey int `json:"perKey,omitzero"`
+	// Rate is how many events a node begins in a time, such as "100/s", "100/m" or
+	// "100/h", from 1 to MaxRate; the others wait in the stream. What a second allows
+	// may come at once. Default empty: no limit.
+	Rate string `json:"rate,omitzero"`
+	// Debounce is how long a key must be quiet before its latest event is handled;
+	// those before it are skipped. From MinQuiet to MaxQuiet. Default 0: not at all.
+	Debounce time.Duration `json:"debounce,omitzero"`
+	// Throttle is the least time between two events of one key that are handled: the
+	// first at once, and then the latest of those that came meanwhile; the others are
+	// skipped. From MinQuiet to MaxQuiet. Default 0: not at all.
+	Throttle time.Duration `json:"throttle,omitzero"`
+	// Filter says which events are handled at all. Default nil: all.
+	Filter *Filter `json:"filter,omitzero"`
 }
 
 func defaultEvent() Event {
-	return Event{Start: "new", Retries: 5, Backoff: time.Second, BackoffMax: 5 * time.Minute, InFlight: 32}
+	return Event{Start: "new", Retries: 5, Backoff: time.Second, BackoffMax: 5 * time.Minute, InFlight: 32, Key: "subject", Order: OrderNone}
 }
 
 var eventKeys = keys[Event]{
@@ -70,6 +95,20 @@ var eventKeys = keys[Event]{
 			"The longest time before a retry."),
 		key("inFlight", integer(1, MaxInFlight), func(e *Event) *int { return &e.InFlight },
 			"Events that a node handles at once. 1: one by one, in the order of the stream."),
+		key("key", text(schema{"pattern": keyPattern.String()}, checkKey), func(e *Event) *string { return &e.Key },
+			"Key of an event: subject, subject.N (its N-th part), header.NAME, or data.a.b (a field of JSON)."),
+		key("order", oneOf(OrderNone, OrderKey), func(e *Event) *string { return &e.Order },
+			"key: events of one key are handled one at a time, in the order of the stream."),
+		key("perKey", integer(0, MaxInFlight), func(e *Event) *int { return &e.PerKey },
+			"Events of one key that a node handles at once. 0: no limit."),
+		key("rate", text(schema{"pattern": ratePattern.String()}, checkRate), func(e *Event) *string { return &e.Rate },
+			"Events that a node begins in a time, such as 100/s, 100/m or 100/h. Default: no limit."),
+		key("debounce", duration(MinQuiet, MaxQuiet), func(e *Event) *time.Duration { return &e.Debounce },
+			"How long a key must be quiet before its latest event is handled: 10ms to 1h. Default: not at all."),
+		key("throttle", duration(MinQuiet, MaxQuiet), func(e *Event) *time.Duration { return &e.Throttle },
+			"The least time between two events of one key that are handled, the first at once: 10ms to 1h. Default: none."),
+		key("filter", optional(mapping(filterKeys)), func(e *Event) **Filter { return &e.Filter },
+			"Events that are handled at all. Default: all."),
 	},
 	init: func(e *Event) { *e = defaultEvent() },
 	check: func(r *reader, n node, e *Event) {
@@ -80,6 +119,7 @@ var eventKeys = keys[Event]{
 		default:
 			r.bad(n.child("backoffMax"), "", "must be at least backoff, which is %s, not %s", formatDuration(e.Backoff), formatDuration(e.BackoffMax))
 		}
+		checkFlow(r, n, e)
 	},
 }
 

@@ -9,7 +9,7 @@ import (
 
 func TestParseEvents(t *testing.T) {
 	def := func(change func(*Event)) Event {
-		e := Event{Subject: "orders.*", Start: "new", Retries: 5, Backoff: time.Second, BackoffMax: 5 * time.Minute, InFlight: 32}
+		e := Event{Subject: "orders.*", Start: "new", Retries: 5, Backoff: time.Second, BackoffMax: 5 * time.Minute, InFlight: 32, Key: "subject", Order: OrderNone}
 		change(&e)
 		return e
 	}
@@ -19,12 +19,24 @@ func TestParseEvents(t *testing.T) {
 	}{
 		{"the defaults", `subject: orders.*`, def(func(*Event) {})},
 		{"all keys", "{subject: \"orders.>\", endpoint: create, stream: ORDERS_1, start: all, retries: 0, backoff: 1ms, backoffMax: 24h, inFlight: 10000}",
-			Event{"orders.>", "create", "ORDERS_1", "all", 0, time.Millisecond, 24 * time.Hour, 10000}},
+			Event{Subject: "orders.>", Endpoint: "create", Stream: "ORDERS_1", Start: "all", Backoff: time.Millisecond, BackoffMax: 24 * time.Hour, InFlight: 10000, Key: "subject", Order: OrderNone}},
 		{"a sequence number", `{subject: orders.*, start: 17}`, def(func(e *Event) { e.Start = "17" })},
 		{"a sequence number in quotes", `{subject: orders.*, start: "17"}`, def(func(e *Event) { e.Start = "17" })},
 		{"a time", `{subject: orders.*, start: 2026-01-02T15:04:05Z}`, def(func(e *Event) { e.Start = "2026-01-02T15:04:05Z" })},
 		{"a time in quotes with a zone", `{subject: orders.*, start: "2026-01-02T15:04:05.5+02:00"}`, def(func(e *Event) { e.Start = "2026-01-02T15:04:05.5+02:00" })},
 		{"the same time between retries", `{subject: orders.*, backoff: 5m}`, def(func(e *Event) { e.Backoff = 5 * time.Minute })},
+		{"the order of a key", `{subject: orders.*, key: data.customer.id, order: key}`, def(func(e *Event) { e.Key, e.Order = "data.customer.id", OrderKey })},
+		{"a key of the subject", `{subject: orders.*, key: subject.2, perKey: 3}`, def(func(e *Event) { e.Key, e.PerKey = "subject.2", 3 })},
+		{"a key of a header", `{subject: orders.*, key: header.X-Customer}`, def(func(e *Event) { e.Key = "header.X-Customer" })},
+		{"a rate", `{subject: orders.*, rate: 1000000/m}`, def(func(e *Event) { e.Rate = "1000000/m" })},
+		{"debounce", `{subject: orders.*, debounce: 10ms}`, def(func(e *Event) { e.Debounce = 10 * time.Millisecond })},
+		{"throttle", `{subject: orders.*, throttle: 1h}`, def(func(e *Event) { e.Throttle = time.Hour })},
+		{"a filter", `{subject: orders.*, filter: {header: {Region: eu, Kind: [a, 7, true]}, data: {order.status: paid, order.paid: true, n: [3, -1.5, "3"]}}}`, def(func(e *Event) {
+			e.Filter = &Filter{
+				Header: map[string][]string{"Region": {"eu"}, "Kind": {"a", "7", "true"}},
+				Data:   map[string][]any{"order.status": {"paid"}, "order.paid": {true}, "n": {3.0, -1.5, "3"}},
+			}
+		})},
 		{"a subject that begins like the host's", `subject: fnord.dead.fn`, def(func(e *Event) { e.Subject = "fnord.dead.fn" })},
 	}
 	for _, test := range tests {
@@ -70,6 +82,27 @@ var eventMistakes = []struct{ name, event, want string }{
 	{"an end before the backoff", `{subject: b, backoffMax: 1ms}`, `4:30: triggers.event[1].backoffMax must be at least backoff, which is 1s, not 1ms`},
 	{"none in flight", `{subject: b, inFlight: 0}`, `4:28: triggers.event[1].inFlight must be from 1 to 10000, not 0`},
 	{"too many in flight", `{subject: b, inFlight: 10001}`, `4:28: triggers.event[1].inFlight must be from 1 to 10000, not 10001`},
+	{"a key of something else", `{subject: b, key: body.x}`, `4:23: triggers.event[1].key must be subject, subject.N, header.NAME or data.FIELD, not "body.x"`},
+	{"part 0 of the subject", `{subject: b, key: subject.0}`, `4:23: triggers.event[1].key must be subject, subject.N, header.NAME or data.FIELD, not "subject.0"`},
+	{"a field without a name", `{subject: b, key: data.a..b}`, `4:23: triggers.event[1].key must be subject, subject.N, header.NAME or data.FIELD, not "data.a..b"`},
+	{"an order of all", `{subject: b, order: keys}`, `4:25: triggers.event[1].order must be none or key, not "keys" (write key)`},
+	{"an order and a limit a key", `{subject: b, order: key, perKey: 2}`, `4:38: triggers.event[1].perKey cannot stand beside order: key, where it is always 1 (remove it)`},
+	{"a limit below 0", `{subject: b, perKey: -1}`, `4:26: triggers.event[1].perKey must be from 0 to 10000, not -1`},
+	{"a rate without a time", `{subject: b, rate: "100"}`, `4:24: triggers.event[1].rate must be a number of events in a time, such as 100/s, 100/m or 100/h, not "100"`},
+	{"a rate of 0", `{subject: b, rate: 0/s}`, `4:24: triggers.event[1].rate must be a number of events in a time, such as 100/s, 100/m or 100/h, not "0/s"`},
+	{"a rate too high", `{subject: b, rate: 1000001/s}`, `4:24: triggers.event[1].rate must be from 1 to 1000000, not 1000001`},
+	{"debounce too short", `{subject: b, debounce: 1ms}`, `4:28: triggers.event[1].debounce must be from 10ms to 1h, not 1ms`},
+	{"throttle too long", `{subject: b, throttle: 2h}`, `4:28: triggers.event[1].throttle must be from 10ms to 1h, not 2h`},
+	{"debounce and throttle", `{subject: b, debounce: 1s, throttle: 1s}`, `4:42: triggers.event[1].throttle cannot stand beside debounce (remove one of the two)`},
+	{"debounce and an order", `{subject: b, debounce: 1s, order: key}`, `4:28: triggers.event[1].debounce cannot stand beside order: key (remove one of the two)`},
+	{"throttle and an order", `{subject: b, order: key, throttle: 1s}`, `4:40: triggers.event[1].throttle cannot stand beside order: key (remove one of the two)`},
+	{"debounce and a limit a key", `{subject: b, debounce: 1s, perKey: 2}`, `4:40: triggers.event[1].perKey cannot stand beside debounce, which handles one event of a key at a time (remove one of the two)`},
+	{"a filter of nothing", `{subject: b, filter: {}}`, `4:26: triggers.event[1].filter filters nothing (write header: or data: below it)`},
+	{"a filter of something else", `{subject: b, filter: {body: {a: b}}}`, `4:27: unknown key "body" (the keys here are header, data)`},
+	{"a filter by a mapping", `{subject: b, filter: {data: {a: {b: c}}}}`, `4:37: triggers.event[1].filter.data.a must be text, a number, true or false, not a mapping`},
+	{"a filter by no value", `{subject: b, filter: {data: {a: []}}}`, `4:37: triggers.event[1].filter.data.a must have from 1 to 64 items, not 0`},
+	{"a filter by null", `{subject: b, filter: {header: {a: null}}}`, `4:39: triggers.event[1].filter.header.a has no value`},
+	{"a filter of no header", `{subject: b, filter: {header: {a b: c}}}`, `4:36: "a b" is no name of a header`},
 	{"the same trigger again", `{subject: orders.*, retries: 3}`, `4:15: triggers.event[1].subject repeats the trigger on line 3`},
 }
 

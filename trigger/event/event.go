@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -135,7 +136,7 @@ func (t *Trigger) Update(table *trigger.Table) {
 		return
 	}
 	for key, r := range t.readers {
-		if w := wanted[key]; w == nil || w.spec != r.spec {
+		if w := wanted[key]; w == nil || !reflect.DeepEqual(w.spec, r.spec) {
 			r.cancel()
 			delete(t.readers, key)
 			if r.id != "" && w == nil {
@@ -215,6 +216,7 @@ type reader struct {
 	id       string            // which has one; "" otherwise
 	ctx      context.Context
 	cancel   context.CancelFunc
+	skipped  atomic.Int64 // events that were taken off without being handled
 }
 
 func newReader(t *Trigger, function string, spec *manifest.Event) *reader {
@@ -271,6 +273,10 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 		MaxDeliver: -1, MaxAckPending: r.maxPending(stream.CachedInfo().Config.ConsumerLimits), InactiveThreshold: keepConsumer,
 		Metadata: map[string]string{"function": r.function, "endpoint": r.spec.Endpoint},
 	}
+	if isPinned(&r.spec) {
+		cfg.AckWait = r.t.ackWait / 2 // an order has to wait for those that the server misses
+		pinned(&cfg, r.t.ackWait)
+	}
 	if err := start(&cfg, r.spec.Start); err != nil {
 		return nil, err
 	}
@@ -284,15 +290,19 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
 	}
+	if consumer.CachedInfo().Config.PriorityPolicy != cfg.PriorityPolicy {
+		return nil, errors.New("order: key, debounce and throttle need NATS 2.11 or later")
+	}
 	return consumer, nil
 }
 
 // maxPending is how many events may be in flight or wait for a retry. Those that
 // wait leave room for others, but where events are handled one by one: there
-// the next comes when this one has ended, in one way or the other.
+// the next comes when this one has ended, in one way or the other. Where those of a
+// key are in order, all that were sent must have a place in hand.
 func (r *reader) maxPending(limits jetstream.StreamConsumerLimits) int {
-	n := r.spec.InFlight
-	if n > 1 {
+	n := places(&r.spec)
+	if r.spec.InFlight > 1 && !isOrdered(&r.spec) {
 		n += maxWaiting
 	}
 	if limits.MaxAckPending > 0 {
@@ -333,6 +343,7 @@ type Status struct {
 	Pending  uint64 `json:"pending"`  // events that wait
 	InFlight int    `json:"inFlight"` // events that are being handled, or wait for a retry
 	Retried  int    `json:"retried"`  // of these, those that are not at their first attempt
+	Skipped  int64  `json:"skipped"`  // events that this node has taken off without handling them, since it began to read
 	Error    string `json:"error,omitempty"`
 }
 
@@ -343,7 +354,7 @@ func (t *Trigger) Status(ctx context.Context) []Status {
 	t.mu.Unlock()
 	var list []Status
 	for _, r := range readers {
-		s := Status{Function: r.function, Endpoint: r.spec.Endpoint, Subject: r.spec.Subject, Consumer: r.key}
+		s := Status{Function: r.function, Endpoint: r.spec.Endpoint, Subject: r.spec.Subject, Consumer: r.key, Skipped: r.skipped.Load()}
 		if err := r.status(ctx, &s); err != nil {
 			s.Error = err.Error()
 		}

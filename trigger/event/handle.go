@@ -210,7 +210,7 @@ func (r *reader) delay(attempt int, e *wire.Error) time.Duration {
 			break
 		}
 	}
-	return d + time.Duration(rand.Int64N(int64(d)/5+1))
+	return min(d+time.Duration(rand.Int64N(int64(d)/5+1)), r.spec.BackoffMax)
 }
 
 // bury stores a dead letter, and takes the event off when that is certain. The

@@ -102,7 +102,13 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	b, err := bus.Start(bus.Config{StoreDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	return newFixtureOn(t, "")
+}
+
+// newFixtureOn has the server listen on an address.
+func newFixtureOn(t *testing.T, listen string) *fixture {
+	t.Helper()
+	b, err := bus.Start(bus.Config{StoreDir: t.TempDir(), Listen: listen, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

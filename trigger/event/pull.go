@@ -34,38 +34,69 @@ type puller struct {
 	busy     atomic.Int64  // events that have not ended
 	asked    atomic.Int64  // events that were asked for and have not come
 	heard    time.Time     // when the server gave its latest sign
+	filter   *filter       // nil for none
+	rate     *bucket       // nil for no limit
+	pin      *pin          // nil if others may read too
 }
 
 // read takes events until the reader is canceled, or the consumer is gone.
 func (r *reader) read(consumer jetstream.Consumer) error {
 	info := consumer.CachedInfo()
+	n := places(&r.spec)
 	p := &puller{
-		conn: r.t.conn, subject: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", info.Stream, info.Name), inbox: r.t.conn.NewInbox(), places: r.spec.InFlight,
-		messages: make(chan *nats.Msg, r.spec.InFlight+64), wake: make(chan struct{}, 1),
+		conn: r.t.conn, subject: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", info.Stream, info.Name), inbox: r.t.conn.NewInbox(), places: n,
+		messages: make(chan *nats.Msg, n+64), wake: make(chan struct{}, 1), filter: newFilter(r.spec.Filter), rate: newBucket(r.spec.Rate),
 	}
 	sub, err := p.conn.ChanSubscribe(p.inbox, p.messages)
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
-	start := func(m jetstream.Msg) {
+	if isPinned(&r.spec) {
+		p.pin = &pin{every: r.t.ackWait / 4}
+		answers, err := p.conn.ChanSubscribe(p.inbox+".pin", p.messages)
+		if err != nil {
+			sub.Unsubscribe()
+			return fmt.Errorf("consumer: %w", err)
+		}
+		defer answers.Unsubscribe()
+	}
+	start := func(m *message) {
 		p.busy.Add(1)
 		r.t.tasks.Go(func() {
 			r.handle(m)
 			p.end()
 		})
 	}
-	if err := p.run(r.ctx, start); err != nil {
-		err = fmt.Errorf("consumer: %w", err)
-		p.handBack(sub)
-		return err
+	f := newFlow(r, p, consumer)
+	if f != nil {
+		start = f.add
+		ctx, cancel := context.WithCancel(r.ctx)
+		defer cancel()
+		r.t.tasks.Go(func() { f.run(ctx) })
+	}
+	err = p.run(r.ctx, r.filtered(p, start))
+	if f != nil {
+		f.close()
 	}
 	p.handBack(sub)
+	p.unpin(info)
+	switch {
+	case errors.Is(err, errPin):
+		r.t.log.Info("another node reads the events from now on", "function", r.function, "subject", r.spec.Subject)
+	case err != nil:
+		return fmt.Errorf("consumer: %w", err)
+	}
 	return nil
 }
 
-func (p *puller) run(ctx context.Context, start func(jetstream.Msg)) error {
+func (p *puller) run(ctx context.Context, start func(*message)) error {
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
+	keep := p.pin.ticker()
+	defer keep.Stop()
+	if p.rate != nil {
+		defer p.rate.timer.Stop()
+	}
 	for {
 		if err := p.ask(); err != nil {
 			return err
@@ -83,6 +114,11 @@ func (p *puller) run(ctx context.Context, start func(jetstream.Msg)) error {
 			if p.asked.Load() > 0 && time.Since(p.heard) > 2*heartbeat {
 				return errors.New("the server gives no sign")
 			}
+		case <-keep.C:
+			if err := p.keepPin(); err != nil {
+				return err
+			}
+		case <-p.rate.more():
 		}
 	}
 }
@@ -103,7 +139,7 @@ func (p *puller) end() {
 func (p *puller) wanted() int {
 	asked := p.asked.Load()
 	free := p.places - int(p.busy.Load()+asked)
-	if asked > 0 && free < max(p.places/4, 1) {
+	if asked > 0 && (free < max(p.places/4, 1) || p.pin.unknown()) {
 		return 0
 	}
 	return max(free, 0)
@@ -112,19 +148,26 @@ func (p *puller) wanted() int {
 // ask asks for events.
 func (p *puller) ask() error {
 	n := p.wanted()
+	if p.rate != nil && n > 0 {
+		n = p.rate.take(n, int(p.asked.Load()))
+	}
 	if n == 0 {
 		return nil
 	}
 	if p.asked.Add(int64(n)) == int64(n) {
 		p.heard = time.Now()
 	}
-	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`, n, requestTime.Nanoseconds(), heartbeat.Nanoseconds())
+	request := fmt.Appendf(nil, `{"batch":%d,"expires":%d,"idle_heartbeat":%d%s}`, n, requestTime.Nanoseconds(), heartbeat.Nanoseconds(), p.pin.request())
 	return p.conn.PublishRequest(p.subject, p.inbox, request)
 }
 
 // take starts with a message, or learns from the server how a request has ended.
-func (p *puller) take(m *nats.Msg, start func(jetstream.Msg)) error {
+func (p *puller) take(m *nats.Msg, start func(*message)) error {
 	if strings.HasPrefix(m.Reply, "$JS.ACK.") {
+		if !p.pin.is(m) {
+			p.giveBack(m)
+			return errPin
+		}
 		start(&message{msg: m, conn: p.conn})
 		p.asked.Add(-1)
 		return nil
@@ -133,12 +176,24 @@ func (p *puller) take(m *nats.Msg, start func(jetstream.Msg)) error {
 	case "100": // a sign of life
 		return nil
 	case "404", "408": // nothing for now; the time is over
+		if m.Subject != p.inbox { // of keepPin
+			return nil
+		}
 		left, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
 		if err != nil {
 			return fmt.Errorf("status %s without a number of messages", status)
 		}
-		p.asked.Add(-min(int64(left), p.asked.Load()))
+		left = min(left, int(p.asked.Load()))
+		p.asked.Add(-int64(left))
+		p.rate.giveBack(left)
 		return nil
+	case "409":
+		if m.Header.Get("Description") == tooLarge && p.pin != nil { // the answer to keepPin
+			return nil
+		}
+		return fmt.Errorf("%s %s", status, m.Header.Get("Description"))
+	case "423":
+		return errPin
 	default:
 		return fmt.Errorf("%s %s", status, m.Header.Get("Description"))
 	}

@@ -55,8 +55,8 @@ func TestDelay(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			for range 100 {
 				got := r.delay(test.attempt, test.e)
-				if got < test.want || got > test.want+test.want/5 || test.e.Retry > 0 && got != test.want {
-					t.Fatalf("%v, want %v and up to a fifth more", got, test.want)
+				if got < test.want || got > min(test.want+test.want/5, r.spec.BackoffMax) || test.e.Retry > 0 && got != test.want {
+					t.Fatalf("%v, want %v and up to a fifth more, but no more than %v", got, test.want, r.spec.BackoffMax)
 				}
 			}
 		})
