@@ -15,6 +15,7 @@ import (
 
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger"
@@ -231,7 +232,8 @@ func (f *function) describe(v *version, endpoints []worker.Endpoint) error {
 	return checkTriggers(info)
 }
 
-// checkTriggers returns an error for a trigger of an endpoint that there is not.
+// checkTriggers returns an error for a trigger of an endpoint that there is not, or
+// that cannot take what it brings.
 func checkTriggers(info *trigger.Function) error {
 	named := make(map[string]string) // endpoint → what names it
 	t := &info.Manifest.Triggers
@@ -246,6 +248,11 @@ func checkTriggers(info *trigger.Function) error {
 	}
 	for _, s := range t.Subscribe {
 		named[s.Endpoint] = "the subscription of " + s.Subject
+	}
+	for _, e := range t.Event {
+		if p := info.Endpoint(e.Endpoint); e.Batch != nil && p != nil && p.Kind != wire.EndpointJSON && p.Kind != wire.EndpointEvent {
+			return fmt.Errorf("%s: %s has batches, for which its handler must take a slice, such as []functions.Event", manifest.FileName, named[e.Endpoint])
+		}
 	}
 	for _, endpoint := range slices.Sorted(maps.Keys(named)) {
 		if info.Endpoint(endpoint) != nil {

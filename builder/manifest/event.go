@@ -22,7 +22,7 @@ const (
 // without an error, and is kept as a dead letter when it has failed too often.
 type Event struct {
 	// Subject is that of the events, wildcards allowed. It is none of the server's
-	// ($…), nor of the host's (fn.…, dead.…, effect.…, schedule.…, tick.…, _INBOX.…).
+	// ($…), nor of the host's (fn.…, dead.…, schedule.…, tick.…, and what begins with _).
 	Subject string `json:"subject"`
 	// Endpoint is the endpoint that handles them. Default empty: the root.
 	Endpoint string `json:"endpoint,omitzero"`
@@ -69,6 +69,14 @@ type Event struct {
 	// first at once, and then the latest of those that came meanwhile; the others are
 	// skipped. From MinQuiet to MaxQuiet. Default 0: not at all.
 	Throttle time.Duration `json:"throttle,omitzero"`
+	// Dedupe is for how long an event of an ID that was begun with before is skipped,
+	// whichever stream it is in: the ID of NATS (Nats-Msg-Id) or that of a CloudEvent.
+	// Whole seconds, from 1s to MaxDedupe. Default 0: only the stream's own window counts.
+	Dedupe time.Duration `json:"dedupe,omitzero"`
+	// Batch has a handler that takes a slice get several events at once, as long as
+	// they are at their first attempt. InFlight counts batches then. Default nil: one
+	// by one.
+	Batch *Batch `json:"batch,omitzero"`
 	// Filter says which events are handled at all. Default nil: all.
 	Filter *Filter `json:"filter,omitzero"`
 }
@@ -107,6 +115,10 @@ var eventKeys = keys[Event]{
 			"How long a key must be quiet before its latest event is handled: 10ms to 1h. Default: not at all."),
 		key("throttle", duration(MinQuiet, MaxQuiet), func(e *Event) *time.Duration { return &e.Throttle },
 			"The least time between two events of one key that are handled, the first at once: 10ms to 1h. Default: none."),
+		key("dedupe", duration(time.Second, MaxDedupe), func(e *Event) *time.Duration { return &e.Dedupe },
+			"How long another event of the same ID is skipped: 1s to 720h. Default: as long as the stream itself does."),
+		key("batch", optional(mapping(batchKeys)), func(e *Event) **Batch { return &e.Batch },
+			"Several events at once, for a handler that takes a slice. Default: one by one."),
 		key("filter", optional(mapping(filterKeys)), func(e *Event) **Filter { return &e.Filter },
 			"Events that are handled at all. Default: all."),
 	},
@@ -132,7 +144,7 @@ func checkEventSubject(s string) *problem {
 	}
 	first, _, _ := strings.Cut(s, ".")
 	switch first {
-	case "fn", "dead", "effect", "schedule", "tick", "_INBOX":
+	case "fn", "dead", "_effect", "_seen", "schedule", "tick", "_INBOX":
 		return &problem{fmt.Sprintf("must not begin with %s., which the host uses itself", first), ""}
 	case "*", ">":
 		return &problem{"must not begin with a wildcard, which would match subjects of the host", "write a first part, such as events.>"}

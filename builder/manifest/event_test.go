@@ -31,6 +31,9 @@ func TestParseEvents(t *testing.T) {
 		{"a rate", `{subject: orders.*, rate: 1000000/m}`, def(func(e *Event) { e.Rate = "1000000/m" })},
 		{"debounce", `{subject: orders.*, debounce: 10ms}`, def(func(e *Event) { e.Debounce = 10 * time.Millisecond })},
 		{"throttle", `{subject: orders.*, throttle: 1h}`, def(func(e *Event) { e.Throttle = time.Hour })},
+		{"a window for IDs", `{subject: orders.*, dedupe: 24h}`, def(func(e *Event) { e.Dedupe = 24 * time.Hour })},
+		{"a batch", `{subject: orders.*, batch: {size: 1000}}`, def(func(e *Event) { e.Batch = &Batch{Size: 1000, Window: 100 * time.Millisecond} })},
+		{"a batch with a window", `{subject: orders.*, inFlight: 1, batch: {size: 2, window: 1m}}`, def(func(e *Event) { e.InFlight, e.Batch = 1, &Batch{Size: 2, Window: time.Minute} })},
 		{"a filter", `{subject: orders.*, filter: {header: {Region: eu, Kind: [a, 7, true]}, data: {order.status: paid, order.paid: true, n: [3, -1.5, "3"]}}}`, def(func(e *Event) {
 			e.Filter = &Filter{
 				Header: map[string][]string{"Region": {"eu"}, "Kind": {"a", "7", "true"}},
@@ -74,6 +77,10 @@ var eventMistakes = []struct{ name, event, want string }{
 	{"a fraction of a number", `{subject: b, start: 1.5}`, `4:25: triggers.event[1].start must be new, all, a sequence number from 1, or a time such as 2026-01-02T15:04:05Z, not "1.5"`},
 	{"a day alone", `{subject: b, start: 2026-01-02}`, `4:25: triggers.event[1].start must be new, all, a sequence number from 1, or a time such as 2026-01-02T15:04:05Z, not "2026-01-02"`},
 	{"a list for a start", `{subject: b, start: [1]}`, `4:25: triggers.event[1].start must be text, not a list`},
+	{"a window of a fraction", `{subject: b, dedupe: 1500ms}`, `4:26: triggers.event[1].dedupe must be whole seconds, not 1.5s`},
+	{"a batch without a size", `{subject: b, batch: {window: 1s}}`, `4:25: triggers.event[1].batch needs the key "size"`},
+	{"a batch of one", `{subject: b, batch: {size: 1}}`, `4:32: triggers.event[1].batch.size must be from 2 to 1000, not 1`},
+	{"a batch in order", `{subject: b, order: key, batch: {size: 3}}`, `4:37: triggers.event[1].batch cannot stand beside order, perKey, debounce and throttle, which are of single events (remove one of the two)`},
 	{"retries below 0", `{subject: b, retries: -1}`, `4:27: triggers.event[1].retries must be from 0 to 1000, not -1`},
 	{"text for retries", `{subject: b, retries: many}`, `4:27: triggers.event[1].retries must be a whole number, not "many"`},
 	{"a backoff without a unit", `{subject: b, backoff: 5}`, `4:27: triggers.event[1].backoff needs a unit (write "5s")`},

@@ -21,6 +21,9 @@ const (
 	MaxRate  = 1_000_000 // events in a second, a minute or an hour
 	MinQuiet = 10 * time.Millisecond
 	MaxQuiet = time.Hour
+	MaxBatch = 1000 // events that are handled together
+	// MaxDedupe is how long the ID of an event is kept.
+	MaxDedupe = 30 * 24 * time.Hour
 )
 
 // Filter says which events a trigger handles: those for which all of it holds.
@@ -31,6 +34,25 @@ type Filter struct {
 	// path, such as "order.status". Each is a string, a float64 or a bool. An event
 	// without the field, or whose data are no JSON, is not handled.
 	Data map[string][]any `json:"data,omitzero"`
+}
+
+// Batch says how many events are handled together.
+type Batch struct {
+	// Size is the most of them, from 2 to MaxBatch. Their data are at most 4 MiB
+	// together, but for a single one.
+	Size int `json:"size"`
+	// Window is how long the first one waits for others, from MinQuiet to a minute.
+	// Default 100ms.
+	Window time.Duration `json:"window"`
+}
+
+var batchKeys = keys[Batch]{
+	fields: []field[Batch]{
+		required(key("size", integer(2, MaxBatch), func(b *Batch) *int { return &b.Size }, "The most events that are handled together.")),
+		key("window", duration(MinQuiet, time.Minute), func(b *Batch) *time.Duration { return &b.Window },
+			"How long the first one waits for others: 10ms to 1m."),
+	},
+	init: func(b *Batch) { b.Window = 100 * time.Millisecond },
 }
 
 var (
@@ -70,6 +92,9 @@ func checkFlow(r *reader, n node, e *Event) {
 	apart := func(name, other string) {
 		r.bad(n.child(name), "remove one of the two", "cannot stand beside %s", other)
 	}
+	if e.Dedupe%time.Second != 0 {
+		r.bad(n.child("dedupe"), "", "must be whole seconds, not %s", formatDuration(e.Dedupe))
+	}
 	switch {
 	case e.Order == OrderKey && e.PerKey > 0:
 		r.bad(n.child("perKey"), "remove it", "cannot stand beside order: key, where it is always 1")
@@ -83,6 +108,8 @@ func checkFlow(r *reader, n node, e *Event) {
 		apart("perKey", "debounce, which handles one event of a key at a time")
 	case e.Throttle > 0 && e.PerKey > 0:
 		apart("perKey", "throttle, which handles one event of a key at a time")
+	case e.Batch != nil && (e.Order == OrderKey || e.PerKey > 0 || e.Debounce > 0 || e.Throttle > 0):
+		r.bad(n.child("batch"), "remove one of the two", "cannot stand beside order, perKey, debounce and throttle, which are of single events")
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 // published, and no second record can be written.
 const (
 	EffectStream = "effects"
-	effectPrefix = "effect."
+	effectPrefix = "_effect."
 	keepEffects  = keepDead // as long as an event can be sent again
 )
 

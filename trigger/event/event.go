@@ -264,6 +264,11 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 			return nil, err
 		}
 	}
+	if r.spec.Dedupe > 0 {
+		if err := r.t.ensureSeen(ctx); err != nil {
+			return nil, err
+		}
+	}
 	stream, err := r.t.streamFor(ctx, &r.spec)
 	if err != nil {
 		return nil, err

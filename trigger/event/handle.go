@@ -53,6 +53,11 @@ func (r *reader) handle(m jetstream.Msg) {
 		err = r.invoke(m, meta)
 	}
 	r.t.release(k)
+	r.conclude(m, meta, err)
+}
+
+// conclude tells the server what has become of an event.
+func (r *reader) conclude(m jetstream.Msg, meta *jetstream.MsgMetadata, err error) {
 	switch {
 	case err == nil:
 		r.done(m, meta)

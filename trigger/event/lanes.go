@@ -90,6 +90,11 @@ func (h *held) Ack() error {
 	return h.message.Ack()
 }
 
+func (h *held) DoubleAck(ctx context.Context) error {
+	h.ended = true
+	return h.message.DoubleAck(ctx)
+}
+
 func (h *held) TermWithReason(reason string) error {
 	h.ended = true
 	return h.message.TermWithReason(reason)
@@ -127,6 +132,8 @@ func places(s *manifest.Event) int {
 		return maxHeldKeys + s.InFlight
 	case isHeld(s):
 		return max(s.InFlight, min(16*s.InFlight, maxHeld))
+	case s.Batch != nil:
+		return s.InFlight * s.Batch.Size
 	}
 	return s.InFlight
 }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -34,11 +35,15 @@ type fake struct {
 	mu    sync.Mutex
 	run   func(ctx context.Context, c call) error
 	calls []call
-	now   int // calls in progress
-	most  int // of those at any time
+	sizes []int // of batches
+	now   int   // calls in progress
+	most  int   // of those at any time
 }
 
 func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Result, error) {
+	if _, ok := inv.Header.Int(wire.KeyBatch); ok {
+		return f.invokeBatch(ctx, inv)
+	}
 	c := call{function: inv.Function, subject: inv.Header.Get(wire.KeySubject), text: string(inv.Payload), depth: inv.Depth, at: time.Now()}
 	c.sequence, _ = inv.Header.Int(wire.KeySequence)
 	c.attempt, _ = inv.Header.Int(wire.KeyAttempt)
@@ -58,6 +63,33 @@ func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Re
 	}
 	if err := run(ctx, c); err != nil {
 		return nil, err
+	}
+	return &trigger.Result{}, nil
+}
+
+// invokeBatch runs the func for each event of a batch, and answers as a function does.
+func (f *fake) invokeBatch(ctx context.Context, inv *trigger.Invocation) (*trigger.Result, error) {
+	list, err := wire.Messages(inv.Payload)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.sizes = append(f.sizes, len(list))
+	f.mu.Unlock()
+	var body []byte
+	whole := false
+	for i, m := range list {
+		_, err := f.Invoke(ctx, &trigger.Invocation{Function: inv.Function, Header: m.Header, Payload: m.Payload})
+		whole = whole || errors.Is(err, errWhole)
+		if err != nil {
+			body = wire.AppendItemError(body, i, wire.AsError(err))
+		}
+	}
+	switch {
+	case whole:
+		return nil, failing(wire.Crashed, 0)
+	case body != nil:
+		return &trigger.Result{Header: wire.Header(nil).AddInt(wire.KeyFailed, 1), Payload: body}, nil
 	}
 	return &trigger.Result{}, nil
 }

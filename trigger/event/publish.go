@@ -88,7 +88,7 @@ func CheckSubject(subject string) error {
 	case strings.ContainsAny(subject, " \t\r\n\x00*>"):
 		return fmt.Errorf("subject %.80q has a space or a wildcard", subject)
 	}
-	for _, own := range []string{"$", "_INBOX.", "fn.", DeadPrefix, effectPrefix, schedulePrefix, tickPrefix} {
+	for _, own := range []string{"$", "_INBOX.", "fn.", DeadPrefix, effectPrefix, seenPrefix, schedulePrefix, tickPrefix} {
 		if strings.HasPrefix(subject, own) {
 			return fmt.Errorf("subject %.80q is one of the host's own", subject)
 		}

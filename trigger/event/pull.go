@@ -74,9 +74,16 @@ func (r *reader) read(consumer jetstream.Consumer) error {
 		defer cancel()
 		r.t.tasks.Go(func() { f.run(ctx) })
 	}
-	err = p.run(r.ctx, r.filtered(p, start))
+	b := newBatcher(r, p)
+	if b != nil {
+		start = b.add
+	}
+	err = p.run(r.ctx, r.filtered(p, r.once(p, start)))
 	if f != nil {
 		f.close()
+	}
+	if b != nil {
+		b.close()
 	}
 	p.handBack(sub)
 	p.unpin(info)

@@ -1,0 +1,155 @@
+package event
+
+import (
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// maxBatchBytes is how much of the data of events a batch holds.
+const maxBatchBytes = 4 << 20
+
+// batcher gathers the events that are handled together. One that comes again comes
+// alone, so that an event that cannot be handled takes no others along for long.
+type batcher struct {
+	r *reader
+	p *puller
+
+	mu     sync.Mutex
+	list   []*batched
+	bytes  int
+	timer  *time.Timer // runs while there is something in list
+	closed bool
+}
+
+// batched is an event of a batch.
+type batched struct {
+	*message
+	meta *jetstream.MsgMetadata
+	keep *keeper
+}
+
+// newBatcher returns nil for a trigger of single events.
+func newBatcher(r *reader, p *puller) *batcher {
+	if r.spec.Batch == nil {
+		return nil
+	}
+	b := &batcher{r: r, p: p}
+	b.timer = time.AfterFunc(time.Hour, b.timeUp)
+	b.timer.Stop()
+	return b
+}
+
+// add takes an event that has come.
+func (b *batcher) add(m *message) {
+	meta, err := m.Metadata()
+	if err != nil {
+		b.r.t.log.Error("a message without metadata is left: "+err.Error(), "function", b.r.function)
+		return
+	}
+	b.p.busy.Add(1)
+	x := &batched{message: m, meta: meta, keep: b.r.t.keep(m)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if meta.NumDelivered > 1 {
+		b.start([]*batched{x})
+		return
+	}
+	if len(b.list) > 0 && b.bytes+len(m.Data()) > maxBatchBytes {
+		b.flush()
+	}
+	if len(b.list) == 0 {
+		b.timer.Reset(b.r.spec.Batch.Window)
+	}
+	b.list = append(b.list, x)
+	b.bytes += len(m.Data())
+	if len(b.list) == b.r.spec.Batch.Size {
+		b.flush()
+	}
+}
+
+func (b *batcher) timeUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.flush()
+	}
+}
+
+// flush begins with what there is. b.mu is held.
+func (b *batcher) flush() {
+	b.timer.Stop()
+	if len(b.list) > 0 {
+		b.start(b.list)
+	}
+	b.list, b.bytes = nil, 0
+}
+
+func (b *batcher) start(list []*batched) {
+	b.r.t.tasks.Go(func() {
+		b.r.handleBatch(list)
+		for range list {
+			b.p.end()
+		}
+	})
+}
+
+// close hands back what has not begun.
+func (b *batcher) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.timer.Stop()
+	for _, x := range b.list {
+		b.r.t.release(x.keep)
+		x.Nak()
+		b.p.end()
+	}
+	b.list = nil
+}
+
+// handleBatch runs the function for several events, and says what becomes of each.
+func (r *reader) handleBatch(list []*batched) {
+	items, err := r.invokeBatch(list)
+	for delay := r.spec.Backoff; hostFault(err) && r.wait(delay, err, list[0].meta); delay = min(2*delay, r.spec.BackoffMax, maxHostDelay) {
+		items, err = r.invokeBatch(list)
+	}
+	for i, x := range list {
+		r.t.release(x.keep)
+		if e := items[i]; e != nil && err == nil {
+			r.conclude(x.message, x.meta, e)
+		} else {
+			r.conclude(x.message, x.meta, err)
+		}
+	}
+}
+
+// invokeBatch returns the errors of single events, or why all of them failed.
+func (r *reader) invokeBatch(list []*batched) (map[int]*wire.Error, error) {
+	inv := &trigger.Invocation{Function: r.function, Endpoint: r.spec.Endpoint, Trigger: trigger.Event,
+		Header: wire.Header(nil).AddInt(wire.KeyBatch, int64(len(list)))}
+	for _, x := range list {
+		h, depth, err := requestHeader(x.message, x.meta)
+		if err != nil {
+			return nil, err
+		}
+		inv.Depth = max(inv.Depth, depth)
+		inv.Payload = wire.AppendMessage(inv.Payload, h, x.Data())
+	}
+	result, err := r.t.invoker.Invoke(r.t.work, inv)
+	if err != nil {
+		return nil, err
+	}
+	body, err := result.ReadAll(maxBatchBytes)
+	if err != nil {
+		return nil, err
+	}
+	if _, some := result.Header.Int(wire.KeyFailed); some {
+		return wire.ItemErrors(body)
+	}
+	return nil, failure(result)
+}
