@@ -193,7 +193,7 @@ func consumersOf(t *testing.T, js jetstream.JetStream, stream string) map[string
 
 // makeStreams makes the stream that the observer reads, and that of the events,
 // before any host is there.
-func makeStreams(t *testing.T, dir string) {
+func makeStreams(t *testing.T, dir, work string) {
 	b, err := bus.Start(bus.Config{StoreDir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func makeStreams(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, subject := range map[string]string{"SEEN": "seen", "events": "work"} {
+	for name, subject := range map[string]string{"SEEN": "seen", "events": work} {
 		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{subject}}); err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +213,7 @@ func makeStreams(t *testing.T, dir string) {
 func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
 	const events, kills = 5000, 6
 	k := &killable{t: t, dir: benchDir(t, map[string]string{"observed/observed.go": observedSource, "observed/function.yaml": observedManifest, "echo/echo.go": echoSource})}
-	makeStreams(t, filepath.Join(k.dir, "data"))
+	makeStreams(t, filepath.Join(k.dir, "data"), "work")
 	t.Cleanup(func() { k.kill() })
 	k.start()
 	k.built()

@@ -89,7 +89,7 @@ func byKey(s *manifest.Event) { s.Order = manifest.OrderKey }
 func (f *fixture) publishMany(from, to, keys int) {
 	f.t.Helper()
 	for i := from; i < to; i++ {
-		if _, err := f.js.PublishMsgAsync(&nats.Msg{Subject: fmt.Sprint("a.", i%keys), Data: fmt.Append(nil, i)}); err != nil {
+		if _, err := f.js.PublishMsgAsync(&nats.Msg{Subject: fmt.Sprint("a.", i%keys), Data: fmt.Append(nil, i)}, jetstream.WithStallWait(30*time.Second)); err != nil {
 			f.t.Fatal(err)
 		}
 	}
