@@ -214,7 +214,7 @@ func consumersOf(t *testing.T, js jetstream.JetStream, stream string) map[string
 
 // makeStreams makes the stream that the observer reads, and that of the events,
 // before any host is there.
-func makeStreams(t *testing.T, dir string, duplicates time.Duration) {
+func makeStreams(t *testing.T, dir, work string, duplicates time.Duration) {
 	b, err := bus.Start(bus.Config{StoreDir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func makeStreams(t *testing.T, dir string, duplicates time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, subject := range map[string]string{"SEEN": "seen", "events": "work"} {
+	for name, subject := range map[string]string{"SEEN": "seen", "events": work} {
 		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{subject}, Duplicates: duplicates}); err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +272,7 @@ func tally(t *testing.T, counts map[string]int, accepted []string) (lost, again 
 func killedDuringEvents(t *testing.T, source string, duplicates time.Duration) (counts map[string]int, accepted []string) {
 	const events, kills = 5000, 6
 	k := &killable{t: t, dir: benchDir(t, map[string]string{"observed/observed.go": source, "observed/function.yaml": observedManifest, "echo/echo.go": echoSource})}
-	makeStreams(t, filepath.Join(k.dir, "data"), duplicates)
+	makeStreams(t, filepath.Join(k.dir, "data"), "work", duplicates)
 	t.Cleanup(func() { k.kill() })
 	k.start()
 	k.built()

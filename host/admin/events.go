@@ -24,6 +24,7 @@ type EventTrigger struct {
 	Pending  uint64 `json:"pending"`  // events that wait
 	InFlight int    `json:"inFlight"` // events that are being handled, or wait for a retry
 	Retried  int    `json:"retried"`  // of these, those that are not at their first attempt
+	Skipped  int64  `json:"skipped"`  // events that the node which answers has taken off without handling them
 	Error    string `json:"error,omitempty"`
 }
 

@@ -34,7 +34,7 @@ func (f *flow) lookSoon() {
 func (f *flow) tryOpen(ctx context.Context) {
 	f.mu.Lock()
 	// Counted before the server counts, so that what comes meanwhile is too few and not too many.
-	inHand, left, last := len(f.hands)+len(f.awaited), f.left, f.gate.last
+	inHand, left, last := len(f.hands), f.left, f.gate.last
 	skip := f.gate.open || f.closed || last == 0
 	f.mu.Unlock()
 	if skip { // or nothing has come yet, and so this node is not the one that reads

@@ -2,7 +2,9 @@ package event
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -30,8 +32,19 @@ func newKeyer(spec string) keyer {
 	return keyer{}
 }
 
+// maxKey is how long a key may be: a longer one is known by its hash.
+const maxKey = 256
+
 // of returns the key of m, "" if it has none.
 func (k *keyer) of(m *nats.Msg) string {
+	key := k.find(m)
+	if len(key) > maxKey {
+		return fmt.Sprintf("%x", sha256.Sum256([]byte(key)))
+	}
+	return key
+}
+
+func (k *keyer) find(m *nats.Msg) string {
 	switch {
 	case k.part > 0:
 		return part(m.Subject, k.part)

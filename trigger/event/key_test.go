@@ -1,6 +1,9 @@
 package event
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -51,6 +54,7 @@ func TestKeyOfAnEvent(t *testing.T) {
 		{"data.id", &nats.Msg{Data: []byte("no JSON")}, ""},
 		{"data.id", &nats.Msg{Data: []byte(`{"x":{"id":`)}, ""},
 		{"data.id", &nats.Msg{}, ""},
+		{"data.id", &nats.Msg{Data: []byte(`{"id":"` + strings.Repeat("a", 257) + `"}`)}, fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Repeat("a", 257))))},
 	}
 	for _, test := range tests {
 		k := newKeyer(test.key)

@@ -234,7 +234,12 @@ func (f *fixture) serveOn(tr *Trigger, specs ...manifest.Event) {
 // await waits until cond holds.
 func (f *fixture) await(what string, cond func() bool) {
 	f.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	f.awaitFor(20*time.Second, what, cond)
+}
+
+func (f *fixture) awaitFor(most time.Duration, what string, cond func() bool) {
+	f.t.Helper()
+	deadline := time.Now().Add(most)
 	for !cond() {
 		if time.Now().After(deadline) {
 			f.t.Fatalf("%s: not in time; calls %+v, reported %v", what, f.seen(), f.reported())

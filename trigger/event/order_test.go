@@ -89,7 +89,7 @@ func byKey(s *manifest.Event) { s.Order = manifest.OrderKey }
 func (f *fixture) publishMany(from, to, keys int) {
 	f.t.Helper()
 	for i := from; i < to; i++ {
-		if _, err := f.js.PublishMsgAsync(&nats.Msg{Subject: fmt.Sprint("a.", i%keys), Data: fmt.Append(nil, i)}); err != nil {
+		if _, err := f.js.PublishMsgAsync(&nats.Msg{Subject: fmt.Sprint("a.", i%keys), Data: fmt.Append(nil, i)}, jetstream.WithStallWait(30*time.Second)); err != nil {
 			f.t.Fatal(err)
 		}
 	}
@@ -203,9 +203,9 @@ func TestTheOrderOutlivesRestarts(t *testing.T) {
 }
 
 // lonely returns a trigger with a connection of its own, which can break.
-func (f *fixture) lonely(fake *fake) (*Trigger, *nats.Conn) {
+func (f *fixture) lonely(fake *fake, options ...nats.Option) (*Trigger, *nats.Conn) {
 	f.t.Helper()
-	nc, err := nats.Connect("nats://"+f.bus.Addr(), nats.NoReconnect())
+	nc, err := nats.Connect("nats://"+f.bus.Addr(), options...)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func (f *fixture) lonely(fake *fake) (*Trigger, *nats.Conn) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	tr.ackWait = f.trigger.ackWait
+	tr.ackWait, tr.retrySetup = f.trigger.ackWait, f.trigger.retrySetup
 	f.t.Cleanup(func() {
 		nc.Close()
 		f.close(tr)
@@ -250,7 +250,7 @@ func TestTheOrderOutlivesANodeThatIsGone(t *testing.T) {
 			defer cancel()
 			return run(ctx, c)
 		})
-		tr, nc := f.lonely(dead)
+		tr, nc := f.lonely(dead, nats.NoReconnect())
 		tr.Update(table(map[string][]manifest.Event{"shop": {spec("a.*", byKey, func(s *manifest.Event) { s.Retries = 1000 })}}))
 		f.await("some", func() bool { return o.count() > events*(i+1)/5 })
 		close(over)
@@ -366,7 +366,7 @@ func TestNewerEventsWaitForThoseOfANodeThatIsGone(t *testing.T) {
 	f.trigger.ackWait = 2 * time.Second
 	dead, over := &fake{}, make(chan struct{})
 	dead.set(func(context.Context, call) error { <-over; return context.Canceled })
-	tr, nc := f.lonely(dead)
+	tr, nc := f.lonely(dead, nats.NoReconnect())
 	tr.Update(table(map[string][]manifest.Event{"shop": {spec("a.*", byKey)}}))
 	f.await("the node is set up", func() bool { return tr.Status(t.Context())[0].Error == "" })
 	f.publishMany(0, 10, 2)
@@ -382,6 +382,25 @@ func TestNewerEventsWaitForThoseOfANodeThatIsGone(t *testing.T) {
 	f.publishMany(10, 30, 2)
 	f.await("all", func() bool { return o.count() == 30 })
 	o.check(t, 30)
+}
+
+func TestTheOrderOutlivesAConnectionThatBreaks(t *testing.T) {
+	f := newFixtureOn(t, "127.0.0.1:0")
+	f.trigger.ackWait = 4 * time.Second
+	const events, keys, breaks = 3000, 31, 2
+	o := newOrdered()
+	f.set(o.run(failSome, time.Millisecond))
+	tr, nc := f.lonely(f.fake, nats.ReconnectWait(10*time.Millisecond), nats.ReconnectBufSize(-1))
+	tr.Update(table(map[string][]manifest.Event{"shop": {spec("a.*", byKey, func(s *manifest.Event) { s.Retries = 1000 })}}))
+	f.publishMany(0, events, keys)
+	for i := range breaks {
+		f.awaitFor(time.Minute, "some", func() bool { return o.count() > events*(i+1)/(breaks+2) })
+		if err := nc.ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.awaitFor(time.Minute, "all", func() bool { return o.count() == events })
+	o.check(t, events)
 }
 
 // consumer returns the name of that of the host's own stream.

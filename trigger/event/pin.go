@@ -23,6 +23,7 @@ var errPin = errors.New("another node reads the events")
 // pin is what a puller knows of it. A nil one is that of a consumer that all read.
 type pin struct {
 	id    string // "" if it is not ours, for all we know
+	inbox string // of answers to keepPin
 	every time.Duration
 }
 
@@ -53,6 +54,9 @@ func (p *pin) request() string {
 	return `,"group":"` + pinGroup + `","id":"` + p.id + `"`
 }
 
+// answered reports whether m is what keepPin was told, and no sign of a request for events.
+func (p *pin) answered(m *nats.Msg) bool { return p != nil && m.Subject == p.inbox }
+
 // is learns the pin from an event, and reports whether it has stayed the same.
 func (p *pin) is(m *nats.Msg) bool {
 	if p == nil {
@@ -72,7 +76,7 @@ func (p *puller) keepPin() error {
 		return nil
 	}
 	request := fmt.Appendf(nil, `{"batch":1,"max_bytes":1,"expires":%d%s}`, p.pin.every.Nanoseconds()/2, p.pin.request())
-	return p.conn.PublishRequest(p.subject, p.inbox+".pin", request)
+	return p.conn.PublishRequest(p.subject, p.pin.inbox, request)
 }
 
 // unpin lets another node have the events at once.

@@ -52,8 +52,8 @@ func (r *reader) read(consumer jetstream.Consumer) error {
 		return fmt.Errorf("consumer: %w", err)
 	}
 	if isPinned(&r.spec) {
-		p.pin = &pin{every: r.t.ackWait / 4}
-		answers, err := p.conn.ChanSubscribe(p.inbox+".pin", p.messages)
+		p.pin = &pin{inbox: p.inbox + ".pin", every: r.t.ackWait / 4}
+		answers, err := p.conn.ChanSubscribe(p.pin.inbox, p.messages)
 		if err != nil {
 			sub.Unsubscribe()
 			return fmt.Errorf("consumer: %w", err)
@@ -86,11 +86,12 @@ func (r *reader) read(consumer jetstream.Consumer) error {
 		b.close()
 	}
 	p.handBack(sub)
-	p.unpin(info)
-	switch {
-	case errors.Is(err, errPin):
+	if errors.Is(err, errPin) {
 		r.t.log.Info("another node reads the events from now on", "function", r.function, "subject", r.spec.Subject)
-	case err != nil:
+		return nil
+	}
+	p.unpin(info)
+	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
 	return nil
@@ -113,7 +114,9 @@ func (p *puller) run(ctx context.Context, start func(*message)) error {
 			return nil
 		case <-p.wake:
 		case m := <-p.messages:
-			p.heard = time.Now()
+			if !p.pin.answered(m) {
+				p.heard = time.Now()
+			}
 			if err := p.take(m, start); err != nil {
 				return err
 			}
@@ -183,7 +186,7 @@ func (p *puller) take(m *nats.Msg, start func(*message)) error {
 	case "100": // a sign of life
 		return nil
 	case "404", "408": // nothing for now; the time is over
-		if m.Subject != p.inbox { // of keepPin
+		if p.pin.answered(m) {
 			return nil
 		}
 		left, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
@@ -195,7 +198,7 @@ func (p *puller) take(m *nats.Msg, start func(*message)) error {
 		p.rate.giveBack(left)
 		return nil
 	case "409":
-		if m.Header.Get("Description") == tooLarge && p.pin != nil { // the answer to keepPin
+		if p.pin.answered(m) && m.Header.Get("Description") == tooLarge {
 			return nil
 		}
 		return fmt.Errorf("%s %s", status, m.Header.Get("Description"))
