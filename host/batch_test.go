@@ -1,0 +1,72 @@
+package host_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/fnhost/fnhost/host"
+)
+
+const batchSource = `package shop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context, list []functions.Event) error {
+	failed := make(functions.BatchError)
+	for i, e := range list {
+		if string(e.Data) == "7" && e.Attempt == 1 {
+			failed[i] = errors.New("not yet")
+			continue
+		}
+		if err := functions.Publish(ctx, "seen", fmt.Sprintf("%s %d", e.Data, e.Attempt)); err != nil {
+			return err
+		}
+	}
+	if err := functions.Publish(ctx, "seen", fmt.Sprintf("batch of %d", len(list))); err != nil {
+		return err
+	}
+	if len(failed) > 0 {
+		return failed
+	}
+	return nil
+}
+`
+
+func TestAFunctionTakesEventsInBatches(t *testing.T) {
+	f := start(t, map[string]string{
+		"shop/shop.go":       batchSource,
+		"shop/function.yaml": "triggers:\n  event:\n    - {subject: orders, start: all, backoff: 10ms, backoffMax: 10ms, batch: {size: 20, window: 1s}}\n",
+	}, nil)
+	s := f.listen()
+	f.awaitState("shop", host.Ready)
+	for i := range 20 {
+		f.send("orders", fmt.Sprint(i))
+	}
+	f.await("the one that failed", func() bool { return s.count("7 2") == 1 })
+	for i := range 20 {
+		if n := s.count(fmt.Sprintf("%d 1", i)); n != 1 && i != 7 {
+			t.Errorf("event %d was handled %d times", i, n)
+		}
+	}
+	if s.count("7 1") != 0 || s.count("batch of 1") == 0 {
+		t.Errorf("%v", s.list)
+	}
+}
+
+func TestBatchesForAHandlerOfBytes(t *testing.T) {
+	f := start(t, map[string]string{
+		"shop/shop.go":       "package shop\n\nfunc Handle(b []byte) ([]byte, error) { return b, nil }\n",
+		"shop/function.yaml": "triggers:\n  event:\n    - {subject: orders, batch: {size: 20}}\n",
+	}, nil)
+	f.awaitState("shop", host.Failed)
+	if s, err := f.Function("shop"); err != nil || !strings.Contains(s.Error, "the event trigger of orders has batches, for which its handler must take a slice") {
+		t.Errorf("%q, %v", s.Error, err)
+	}
+}
