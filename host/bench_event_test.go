@@ -29,6 +29,13 @@ import (
 func Handle(ctx context.Context, e functions.Event) error { return nil }
 `
 
+const noopBatchSource = `package noop
+
+import "github.com/fnhost/fnhost/functions"
+
+func Handle(list []functions.Event) error { return nil }
+`
+
 const timedSource = `package timed
 
 import (
@@ -221,7 +228,23 @@ func BenchmarkEvents(b *testing.B) {
 		name := fmt.Sprint("noop", n)
 		files[name+"/noop.go"], files[name+"/function.yaml"] = noopSource, eventManifest("bench."+name, n)
 	}
-	address, _, js := eventBench(b, files, len(sizes))
+	files["batch/noop.go"] = noopBatchSource
+	files["batch/function.yaml"] = "triggers:\n  event:\n    - {subject: bench.batch, start: all, inFlight: 4, batch: {size: 64, window: 10ms}}\n"
+	address, _, js := eventBench(b, files, len(sizes)+1)
+	measure := func(name, subject string) {
+		stream, consumer := awaitConsumer(b, js, subject)
+		b.Run(name, func(b *testing.B) {
+			fill(b, js, subject, stream)
+			for pending := true; pending; time.Sleep(time.Millisecond) {
+				c, err := js.Consumer(b.Context(), stream, consumer)
+				pending = err != nil || c.CachedInfo().NumPending+uint64(c.CachedInfo().NumAckPending) > 0
+			}
+			if err := js.DeleteConsumer(b.Context(), stream, consumer); err != nil { // the host makes it again
+				b.Fatal(err)
+			}
+			drained(b, js, stream, consumer)
+		})
+	}
 	for _, n := range sizes {
 		plain := fmt.Sprint("plain", n)
 		if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: plain, Subjects: []string{plain}}); err != nil {
@@ -233,20 +256,9 @@ func BenchmarkEvents(b *testing.B) {
 			process(b, "events", nil, "FNHOST_BENCH_NATS="+address, fmt.Sprintf("FNHOST_BENCH_CONSUMER=%s %s %d", plain, plain, n))
 			drained(b, js, plain, plain)
 		})
-		subject := fmt.Sprint("bench.noop", n)
-		stream, name := awaitConsumer(b, js, subject)
-		b.Run(fmt.Sprintf("fnhost/inflight=%d", n), func(b *testing.B) {
-			fill(b, js, subject, stream)
-			for pending := true; pending; time.Sleep(time.Millisecond) {
-				c, err := js.Consumer(b.Context(), stream, name)
-				pending = err != nil || c.CachedInfo().NumPending+uint64(c.CachedInfo().NumAckPending) > 0
-			}
-			if err := js.DeleteConsumer(b.Context(), stream, name); err != nil { // the host makes it again
-				b.Fatal(err)
-			}
-			drained(b, js, stream, name)
-		})
+		measure(fmt.Sprintf("fnhost/inflight=%d", n), fmt.Sprint("bench.noop", n))
 	}
+	measure("fnhost/batches of 64", "bench.batch")
 }
 
 // BenchmarkEventOfAKilledWorker is from the kill of a worker in the middle of an
