@@ -86,6 +86,7 @@
 //	:sequence    in the stream, in decimal
 //	:time        when it was stored, in nanoseconds since 1970
 //	:attempt     which attempt this is, from 1
+//	:replayed    "1" if somebody has the event run once more, as a trial or to repair
 //
 // Headers of its result: ":status", an HTTP status, absent for 200 (or 204,
 // where a handler returns nothing).
@@ -152,6 +153,7 @@ const (
 	KeySequence   = ":sequence"
 	KeyTime       = ":time"
 	KeyAttempt    = ":attempt"
+	KeyReplayed   = ":replayed"
 )
 
 // Kinds of endpoints, as a ready frame tells them.

@@ -14,17 +14,26 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 )
 
-// EventTrigger is how an event trigger of a function is.
+// EventTrigger is how a trigger of a function is that is no HTTP route.
 type EventTrigger struct {
-	Function string `json:"function"`
-	Endpoint string `json:"endpoint,omitempty"`
-	Subject  string `json:"subject"`
-	Stream   string `json:"stream,omitempty"`
-	Consumer string `json:"consumer"`
-	Pending  uint64 `json:"pending"`  // events that wait
-	InFlight int    `json:"inFlight"` // events that are being handled, or wait for a retry
-	Retried  int    `json:"retried"`  // of these, those that are not at their first attempt
-	Error    string `json:"error,omitempty"`
+	Kind        string     `json:"kind"` // "event", "schedule" or "subscribe"
+	Function    string     `json:"function"`
+	Endpoint    string     `json:"endpoint,omitempty"`
+	Subject     string     `json:"subject,omitempty"`  // "" for a schedule
+	Schedule    string     `json:"schedule,omitempty"` // as the manifest has it: "0 3 * * * Europe/Berlin", "every 1h"
+	Next        *time.Time `json:"next,omitempty"`     // run of a schedule
+	Stream      string     `json:"stream,omitempty"`
+	Consumer    string     `json:"consumer,omitempty"`
+	Pending     uint64     `json:"pending"`               // events that wait
+	InFlight    int        `json:"inFlight"`              // events that are being handled, or wait for a retry
+	Retried     int        `json:"retried"`               // of these, those that are not at their first attempt
+	Oldest      *time.Time `json:"oldest,omitempty"`      // when the oldest event was stored that has not ended
+	Paused      bool       `json:"paused,omitempty"`      // events wait, and none begins
+	PausedUntil *time.Time `json:"pausedUntil,omitempty"` // nil if it is until somebody resumes
+	Skipped     uint64     `json:"skipped,omitempty"`     // runs of a schedule that this node left out, since they were missed
+	LastError   string     `json:"lastError,omitempty"`   // of the latest attempt on this node that failed
+	LastFailed  *time.Time `json:"lastFailed,omitempty"`  // when that was
+	Error       string     `json:"error,omitempty"`       // why the trigger does not work
 }
 
 // DeadLetter is an event that its function could not handle.

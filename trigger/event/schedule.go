@@ -71,6 +71,50 @@ func (r *reader) setSchedule(ctx context.Context) error {
 	return nil
 }
 
+// mostLate is how late a run may begin that is not missed.
+const mostLate = time.Minute
+
+// skip takes a run off that was missed, and reports whether it has done so. A tick
+// that the server has published late, after it was down, bears the time of that; so
+// what counts for cron is the pattern's own time. A run that has begun before is none
+// of them.
+func (r *reader) skip(m jetstream.Msg, meta *jetstream.MsgMetadata) bool {
+	if r.schedule.Missed != "skip" || meta.NumDelivered > 1 || !r.missed(meta.Timestamp, time.Now()) {
+		return false
+	}
+	r.skipped.Add(1)
+	r.t.log.Warn("a run that was missed is skipped", "function", r.function, "schedule", r.schedule.String(), "stored", meta.Timestamp)
+	if err := m.Ack(); err != nil {
+		r.t.log.Warn("a run that was skipped may come again: "+err.Error(), "function", r.function)
+	}
+	return true
+}
+
+// missed reports whether the time of a tick that was stored then has passed.
+func (r *reader) missed(stored, now time.Time) bool {
+	if r.schedule.Every > 0 {
+		return now.Sub(stored) > mostLate
+	}
+	due := r.schedule.Next(now.Add(-mostLate - time.Nanosecond))
+	return due.IsZero() || due.After(stored.Add(time.Second)) // the server's clock need not be this one
+}
+
+// next returns when the schedule's next run is, nil if that is not known.
+func (r *reader) next(ctx context.Context, stream jetstream.Stream) *time.Time {
+	at := r.schedule.Next(time.Now())
+	if r.schedule.Every > 0 {
+		if m, err := stream.GetLastMsgForSubject(ctx, r.spec.Subject); err == nil {
+			at, _ = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Schedule-Next"))
+		} else if m, err := stream.GetLastMsgForSubject(ctx, schedulePrefix+r.id); err == nil {
+			at = m.Time.Round(time.Second).Add(r.schedule.Every) // as the server does
+		}
+	}
+	if at.IsZero() {
+		return nil
+	}
+	return &at
+}
+
 // endSchedule has the server forget a schedule.
 func (r *reader) endSchedule() {
 	ctx, cancel := context.WithTimeout(r.t.work, setupTimeout)
