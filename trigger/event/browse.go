@@ -192,13 +192,13 @@ func collect(ctx context.Context, stream jetstream.Stream, q Range, first, last 
 		if m.Sequence > last || q.To.after(m) {
 			return false
 		}
-		if len(list) == q.Limit && latest {
-			list = slices.Delete(list, 0, 1)
+		if latest && len(list) == 2*q.Limit {
+			list = slices.Delete(list, 0, q.Limit)
 		}
 		list = append(list, summary(stream.CachedInfo().Config.Name, m))
 		return latest || len(list) < q.Limit
 	})
-	return list, err
+	return list[max(0, len(list)-q.Limit):], err
 }
 
 // scan calls yield with the messages of a stream on a subject, "" for all, from a

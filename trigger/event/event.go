@@ -83,13 +83,15 @@ type Trigger struct {
 	takers     sync.Map     // subject → taker
 	takersSize atomic.Int64 // about
 
-	ackWait, retrySetup time.Duration // the constants, but for tests
+	ackWait, retrySetup, strayWait time.Duration // the constants, but for tests
 
 	keepers sync.Pool // of *keeper
 
 	mu        sync.Mutex
 	readers   map[string]*reader   // by key
 	listeners map[string]*listener // by key
+	strays    map[string]bool      // ids of schedules of functions that are not there yet
+	table     *trigger.Table       // the latest
 	closed    bool
 }
 
@@ -100,7 +102,7 @@ func New(cfg Config) (*Trigger, error) {
 		return nil, fmt.Errorf("event: %w", err)
 	}
 	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
-		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup}
+		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, strayWait: strayWait}
 	if t.log == nil {
 		t.log = slog.Default()
 	}
@@ -135,7 +137,7 @@ func (t *Trigger) Update(table *trigger.Table) {
 			r.cancel()
 			delete(t.readers, key)
 			if r.id != "" && w == nil {
-				t.tasks.Go(r.endSchedule)
+				t.tasks.Go(func() { t.endSchedule(r.id) })
 			}
 		}
 	}
@@ -147,6 +149,8 @@ func (t *Trigger) Update(table *trigger.Table) {
 		}
 	}
 	t.updateListeners(table)
+	t.table = table
+	t.endStrays()
 }
 
 // updateListeners starts and ends subscriptions. t.mu is held.
