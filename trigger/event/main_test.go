@@ -24,6 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // call is one run of a function, as the fake has seen it.
 type call struct {
 	function, subject, text string
+	version, endpoint       string
+	replayed                bool
 	sequence, attempt       int64
 	depth                   int
 	at                      time.Time
@@ -34,12 +36,14 @@ type fake struct {
 	mu    sync.Mutex
 	run   func(ctx context.Context, c call) error
 	calls []call
-	now   int // calls in progress
-	most  int // of those at any time
+	known []*trigger.Function // beside those of the table, for Await
+	now   int                 // calls in progress
+	most  int                 // of those at any time
 }
 
 func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Result, error) {
-	c := call{function: inv.Function, subject: inv.Header.Get(wire.KeySubject), text: string(inv.Payload), depth: inv.Depth, at: time.Now()}
+	c := call{function: inv.Function, subject: inv.Header.Get(wire.KeySubject), text: string(inv.Payload), depth: inv.Depth, at: time.Now(),
+		version: inv.Version, endpoint: inv.Endpoint, replayed: inv.Header.Get(wire.KeyReplayed) != ""}
 	c.sequence, _ = inv.Header.Int(wire.KeySequence)
 	c.attempt, _ = inv.Header.Int(wire.KeyAttempt)
 	f.mu.Lock()
@@ -62,7 +66,14 @@ func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Re
 	return &trigger.Result{}, nil
 }
 
-func (f *fake) Await(context.Context, string, string) (*trigger.Function, error) {
+func (f *fake) Await(_ context.Context, function, version string) (*trigger.Function, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fn := range f.known {
+		if fn.Name == function && (version == "" || fn.Version == version) {
+			return fn, nil
+		}
+	}
 	return nil, wire.Errorf(wire.NoFunction, "no function")
 }
 
