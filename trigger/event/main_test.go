@@ -107,28 +107,45 @@ type fixture struct {
 	bus     *bus.Bus
 	js      jetstream.JetStream
 	trigger *Trigger
+	dir     string // of the server
 	mu      sync.Mutex
 	reports []error
 }
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	b, err := bus.Start(bus.Config{StoreDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := &fixture{fake: &fake{}, t: t, dir: t.TempDir()}
 	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
+		if err := f.bus.Close(); err != nil {
 			t.Errorf("close the bus: %v", err)
 		}
 	})
-	js, err := jetstream.New(b.Conn())
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fixture{fake: &fake{}, t: t, bus: b, js: js}
-	f.trigger = f.open()
+	f.start()
 	return f
+}
+
+// start starts the server, and a trigger on it.
+func (f *fixture) start() {
+	f.t.Helper()
+	b, err := bus.Start(bus.Config{StoreDir: f.dir, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.bus = b
+	if f.js, err = jetstream.New(b.Conn()); err != nil {
+		f.t.Fatal(err)
+	}
+	f.trigger = f.open()
+}
+
+// restart stops the trigger and the server, and starts both.
+func (f *fixture) restart() {
+	f.t.Helper()
+	f.close(f.trigger)
+	if err := f.bus.Close(); err != nil {
+		f.t.Errorf("close the bus: %v", err)
+	}
+	f.start()
 }
 
 // open returns another trigger, as of another node, that is closed in the end.
