@@ -66,7 +66,7 @@ func TestAFixIsTriedBeforeItIsReleased(t *testing.T) {
 			t.Errorf("version %q: %d ran, %d failed, %v", version, ran, got, err)
 		}
 	}
-	f.await("what v2 says", func() bool { return s.count("n0 true1")+s.count("n1 true1")+s.count("n2 true1") == 3 })
+	f.await("what v2 says", func() bool { return s.count("n0 true 1")+s.count("n1 true 1")+s.count("n2 true 1") == 3 })
 	if n := len(f.letters()); n != 3 {
 		t.Errorf("%d dead letters, want the 3 of before", n)
 	}

@@ -112,6 +112,9 @@ func (t *Trigger) browsed(ctx context.Context, q Range) (list []jetstream.Stream
 			return nil, wire.Errorf(wire.BadRequest, "a sequence number is one of a stream: name the stream, or a subject")
 		}
 		s, err := t.findStream(ctx, "", q.Subject)
+		if errors.Is(err, errNotTaken) {
+			return nil, fmt.Errorf("stream of %s: %w", q.Subject, ErrNoEvent)
+		}
 		return []jetstream.Stream{s}, err
 	}
 	lister := t.js.ListStreams(ctx)

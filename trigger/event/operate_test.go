@@ -122,6 +122,7 @@ func TestAPauseEndsByItself(t *testing.T) {
 // A request of a paused consumer is answered by signs of life, and by its end: the
 // reader must not take the server for dead and begin anew.
 func TestAPausedTriggerIsNoDeadOne(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.serve(spec("a"))
 	if _, err := f.trigger.Pause(t.Context(), "shop", "", time.Time{}); err != nil {
@@ -251,6 +252,9 @@ func TestEventsOfSeveralStreams(t *testing.T) {
 	}
 	if _, err := f.events(Range{Stream: "none"}); !errors.Is(err, ErrNoEvent) {
 		t.Errorf("a stream that is not there: %v", err)
+	}
+	if _, err := f.events(Range{Subject: "nobody", From: Point{Sequence: 1}}); !errors.Is(err, ErrNoEvent) {
+		t.Errorf("a subject of no stream: %v", err)
 	}
 	if _, err := f.events(Range{From: Point{Sequence: 1}}); wire.AsError(err).Code != wire.BadRequest {
 		t.Errorf("a sequence number of no stream: %v", err)
