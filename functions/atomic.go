@@ -12,7 +12,8 @@ import (
 // effect, or nothing of it if fn returns an error. In the invocation for an event
 // that is once: when the event comes again, since the host or the worker ended in
 // the middle or the handler failed later on, Atomically returns nil without a second
-// effect, and mostly without running fn. So a total that is kept by published events
+// effect, and mostly without running fn; but a replay, and a batch, has effects each
+// time it runs. So a total that is kept by published events
 // stays exact.
 //
 // What is covered is what goes through the host by fn's context: messages of
@@ -37,9 +38,11 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 		return fmt.Errorf("atomically: %w", Errorf(BadRequest, "within another one: what the outer one does is atomic already"))
 	}
 	h := wire.Header(nil).AddInt(wire.KeyNumber, s.atomics.Add(1)).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
-	for _, key := range []string{wire.KeyEndpoint, wire.KeyStream, wire.KeySequence} {
-		if value, ok := s.header.Lookup(key); ok {
-			h = h.Add(key, value)
+	if s.header.Get(wire.KeyReplayed) == "" {
+		for _, key := range []string{wire.KeyEndpoint, wire.KeyStream, wire.KeySequence} {
+			if value, ok := s.header.Lookup(key); ok {
+				h = h.Add(key, value)
+			}
 		}
 	}
 	if attempt, ok := s.header.Int(wire.KeyAttempt); ok && attempt > 1 {

@@ -29,6 +29,7 @@ type Event struct {
 	Sequence uint64              // in the stream; with it, the same in every attempt
 	Time     time.Time           // when it was stored
 	Attempt  int                 // from 1
+	Replayed bool                // an operator has it run once more (fnhost replay): it may have been handled before
 
 	// The attributes of a CloudEvent (https://cloudevents.io, version 1.0), in
 	// binary or structured mode; "" for a message that is none.
@@ -76,6 +77,7 @@ func newEvent(h wire.Header, body []byte) Event {
 	if n, ok := h.Int(wire.KeyAttempt); ok {
 		e.Attempt = int(n)
 	}
+	e.Replayed = h.Get(wire.KeyReplayed) != ""
 	if ns, ok := h.Int(wire.KeyTime); ok {
 		e.Time = time.Unix(0, ns)
 	}

@@ -35,6 +35,9 @@ func TestEventHandlers(t *testing.T) {
 			}
 		})
 	}
+	if _, err := run(t, handlers["without"], h.Add(wire.KeyReplayed, "1"), ""); err != nil || !got.Replayed {
+		t.Errorf("a replayed event: %+v, %v", got, err)
+	}
 	typed := func(_ context.Context, v in) error { got.Sequence = uint64(v.N); return nil }
 	if _, err := run(t, typed, h, `{"N":3}`); err != nil || got.Sequence != 3 {
 		t.Errorf("a type of its own: %d, %v", got.Sequence, err)

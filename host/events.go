@@ -3,26 +3,66 @@ package host
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/trigger/event"
 )
 
-// Triggers returns how the event triggers are, sorted by function and subject.
-func (h *Host) Triggers(ctx context.Context) []event.Status {
-	list := h.events.Status(ctx)
-	slices.SortFunc(list, func(a, b event.Status) int {
-		return strings.Compare(a.Function+" "+a.Subject+" "+a.Endpoint, b.Function+" "+b.Subject+" "+b.Endpoint)
-	})
-	return list
+// Triggers returns how the event triggers, schedules and subscriptions are, sorted by
+// function and what starts it. It changes nothing.
+func (h *Host) Triggers(ctx context.Context) []event.Status { return h.events.Status(ctx) }
+
+// knows reports whether there is a function of that name, in whatever state.
+func (h *Host) knows(name string) bool { return (*h.index.Load())[name] != nil }
+
+// PauseTrigger has no event of a function's triggers begin any more until a time, the
+// zero time for until [Host.ResumeTrigger]: those of the trigger on a subject, or of
+// a schedule such as "0 3 * * *" or "every 1h", "" for all of them. Events in progress
+// go on, and those that come wait; of a schedule's runs one waits. It holds on all
+// nodes, and when they start anew. It returns how the triggers are then.
+//
+// The error is of code NotFound if there is no such trigger, Unprocessed for a
+// subscription, which stores nothing, or Unavailable for a trigger that is not set up.
+func (h *Host) PauseTrigger(ctx context.Context, function, subject string, until time.Time) ([]event.Status, error) {
+	return h.events.Pause(ctx, function, subject, until)
+}
+
+// ResumeTrigger ends a pause. Its errors are those of [Host.PauseTrigger].
+func (h *Host) ResumeTrigger(ctx context.Context, function, subject string) ([]event.Status, error) {
+	return h.events.Resume(ctx, function, subject)
+}
+
+// Events returns messages that streams hold, the oldest first, without their data. The
+// error is of code NotFound for a stream that is not there.
+func (h *Host) Events(ctx context.Context, q event.Range) ([]event.StoredEvent, error) {
+	list, err := h.events.Events(ctx, q)
+	return list, letterError(err)
+}
+
+// StoredEvent returns a message of a stream, with its data. The error is of code
+// NotFound if there is none.
+func (h *Host) StoredEvent(ctx context.Context, stream string, sequence uint64) (*event.StoredEvent, error) {
+	e, err := h.events.Event(ctx, stream, sequence)
+	return e, letterError(err)
+}
+
+// Replay runs a function on events that a stream still holds, as
+// [event.Trigger.Replay] says: a version that is not released, for instance, on the
+// events of yesterday.
+func (h *Host) Replay(ctx context.Context, q event.Replay, begin func(event.Plan) error, yield func(event.Replayed) error) error {
+	return h.events.Replay(ctx, q, begin, yield)
 }
 
 // DeadLetters calls yield with the events that a function, "" for all, could not
 // handle, from the oldest to the newest, until it returns false.
 func (h *Host) DeadLetters(ctx context.Context, function string, yield func(*event.Letter) bool) error {
 	return h.events.Letters(ctx, function, yield)
+}
+
+// DeadLettersFrom is [Host.DeadLetters] from an ID on.
+func (h *Host) DeadLettersFrom(ctx context.Context, function string, id uint64, yield func(*event.Letter) bool) error {
+	return h.events.LettersFrom(ctx, function, id, yield)
 }
 
 // DeadLetter returns one of them. The error is of code NotFound if there is none.
@@ -44,7 +84,7 @@ func (h *Host) PurgeDeadLetter(ctx context.Context, id uint64) error {
 }
 
 func letterError(err error) error {
-	if errors.Is(err, event.ErrNoLetter) {
+	if errors.Is(err, event.ErrNoLetter) || errors.Is(err, event.ErrNoEvent) {
 		return wire.Errorf(wire.NotFound, "%v", err)
 	}
 	return err

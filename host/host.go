@@ -177,6 +177,9 @@ func (h *Host) start() error {
 	if err := h.followRegistry(); err != nil {
 		return err
 	}
+	if h.registry != nil { // else there may be functions of which nothing is known
+		h.events.ForgetSchedules(h.knows, h.cfg.NATSURL == "")
+	}
 	if h.cfg.GitPush {
 		return h.openGit()
 	}

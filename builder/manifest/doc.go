@@ -54,6 +54,7 @@
 //	  schedule:                  # at certain times
 //	    - cron: 30 3 * * mon-fri # five fields, or six with seconds, or @daily, …
 //	      zone: Europe/Berlin    # default: UTC
+//	      missed: run            # one for all that were missed; or skip
 //	    - every: 90s             # instead of cron; 1s to 720h
 //	      endpoint: poll         # default: the function's root
 //	      retries: 2             # of a run that failed

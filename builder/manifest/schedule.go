@@ -17,7 +17,8 @@ const (
 )
 
 // Schedule starts the function at certain times. A run that fails is tried again;
-// one that was missed, because no host ran, is made up for once.
+// one that was missed, because no host ran, is made up for once, unless Missed says
+// otherwise.
 type Schedule struct {
 	// Cron is a pattern of five fields (minute, hour, day of month, month, day of
 	// week) or six (with seconds before those), or @hourly, @daily, @weekly,
@@ -27,6 +28,11 @@ type Schedule struct {
 	Every time.Duration `json:"every,omitzero"`
 	// Zone is the time zone of Cron, as the IANA names it. Default empty: UTC.
 	Zone string `json:"zone,omitzero"`
+	// Missed says what becomes of a run that did not begin within a minute of its
+	// time, since no host ran, say: "run", which makes up for all of them by one run,
+	// or "skip". With Every, the time of a run is when the server made it, and a
+	// server that starts makes at once one that is due. Default "run".
+	Missed string `json:"missed"`
 	// Endpoint is the endpoint that is run. Default empty: the root.
 	Endpoint string `json:"endpoint,omitzero"`
 	// Retries is how often a run that failed is tried again, from 0 to MaxRetries,
@@ -45,6 +51,29 @@ func (s *Schedule) Pattern() string {
 	return s.Cron
 }
 
+// String returns the schedule as it is written: "0 3 * * * Europe/Berlin", or
+// "every 1h".
+func (s *Schedule) String() string {
+	if s.Every > 0 {
+		return "every " + formatDuration(s.Every)
+	}
+	return strings.TrimSpace(s.Cron + " " + s.Zone)
+}
+
+// Next returns the first time of Cron after t, in its zone. It returns the zero
+// time if there is none, and for Every, which the pattern alone does not tell.
+func (s *Schedule) Next(t time.Time) time.Time {
+	zone, err := time.LoadLocation(s.Zone)
+	if err != nil || s.Every > 0 {
+		return time.Time{}
+	}
+	pattern, err := cronParser.Parse(s.Cron)
+	if err != nil {
+		return time.Time{}
+	}
+	return pattern.Next(t.In(zone))
+}
+
 var cronParser = cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
 var scheduleKeys = keys[Schedule]{
@@ -55,12 +84,14 @@ var scheduleKeys = keys[Schedule]{
 			"Time from one run to the next: 1s to 720h."),
 		key("zone", text(schema{}, checkZone), func(s *Schedule) *string { return &s.Zone },
 			"Time zone of cron, such as Europe/Berlin. Default: UTC."),
+		key("missed", oneOf("run", "skip"), func(s *Schedule) *string { return &s.Missed },
+			"Runs that did not begin within a minute of their time: run one for all of them, or skip."),
 		key("endpoint", text(schema{"pattern": namePattern.String(), "maxLength": MaxNameLength}, checkLabel),
 			func(s *Schedule) *string { return &s.Endpoint }, "Endpoint that is run. Default: the root."),
 		key("retries", integer(0, MaxRetries), func(s *Schedule) *int { return &s.Retries },
 			"Retries of a run that failed, before it becomes a dead letter."),
 	},
-	init: func(s *Schedule) { s.Retries = 2 },
+	init: func(s *Schedule) { s.Missed, s.Retries = "run", 2 },
 	check: func(r *reader, n node, s *Schedule) {
 		switch {
 		case (s.Cron == "") == (s.Every == 0):

@@ -12,11 +12,12 @@ func TestParseSchedules(t *testing.T) {
 		want           Schedule
 		pattern        string
 	}{
-		{"five fields", `cron: 30 3 * * mon-fri`, Schedule{Cron: "30 3 * * mon-fri", Retries: 2}, "0 30 3 * * mon-fri"},
+		{"five fields", `cron: 30 3 * * mon-fri`, Schedule{Cron: "30 3 * * mon-fri", Retries: 2, Missed: "run"}, "0 30 3 * * mon-fri"},
 		{"six fields in a zone", `{cron: "*/5 * * * * *", zone: Europe/Berlin, endpoint: poll, retries: 0}`,
-			Schedule{Cron: "*/5 * * * * *", Zone: "Europe/Berlin", Endpoint: "poll"}, "*/5 * * * * *"},
-		{"a word", `cron: "@daily"`, Schedule{Cron: "@daily", Retries: 2}, "@daily"},
-		{"an interval", `every: 90s`, Schedule{Every: 90 * time.Second, Retries: 2}, "@every 1m30s"},
+			Schedule{Cron: "*/5 * * * * *", Zone: "Europe/Berlin", Endpoint: "poll", Missed: "run"}, "*/5 * * * * *"},
+		{"a word", `cron: "@daily"`, Schedule{Cron: "@daily", Retries: 2, Missed: "run"}, "@daily"},
+		{"nothing made up for", `{every: 1h, missed: skip}`, Schedule{Every: time.Hour, Retries: 2, Missed: "skip"}, "@every 1h0m0s"},
+		{"an interval", `every: 90s`, Schedule{Every: 90 * time.Second, Retries: 2, Missed: "run"}, "@every 1m30s"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -46,11 +47,35 @@ func TestScheduleMistakes(t *testing.T) {
 		{"an interval below a second", `every: 100ms`, `3:12: triggers.schedule[0].every must be from 1s to 720h, not 100ms`},
 		{"a zone that is none", `{cron: "@daily", zone: Europe/Berln}`, `3:28: triggers.schedule[0].zone must be a time zone such as Europe/Berlin, not "Europe/Berln"`},
 		{"the zone of the machine", `{cron: "@daily", zone: Local}`, `3:28: triggers.schedule[0].zone must be a time zone such as Europe/Berlin, not "Local"`},
+		{"a policy that is none", `{every: 1h, missed: skipp}`, `3:25: triggers.schedule[0].missed must be run or skip, not "skipp" (write skip)`},
 		{"a zone for an interval", `{every: 1h, zone: UTC}`, `3:23: triggers.schedule[0].zone cannot stand beside every, which is the same in all zones`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			checkMistake(t, "triggers:\n  schedule:\n  - "+test.schedule+"\n", test.want)
 		})
+	}
+}
+
+func TestSchedulesSayWhatTheyAre(t *testing.T) {
+	at := time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		s    Schedule
+		text string
+		next string
+	}{
+		{Schedule{Cron: "0 3 * * *"}, "0 3 * * *", "2026-03-29T03:00:00Z"},
+		{Schedule{Cron: "0 3 * * *", Zone: "Europe/Berlin"}, "0 3 * * * Europe/Berlin", "2026-03-29T01:00:00Z"}, // summer time begins
+		{Schedule{Cron: "@hourly"}, "@hourly", "2026-03-28T13:00:00Z"},
+		{Schedule{Cron: "0 0 30 2 *"}, "0 0 30 2 *", "0001-01-01T00:00:00Z"},
+		{Schedule{Every: time.Hour}, "every 1h", "0001-01-01T00:00:00Z"},
+		{Schedule{Every: 90 * time.Second}, "every 1m30s", "0001-01-01T00:00:00Z"},
+	} {
+		if got := test.s.String(); got != test.text {
+			t.Errorf("%+v is %q, want %q", test.s, got, test.text)
+		}
+		if got := test.s.Next(at).UTC().Format(time.RFC3339); got != test.next {
+			t.Errorf("%s comes next at %s, want %s", test.text, got, test.next)
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -92,43 +91,6 @@ func (a *app) printStored(s admin.Receipt) error {
 	return err
 }
 
-func (a *app) triggerCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "trigger", Short: "Look at event triggers", Args: unknownSubcommand, RunE: help}
-	status := &cobra.Command{
-		Use: "status [NAME]", Short: "Show what event triggers have to do, and what hinders them",
-		Args: between(0, 1, "NAME"), ValidArgsFunction: a.completeFunctions,
-	}
-	status.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
-		list, err := c.Triggers(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if len(args) > 0 {
-			list = slices.DeleteFunc(list, func(t admin.EventTrigger) bool { return t.Function != args[0] })
-		}
-		if a.output == "json" {
-			return a.printJSON(list)
-		}
-		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "FUNCTION\tSUBJECT\tSTREAM\tWAITING\tIN FLIGHT\tRETRIED\tERROR")
-		for _, t := range list {
-			name := t.Function
-			if t.Endpoint != "" {
-				name += "/" + t.Endpoint
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", name, t.Subject, orDash(t.Stream), t.Pending, t.InFlight, t.Retried, orDash(t.Error))
-		}
-		return w.Flush()
-	}
-	a.outputFlag(status, "table", "json")
-	cmd.AddCommand(status)
-	return cmd
-}
-
 func (a *app) deadCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "dead", Short: "Look at events that functions could not handle, and try them again", Args: unknownSubcommand, RunE: help}
 	cmd.AddCommand(a.deadListCommand(), a.deadShowCommand(), a.deadRedriveCommand(), a.deadPurgeCommand())
@@ -136,7 +98,7 @@ func (a *app) deadCommand() *cobra.Command {
 }
 
 func (a *app) deadListCommand() *cobra.Command {
-	var limit int
+	var q admin.DeadQuery
 	cmd := &cobra.Command{
 		Use: "ls [NAME]", Aliases: []string{"list"}, Short: "List dead letters, the oldest first",
 		Args: between(0, 1, "NAME"), ValidArgsFunction: a.completeFunctions,
@@ -146,7 +108,8 @@ func (a *app) deadListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		list, err := c.DeadLetters(cmd.Context(), strings.Join(args, ""), limit)
+		q.Function = strings.Join(args, "")
+		list, err := c.DeadLetters(cmd.Context(), q)
 		if err != nil {
 			return err
 		}
@@ -162,10 +125,15 @@ func (a *app) deadListCommand() *cobra.Command {
 		for _, l := range list {
 			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Function, l.Subject, age(&l.Died), l.Attempts, firstLine(l.Error))
 		}
+		if n := len(list); n == q.Limit && !a.quiet {
+			fmt.Fprintf(a.stderr, "there may be more: --from %d\n", list[n-1].ID+1)
+		}
 		return w.Flush()
 	}
-	cmd.Flags().IntVar(&limit, "limit", 100, "how many, at most 1000")
-	onlyFlags(cmd.Flags(), "limit")
+	cmd.Flags().IntVar(&q.Limit, "limit", 100, "how many, at most 1000")
+	cmd.Flags().StringVar(&q.Subject, "subject", "", "only of events on this subject, wildcards allowed")
+	cmd.Flags().Uint64Var(&q.From, "from", 1, "the first ID")
+	onlyFlags(cmd.Flags(), "limit", "subject", "from")
 	a.outputFlag(cmd, "table", "json")
 	return cmd
 }
@@ -185,7 +153,11 @@ func (a *app) deadShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.printJSON(l)
+		if err := a.printJSON(l); err != nil || a.quiet {
+			return err
+		}
+		_, err = fmt.Fprintf(a.stderr, "`fnhost dead redrive %d` runs %s on it once more; --version v2 tries that version\n", l.ID, l.Function)
+		return err
 	}
 	return cmd
 }
@@ -230,6 +202,9 @@ event starts do not get it again.`,
 		}
 		if failed > 0 {
 			return fmt.Errorf("%d of %d failed again, and stay", failed, len(ids))
+		}
+		if len(ids) != 1 && !a.quiet {
+			fmt.Fprintf(a.stderr, "%d handled, none failed\n", len(ids))
 		}
 		return nil
 	}
@@ -282,9 +257,14 @@ func chosenLetters(ctx context.Context, c *admin.Client, args []string, function
 	if function == "" {
 		return ids, nil
 	}
-	list, err := c.DeadLetters(ctx, function, 1000)
-	for _, l := range list {
-		ids = append(ids, l.ID)
+	for q := (admin.DeadQuery{Function: function, Limit: 1000}); ; {
+		list, err := c.DeadLetters(ctx, q)
+		for _, l := range list {
+			ids = append(ids, l.ID)
+		}
+		if err != nil || len(list) < q.Limit {
+			return ids, err
+		}
+		q.From = ids[len(ids)-1] + 1
 	}
-	return ids, err
 }

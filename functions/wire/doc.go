@@ -86,6 +86,7 @@
 //	:sequence    in the stream, in decimal
 //	:time        when it was stored, in nanoseconds since 1970
 //	:attempt     which attempt this is, from 1
+//	:replayed    "1" if somebody has the event run once more, as a trial or to repair
 //
 // or, for several events at once,
 //
@@ -165,6 +166,7 @@ const (
 	KeyNumber     = ":number"
 	KeyBatch      = ":batch"
 	KeyFailed     = ":failed"
+	KeyReplayed   = ":replayed"
 )
 
 // Kinds of endpoints, as a ready frame tells them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,18 +15,26 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 )
 
-// EventTrigger is how an event trigger of a function is.
+// EventTrigger is how a trigger of a function is that is no HTTP route.
 type EventTrigger struct {
-	Function string `json:"function"`
-	Endpoint string `json:"endpoint,omitempty"`
-	Subject  string `json:"subject"`
-	Stream   string `json:"stream,omitempty"`
-	Consumer string `json:"consumer"`
-	Pending  uint64 `json:"pending"`  // events that wait
-	InFlight int    `json:"inFlight"` // events that are being handled, or wait for a retry
-	Retried  int    `json:"retried"`  // of these, those that are not at their first attempt
-	Skipped  int64  `json:"skipped"`  // events that the node which answers has taken off without handling them
-	Error    string `json:"error,omitempty"`
+	Kind        string     `json:"kind"` // "event", "schedule" or "subscribe"
+	Function    string     `json:"function"`
+	Endpoint    string     `json:"endpoint,omitempty"`
+	Subject     string     `json:"subject,omitempty"`  // "" for a schedule
+	Schedule    string     `json:"schedule,omitempty"` // as the manifest has it: "0 3 * * * Europe/Berlin", "every 1h"
+	Next        *time.Time `json:"next,omitempty"`     // run of a schedule
+	Stream      string     `json:"stream,omitempty"`
+	Consumer    string     `json:"consumer,omitempty"`
+	Pending     uint64     `json:"pending"`               // events that wait
+	InFlight    int        `json:"inFlight"`              // events that are being handled, or wait for a retry
+	Retried     int        `json:"retried"`               // of these, those that are not at their first attempt
+	Oldest      *time.Time `json:"oldest,omitempty"`      // when the oldest event was stored that has not ended
+	Paused      bool       `json:"paused,omitempty"`      // events wait, and none begins
+	PausedUntil *time.Time `json:"pausedUntil,omitempty"` // nil if it is until somebody resumes
+	Skipped     uint64     `json:"skipped,omitempty"`     // events that this node has taken off without handling them
+	LastError   string     `json:"lastError,omitempty"`   // of the latest attempt on this node that failed
+	LastFailed  *time.Time `json:"lastFailed,omitempty"`  // when that was
+	Error       string     `json:"error,omitempty"`       // why the trigger does not work
 }
 
 // DeadLetter is an event that its function could not handle.
@@ -47,12 +56,21 @@ type DeadLetter struct {
 }
 
 // SetData fills in Data or Base64.
-func (l *DeadLetter) SetData(data []byte) {
+func (l *DeadLetter) SetData(data []byte) { l.Data, l.Base64 = textOrBase64(data) }
+
+func textOrBase64(data []byte) (text, encoded string) {
 	if utf8.Valid(data) {
-		l.Data = string(data)
-		return
+		return string(data), ""
 	}
-	l.Base64 = base64.StdEncoding.EncodeToString(data)
+	return "", base64.StdEncoding.EncodeToString(data)
+}
+
+// DeadQuery chooses dead letters.
+type DeadQuery struct {
+	Function string // "" for all
+	Subject  string // of the events, with wildcards; "" for all
+	From     uint64 // the first ID
+	Limit    int    // how many, at most 1000
 }
 
 // Receipt says where a message was stored.
@@ -65,8 +83,14 @@ type Receipt struct {
 // Events is what the API needs of a host for events.
 type Events interface {
 	Triggers(ctx context.Context) []EventTrigger
+	PauseTrigger(ctx context.Context, function, subject string, until time.Time) ([]EventTrigger, error)
+	ResumeTrigger(ctx context.Context, function, subject string) ([]EventTrigger, error)
+	StoredEvents(ctx context.Context, q EventQuery) ([]StoredEvent, error)
+	StoredEvent(ctx context.Context, stream string, sequence uint64) (StoredEvent, error)
+	// Replay yields what happens until the last event. It ends when ctx does.
+	Replay(ctx context.Context, req ReplayRequest, yield func(ReplayEvent) error) error
 	Publish(ctx context.Context, subject string, header map[string][]string, data []byte) (Receipt, error)
-	DeadLetters(ctx context.Context, function string, limit int) ([]DeadLetter, error)
+	DeadLetters(ctx context.Context, q DeadQuery) ([]DeadLetter, error)
 	DeadLetter(ctx context.Context, id uint64) (DeadLetter, error)
 	Redrive(ctx context.Context, id uint64, version string) error
 	PurgeDeadLetter(ctx context.Context, id uint64) error
@@ -96,19 +120,34 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) error {
 const maxLetters = 1000
 
 func (s *Server) deadLetters(w http.ResponseWriter, r *http.Request) error {
-	limit := maxLetters
-	if text := r.URL.Query().Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxLetters {
-			return wire.Errorf(wire.BadRequest, "limit=%s: want 1 to %d", text, maxLetters)
-		}
-		limit = n
+	q := DeadQuery{Function: r.URL.Query().Get("function"), Subject: r.URL.Query().Get("subject")}
+	var err error
+	if q.Limit, err = number(r.URL.Query(), "limit", maxLetters, maxLetters); err != nil {
+		return err
 	}
-	v, err := s.backend.DeadLetters(r.Context(), r.URL.Query().Get("function"), limit)
+	from, err := number(r.URL.Query(), "from", 1, math.MaxInt)
+	if err != nil {
+		return err
+	}
+	q.From = uint64(from)
+	v, err := s.backend.DeadLetters(r.Context(), q)
 	if v == nil {
 		v = []DeadLetter{}
 	}
 	return replyOr(w, v, err)
+}
+
+// number returns a parameter of a URL that is a number from 1.
+func number(v url.Values, name string, ifNone, most int) (int, error) {
+	text := v.Get(name)
+	if text == "" {
+		return ifNone, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, wire.Errorf(wire.BadRequest, "%s=%s: want a number from 1 to %d", name, text, most)
+	}
+	return n, nil
 }
 
 func letterID(r *http.Request) (uint64, error) {
@@ -164,12 +203,14 @@ func (c *Client) Publish(ctx context.Context, subject string, header map[string]
 	return v, decode(resp, &v)
 }
 
-// DeadLetters returns dead letters of a function, "" for all, the oldest first, at
-// most limit, and without their data.
-func (c *Client) DeadLetters(ctx context.Context, function string, limit int) ([]DeadLetter, error) {
+// DeadLetters returns dead letters, the oldest first, and without their data.
+func (c *Client) DeadLetters(ctx context.Context, q DeadQuery) ([]DeadLetter, error) {
 	var v []DeadLetter
-	q := url.Values{"function": {function}, "limit": {strconv.Itoa(limit)}}
-	return v, c.get(ctx, "/v1/dead?"+q.Encode(), &v)
+	values := url.Values{"function": {q.Function}, "subject": {q.Subject}, "limit": {strconv.Itoa(q.Limit)}}
+	if q.From > 0 {
+		values.Set("from", strconv.FormatUint(q.From, 10))
+	}
+	return v, c.get(ctx, "/v1/dead?"+values.Encode(), &v)
 }
 
 // DeadLetter returns one, with its data.

@@ -21,7 +21,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) follow(w http.ResponseWriter, r *http.Request) error {
-	return s.stream(w, r, func(ctx context.Context, yield func(DeployEvent) error) error {
+	return stream(s, w, r, func(ctx context.Context, yield func(DeployEvent) error) error {
 		return s.backend.FollowDeploy(ctx, r.PathValue("id"), yield)
 	})
 }
@@ -81,20 +81,20 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) error {
 		return wire.Errorf(wire.BadRequest, "the body is of type %q: want %s, or a parameter url", ct, bundleType)
 	}
 	http.NewResponseController(w).SetReadDeadline(time.Time{}) // large sources on slow lines
-	return s.stream(w, r, func(ctx context.Context, yield func(DeployEvent) error) error {
+	return stream(s, w, r, func(ctx context.Context, yield func(DeployEvent) error) error {
 		return s.backend.Deploy(ctx, req, r.Body, yield)
 	})
 }
 
 // stream sends events, a JSON object a line, as they happen. An error before the
 // first one is an answer of its own.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, run func(context.Context, func(DeployEvent) error) error) error {
+func stream[T any](s *Server, w http.ResponseWriter, r *http.Request, run func(context.Context, func(T) error) error) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	rc := http.NewResponseController(w)
 	begun := false
-	err := run(ctx, func(e DeployEvent) error {
+	err := run(ctx, func(e T) error {
 		if !begun {
 			w.Header().Set("Content-Type", "application/x-ndjson")
 			begun = true

@@ -1,11 +1,13 @@
 package event
 
 import (
+	"context"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/trigger"
 )
@@ -140,7 +142,11 @@ func (r *reader) invokeBatch(list []*batched) (map[int]*wire.Error, error) {
 		inv.Depth = max(inv.Depth, depth)
 		inv.Payload = wire.AppendMessage(inv.Payload, h, x.Data())
 	}
-	result, err := r.t.invoker.Invoke(r.t.work, inv)
+	return r.t.runBatch(r.t.work, inv)
+}
+
+func (t *Trigger) runBatch(ctx context.Context, inv *trigger.Invocation) (map[int]*wire.Error, error) {
+	result, err := t.invoker.Invoke(ctx, inv)
 	if err != nil {
 		return nil, err
 	}
@@ -152,4 +158,33 @@ func (r *reader) invokeBatch(list []*batched) (map[int]*wire.Error, error) {
 		return wire.ItemErrors(body)
 	}
 	return nil, failure(result)
+}
+
+// runAlone runs a function for one event beside its trigger, as a batch of one where
+// that has batches.
+func (t *Trigger) runAlone(ctx context.Context, inv *trigger.Invocation, spec *manifest.Event) error {
+	if spec == nil || spec.Batch == nil {
+		return finish(t.invoker.Invoke(ctx, inv))
+	}
+	one := *inv
+	one.Header, one.Payload = wire.Header(nil).AddInt(wire.KeyBatch, 1), wire.AppendMessage(nil, inv.Header, inv.Payload)
+	items, err := t.runBatch(ctx, &one)
+	if e := items[0]; e != nil && err == nil {
+		return e
+	}
+	return err
+}
+
+// specOf returns the trigger that an event of a function came by, nil for none.
+func (t *Trigger) specOf(ctx context.Context, function, version, endpoint, subject string) *manifest.Event {
+	fn, err := t.invoker.Await(ctx, function, version)
+	if err != nil {
+		return nil // which shows when it is run
+	}
+	for i := range fn.Manifest.Triggers.Event {
+		if s := &fn.Manifest.Triggers.Event[i]; s.Endpoint == endpoint && Covers(s.Subject, subject) {
+			return s
+		}
+	}
+	return nil
 }

@@ -51,8 +51,11 @@ func letterOf(h nats.Header, data []byte, id uint64, died time.Time) *Letter {
 // Letters calls yield with the dead letters of a function, "" for all, from the
 // oldest to the newest, until it returns false.
 func (t *Trigger) Letters(ctx context.Context, function string, yield func(*Letter) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
-	defer cancel()
+	return t.LettersFrom(ctx, function, 1, yield)
+}
+
+// LettersFrom is Letters from an ID on.
+func (t *Trigger) LettersFrom(ctx context.Context, function string, id uint64, yield func(*Letter) bool) error {
 	stream, err := t.js.Stream(ctx, DeadStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
@@ -64,19 +67,9 @@ func (t *Trigger) Letters(ctx context.Context, function string, yield func(*Lett
 	if function != "" {
 		subject = DeadPrefix + function
 	}
-	for next := uint64(1); ; {
-		m, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("dead letters: %w", err)
-		}
-		if !yield(letterOf(m.Header, m.Data, m.Sequence, m.Time)) {
-			return nil
-		}
-		next = m.Sequence + 1
-	}
+	return scan(ctx, stream, subject, id, func(m *jetstream.RawStreamMsg) bool {
+		return yield(letterOf(m.Header, m.Data, m.Sequence, m.Time))
+	})
 }
 
 // Letter returns one dead letter. The error wraps [ErrNoLetter] if there is none.
@@ -112,7 +105,7 @@ func (t *Trigger) Redrive(ctx context.Context, id uint64, version string) error 
 		}
 	}
 	inv := &trigger.Invocation{Function: l.Function, Endpoint: l.Endpoint, Version: version, Trigger: trigger.Event, Header: h, Payload: l.Data}
-	if err := finish(t.invoker.Invoke(ctx, inv)); err != nil {
+	if err := t.runAlone(ctx, inv, t.specOf(ctx, l.Function, version, l.Endpoint, l.Subject)); err != nil {
 		return fmt.Errorf("dead letter %d: %w", id, err)
 	}
 	return t.Purge(ctx, id)

@@ -26,7 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"reflect"
 	"strconv"
 	"sync"
@@ -85,7 +84,7 @@ type Trigger struct {
 	takers     sync.Map     // subject → taker
 	takersSize atomic.Int64 // about
 
-	ackWait, retrySetup time.Duration // the constants, but for tests
+	ackWait, retrySetup, strayWait time.Duration // the constants, but for tests
 
 	keepers sync.Pool // of *keeper
 	effects effects
@@ -93,6 +92,8 @@ type Trigger struct {
 	mu        sync.Mutex
 	readers   map[string]*reader   // by key
 	listeners map[string]*listener // by key
+	strays    map[string]bool      // ids of schedules of functions that are not there yet
+	table     *trigger.Table       // the latest
 	closed    bool
 }
 
@@ -103,7 +104,7 @@ func New(cfg Config) (*Trigger, error) {
 		return nil, fmt.Errorf("event: %w", err)
 	}
 	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
-		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup,
+		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, strayWait: strayWait,
 		effects: effects{again: make(chan struct{}, 1)}}
 	if t.log == nil {
 		t.log = slog.Default()
@@ -136,11 +137,11 @@ func (t *Trigger) Update(table *trigger.Table) {
 		return
 	}
 	for key, r := range t.readers {
-		if w := wanted[key]; w == nil || !reflect.DeepEqual(w.spec, r.spec) {
+		if w := wanted[key]; w == nil || !reflect.DeepEqual(w.spec, r.spec) || w.schedule != r.schedule {
 			r.cancel()
 			delete(t.readers, key)
 			if r.id != "" && w == nil {
-				t.tasks.Go(r.endSchedule)
+				t.tasks.Go(func() { t.endSchedule(r.id) })
 			}
 		}
 	}
@@ -152,6 +153,8 @@ func (t *Trigger) Update(table *trigger.Table) {
 		}
 	}
 	t.updateListeners(table)
+	t.table = table
+	t.endStrays()
 }
 
 // updateListeners starts and ends subscriptions. t.mu is held.
@@ -214,9 +217,11 @@ type reader struct {
 	spec     manifest.Event
 	schedule manifest.Schedule // of a schedule,
 	id       string            // which has one; "" otherwise
+	latest   atomic.Pointer[lastFailure]
+	problem  atomic.Pointer[string] // why it does not work
+	skipped  atomic.Uint64          // events that were taken off without being handled
 	ctx      context.Context
 	cancel   context.CancelFunc
-	skipped  atomic.Int64 // events that were taken off without being handled
 }
 
 func newReader(t *Trigger, function string, spec *manifest.Event) *reader {
@@ -231,9 +236,10 @@ func (r *reader) run() {
 	for r.ctx.Err() == nil {
 		consumer, err := r.setUp()
 		if err == nil {
+			r.problem.Store(nil)
 			if failed != "" {
 				failed = ""
-				r.t.report(r.function, r.spec.Subject, nil)
+				r.t.report(r.function, r.name(), nil)
 			}
 			err = r.read(consumer)
 		}
@@ -242,8 +248,9 @@ func (r *reader) run() {
 		}
 		if err != nil && err.Error() != failed {
 			failed = err.Error()
+			r.problem.Store(&failed)
 			r.t.log.Error("an event trigger does not work: "+failed, "function", r.function, "subject", r.spec.Subject)
-			r.t.report(r.function, r.spec.Subject, err)
+			r.t.report(r.function, r.name(), err)
 		}
 		select {
 		case <-r.ctx.Done():
@@ -285,9 +292,9 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	if err := start(&cfg, r.spec.Start); err != nil {
 		return nil, err
 	}
-	if old, err := stream.Consumer(ctx, r.key); err == nil { // where it begins cannot be changed any more
+	if old, err := stream.Consumer(ctx, r.key); err == nil { // where it begins cannot be changed any more, and a pause goes on
 		was := old.CachedInfo().Config
-		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = was.DeliverPolicy, was.OptStartSeq, was.OptStartTime
+		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime, cfg.PauseUntil = was.DeliverPolicy, was.OptStartSeq, was.OptStartTime, was.PauseUntil
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
 	}
@@ -335,52 +342,5 @@ func start(cfg *jetstream.ConsumerConfig, from string) error {
 		return fmt.Errorf("start %q: %w", from, err)
 	}
 	cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &at
-	return nil
-}
-
-// Status is how a trigger is.
-type Status struct {
-	Function string `json:"function"`
-	Endpoint string `json:"endpoint,omitempty"`
-	Subject  string `json:"subject"`
-	Stream   string `json:"stream,omitempty"`
-	Consumer string `json:"consumer"`
-	Pending  uint64 `json:"pending"`  // events that wait
-	InFlight int    `json:"inFlight"` // events that are being handled, or wait for a retry
-	Retried  int    `json:"retried"`  // of these, those that are not at their first attempt
-	Skipped  int64  `json:"skipped"`  // events that this node has taken off without handling them, since it began to read
-	Error    string `json:"error,omitempty"`
-}
-
-// Status returns how all triggers are.
-func (t *Trigger) Status(ctx context.Context) []Status {
-	t.mu.Lock()
-	readers := maps.Clone(t.readers)
-	t.mu.Unlock()
-	var list []Status
-	for _, r := range readers {
-		s := Status{Function: r.function, Endpoint: r.spec.Endpoint, Subject: r.spec.Subject, Consumer: r.key, Skipped: r.skipped.Load()}
-		if err := r.status(ctx, &s); err != nil {
-			s.Error = err.Error()
-		}
-		list = append(list, s)
-	}
-	return list
-}
-
-func (r *reader) status(ctx context.Context, s *Status) error {
-	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
-	defer cancel()
-	stream, err := r.t.streamFor(ctx, &r.spec)
-	if err != nil {
-		return err
-	}
-	s.Stream = stream.CachedInfo().Config.Name
-	c, err := stream.Consumer(ctx, r.key)
-	if err != nil {
-		return err
-	}
-	info := c.CachedInfo()
-	s.Pending, s.InFlight, s.Retried = info.NumPending, info.NumAckPending, info.NumRedelivered
 	return nil
 }

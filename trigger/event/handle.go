@@ -47,6 +47,9 @@ func (r *reader) handle(m jetstream.Msg) {
 		r.t.log.Error("a message without metadata is left: "+err.Error(), "function", r.function)
 		return
 	}
+	if r.id != "" && r.skipMissed(m, meta) {
+		return
+	}
 	k := r.t.keep(m)
 	err = r.invoke(m, meta)
 	for delay := r.spec.Backoff; hostFault(err) && r.wait(delay, err, meta); delay = min(2*delay, r.spec.BackoffMax, maxHostDelay) {
@@ -94,6 +97,7 @@ const maxHostDelay = 5 * time.Second
 // wait waits before an event is tried again that its function has not even got.
 // The event stays here meanwhile, since the server would count another attempt.
 func (r *reader) wait(delay time.Duration, err error, meta *jetstream.MsgMetadata) bool {
+	r.latest.Store(&lastFailure{err.Error(), time.Now()})
 	r.t.log.Debug("an event waits: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream, "after", delay)
 	timer := time.NewTimer(min(delay, maxHostDelay))
 	defer timer.Stop()
@@ -177,6 +181,7 @@ func isOwn(key string) bool {
 // failed has an event tried again, or makes it a dead letter.
 func (r *reader) failed(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Error) {
 	attempt := int(meta.NumDelivered)
+	r.latest.Store(&lastFailure{e.Error(), time.Now()})
 	if e.Retry < 0 || attempt > r.spec.Retries {
 		r.bury(m, meta, e)
 		return

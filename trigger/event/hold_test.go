@@ -15,7 +15,7 @@ import (
 
 func (f *fixture) skipped() (n int64) {
 	for _, s := range f.trigger.Status(f.t.Context()) {
-		n += s.Skipped
+		n += int64(s.Skipped)
 	}
 	return n
 }

@@ -25,6 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // call is one run of a function, as the fake has seen it.
 type call struct {
 	function, subject, text string
+	version, endpoint       string
+	replayed                bool
 	sequence, attempt       int64
 	depth                   int
 	at                      time.Time
@@ -35,16 +37,18 @@ type fake struct {
 	mu    sync.Mutex
 	run   func(ctx context.Context, c call) error
 	calls []call
-	sizes []int // of batches
-	now   int   // calls in progress
-	most  int   // of those at any time
+	sizes []int               // of batches
+	known []*trigger.Function // beside those of the table, for Await
+	now   int                 // calls in progress
+	most  int                 // of those at any time
 }
 
 func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Result, error) {
 	if _, ok := inv.Header.Int(wire.KeyBatch); ok {
 		return f.invokeBatch(ctx, inv)
 	}
-	c := call{function: inv.Function, subject: inv.Header.Get(wire.KeySubject), text: string(inv.Payload), depth: inv.Depth, at: time.Now()}
+	c := call{function: inv.Function, subject: inv.Header.Get(wire.KeySubject), text: string(inv.Payload), depth: inv.Depth, at: time.Now(),
+		version: inv.Version, endpoint: inv.Endpoint, replayed: inv.Header.Get(wire.KeyReplayed) != ""}
 	c.sequence, _ = inv.Header.Int(wire.KeySequence)
 	c.attempt, _ = inv.Header.Int(wire.KeyAttempt)
 	f.mu.Lock()
@@ -94,7 +98,14 @@ func (f *fake) invokeBatch(ctx context.Context, inv *trigger.Invocation) (*trigg
 	return &trigger.Result{}, nil
 }
 
-func (f *fake) Await(context.Context, string, string) (*trigger.Function, error) {
+func (f *fake) Await(_ context.Context, function, version string) (*trigger.Function, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fn := range f.known {
+		if fn.Name == function && (version == "" || fn.Version == version) {
+			return fn, nil
+		}
+	}
 	return nil, wire.Errorf(wire.NoFunction, "no function")
 }
 
@@ -128,6 +139,8 @@ type fixture struct {
 	bus     *bus.Bus
 	js      jetstream.JetStream
 	trigger *Trigger
+	dir     string
+	listen  string // of the server
 	mu      sync.Mutex
 	reports []error
 }
@@ -140,22 +153,38 @@ func newFixture(t *testing.T) *fixture {
 // newFixtureOn has the server listen on an address.
 func newFixtureOn(t *testing.T, listen string) *fixture {
 	t.Helper()
-	b, err := bus.Start(bus.Config{StoreDir: t.TempDir(), Listen: listen, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := &fixture{fake: &fake{}, t: t, dir: t.TempDir(), listen: listen}
 	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
+		if err := f.bus.Close(); err != nil {
 			t.Errorf("close the bus: %v", err)
 		}
 	})
-	js, err := jetstream.New(b.Conn())
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fixture{fake: &fake{}, t: t, bus: b, js: js}
-	f.trigger = f.open()
+	f.start()
 	return f
+}
+
+// start starts the server, and a trigger on it.
+func (f *fixture) start() {
+	f.t.Helper()
+	b, err := bus.Start(bus.Config{StoreDir: f.dir, Listen: f.listen, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.bus = b
+	if f.js, err = jetstream.New(b.Conn()); err != nil {
+		f.t.Fatal(err)
+	}
+	f.trigger = f.open()
+}
+
+// restart stops the trigger and the server, and starts both.
+func (f *fixture) restart() {
+	f.t.Helper()
+	f.close(f.trigger)
+	if err := f.bus.Close(); err != nil {
+		f.t.Errorf("close the bus: %v", err)
+	}
+	f.start()
 }
 
 // open returns another trigger, as of another node, that is closed in the end.

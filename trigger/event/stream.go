@@ -12,35 +12,47 @@ import (
 	"github.com/fnhost/fnhost/builder/manifest"
 )
 
+// errNotTaken is wrapped by the errors for subjects that no stream takes yet.
+var errNotTaken = errors.New("no stream takes it")
+
 // streamFor returns the stream that holds the events of a trigger: the one that
 // it names, or one that takes its subject, or else the host's own, which is
 // changed to take it.
 func (t *Trigger) streamFor(ctx context.Context, spec *manifest.Event) (jetstream.Stream, error) {
 	t.streams.Lock()
 	defer t.streams.Unlock()
-	name := spec.Stream
+	stream, err := t.findStream(ctx, spec.Stream, spec.Subject)
+	if errors.Is(err, errNotTaken) {
+		return t.takeSubject(ctx, spec.Subject)
+	}
+	return stream, err
+}
+
+// findStream is streamFor without changing anything: its error wraps errNotTaken
+// if it is the host's own stream that has to be changed.
+func (t *Trigger) findStream(ctx context.Context, name, subject string) (jetstream.Stream, error) {
 	if name == "" {
-		found, err := t.js.StreamNameBySubject(ctx, spec.Subject)
+		found, err := t.js.StreamNameBySubject(ctx, subject)
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return nil, fmt.Errorf("stream of %s: %w", spec.Subject, err)
+			return nil, fmt.Errorf("stream of %s: %w", subject, err)
 		}
 		name = found
 	}
 	if name == "" {
-		return t.takeSubject(ctx, spec.Subject)
+		return nil, fmt.Errorf("stream of %s: %w", subject, errNotTaken)
 	}
 	stream, err := t.js.Stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
 	subjects := stream.CachedInfo().Config.Subjects
-	if slices.ContainsFunc(subjects, func(s string) bool { return Covers(s, spec.Subject) }) {
+	if slices.ContainsFunc(subjects, func(s string) bool { return Covers(s, subject) }) {
 		return stream, nil
 	}
 	if name == EventStream {
-		return t.takeSubject(ctx, spec.Subject)
+		return nil, fmt.Errorf("stream of %s: %w", subject, errNotTaken)
 	}
-	return nil, fmt.Errorf("stream %s takes %s, and that is not all of %s: change the stream, or the trigger", name, strings.Join(subjects, ", "), spec.Subject)
+	return nil, fmt.Errorf("stream %s takes %s, and that is not all of %s: change the stream, or the trigger", name, strings.Join(subjects, ", "), subject)
 }
 
 // takeSubject has the host's own stream take a subject, beside those it takes.

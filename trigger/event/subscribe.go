@@ -3,6 +3,8 @@ package event
 import (
 	"crypto/sha256"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -22,6 +24,7 @@ type listener struct {
 	spec     manifest.Subscribe
 	sub      *nats.Subscription
 	places   chan struct{}
+	latest   atomic.Pointer[lastFailure]
 }
 
 func listenerKey(function string, s *manifest.Subscribe) string {
@@ -60,6 +63,7 @@ func (l *listener) take(m *nats.Msg) {
 		defer l.t.tasks.Done()
 		defer func() { <-l.places }()
 		if err := l.handle(m); err != nil {
+			l.latest.Store(&lastFailure{err.Error(), time.Now()})
 			l.t.log.Warn("a message was not handled, and is gone: "+err.Error(), "function", l.function, "subject", m.Subject)
 		}
 	}()
