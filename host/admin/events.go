@@ -22,7 +22,7 @@ type EventTrigger struct {
 	Stream   string `json:"stream,omitempty"`
 	Consumer string `json:"consumer"`
 	Pending  uint64 `json:"pending"`  // events that wait
-	InFlight int    `json:"inFlight"` // events that are being handled, or wait for a retry
+	InFlight int    `json:"inFlight"` // events that are being handled, wait for a retry, or are held for their key
 	Retried  int    `json:"retried"`  // of these, those that are not at their first attempt
 	Skipped  int64  `json:"skipped"`  // events that the node which answers has taken off without handling them
 	Error    string `json:"error,omitempty"`
