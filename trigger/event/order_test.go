@@ -424,7 +424,7 @@ func TestNewerEventsWaitForThoseOfANodeThatIsGone(t *testing.T) {
 func TestTheOrderOutlivesAConnectionThatBreaks(t *testing.T) {
 	f := newFixtureOn(t, "127.0.0.1:0")
 	f.trigger.ackWait = 4 * time.Second
-	const events, keys, breaks = 3000, 31, 2
+	const events, keys, breaks = 2000, 31, 1
 	o := newOrdered()
 	f.set(o.run(failSome, time.Millisecond))
 	tr, nc := f.lonely(f.fake, nats.ReconnectWait(10*time.Millisecond), nats.ReconnectBufSize(-1))
