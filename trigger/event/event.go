@@ -16,6 +16,43 @@
 // known of it in the headers, and only then taken off; so it is in one of the two at
 // any time. Nodes share the consumers, and so the work.
 //
+// # Flow
+//
+// What a trigger's manifest says of keys, rates and filters works on top of that; all
+// that waits is in the stream, or in the hands of a node that tells the server so.
+//
+// order: key has events of one key handled one at a time, in the order of the stream:
+// across retries, the crash of a worker, and the end of a host in whatever way. Other
+// keys go on meanwhile. One node reads such a trigger, whose consumer the server pins
+// to it; when it stops another takes over at once, and when it is gone, after ten
+// seconds. The node holds up to 16 events for each place of inFlight, at most 1,024 or
+// inFlight, if that is more: when those of keys that are held up fill that, the others wait as
+// well. An event that failed stays in hand until its next attempt is due. What a
+// node had that is gone comes again after five seconds, and all that is newer waits for
+// it. An event may still be handled twice, as any may, and then those of its key behind it
+// may be handled between. With inFlight: 1 all are in order, without a pin.
+//
+// perKey: N bounds the events of a key that a node handles at once. One that failed
+// takes no place until it is due, and those behind it go on.
+//
+// rate bounds how many events a node takes in a time; what a second allows, and
+// at least one, may come at once. A retry counts as well, and an event that is skipped
+// because of its key; what a filter refuses does not. A node that would be beyond the rate asks for none.
+//
+// debounce handles the latest event of a key once none has come for so long; throttle
+// the first at once, and then the latest of those that came, when so long has passed
+// since the last one began. The others are acknowledged. One node reads them, as with
+// an order. It holds the latest events of at most 10,000 keys; further events wait in the
+// stream. One that failed waits for its retry, unless a later one of its key comes: that
+// is handled instead. After a restart the time of a key begins anew.
+//
+// filter has events acknowledged that it refuses. A header matches in any case, with any of
+// its values; data must be JSON, and a number in it is no text. For a CloudEvent in one JSON
+// document, the fields are those of its data.
+//
+// [Status.Skipped] counts what was acknowledged without being handled. When a host
+// stops, the events that it hands back count as an attempt that was made.
+//
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.
 package event
@@ -222,6 +259,7 @@ type reader struct {
 	skipped  atomic.Uint64          // events that were taken off without being handled
 	ctx      context.Context
 	cancel   context.CancelFunc
+	ended    recent // where their order matters
 }
 
 func newReader(t *Trigger, function string, spec *manifest.Event) *reader {

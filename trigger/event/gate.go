@@ -1,6 +1,10 @@
 package event
 
-import "context"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 // gate keeps a flow in order from beginning too early. What the server has sent to
 // a reader that is no more, or lost its connection, comes again only when it is
@@ -60,16 +64,34 @@ func (f *flow) tryOpen(ctx context.Context) {
 	}
 }
 
-// recent knows the latest events that have ended.
+// recent knows the latest events of a reader that have ended, so that one whose
+// acknowledgement was lost is not handled again after others of its key.
 type recent struct {
+	mu    sync.Mutex
+	since time.Time // the consumer was made
 	known map[uint64]bool
 	ring  []uint64
 	next  int
 }
 
-func (r *recent) has(seq uint64) bool { return r.known[seq] }
+// of forgets what was of another consumer, whose sequences may be used again.
+func (r *recent) of(since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.since.Equal(since) {
+		r.since, r.known, r.ring, r.next = since, nil, nil, 0
+	}
+}
+
+func (r *recent) has(seq uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.known[seq]
+}
 
 func (r *recent) add(seq uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.known == nil {
 		r.known, r.ring = make(map[uint64]bool), make([]uint64, 0, 2*maxHeld)
 	}

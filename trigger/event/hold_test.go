@@ -240,3 +240,63 @@ func TestOneOfThreeNodesGetsAMessage(t *testing.T) {
 		t.Errorf("%d messages were handled, want %d", n, messages)
 	}
 }
+
+// The latest event of a key is the latest of all nodes: one of them reads.
+func TestTwoNodesDebounceTogether(t *testing.T) {
+	f := newFixture(t)
+	other := &fixture{fake: f.fake, t: t, bus: f.bus, js: f.js}
+	other.trigger = other.open()
+	for _, one := range []*fixture{f, other} {
+		one.serve(spec("a.*", func(s *manifest.Event) { s.Debounce = time.Second }))
+	}
+	f.publishMany(0, 200, 2)
+	f.await("all", func() bool { return int64(len(f.seen()))+f.skipped()+other.skipped() == 200 })
+	f.idle()
+	if n := len(f.seen()); n > 20 || len(f.seen("198")) != 1 || len(f.seen("199")) != 1 {
+		t.Errorf("%d events handled; want the latest of two keys, and few others", n)
+	}
+}
+
+// A trigger is left alone unless its manifest says something else.
+func TestAnUpdateRestartsWhatHasChanged(t *testing.T) {
+	f := newFixture(t)
+	with := func(paid any) manifest.Event {
+		return spec("a", func(s *manifest.Event) { s.Filter = &manifest.Filter{Data: map[string][]any{"paid": {paid}}} })
+	}
+	reader := func() *reader {
+		f.trigger.mu.Lock()
+		defer f.trigger.mu.Unlock()
+		for _, r := range f.trigger.readers {
+			return r
+		}
+		return nil
+	}
+	f.serve(with(true))
+	first := reader()
+	f.serve(with(true))
+	if reader() != first {
+		t.Error("the same manifest restarts the reader")
+	}
+	f.serve(with("yes"))
+	if reader() == first {
+		t.Error("another filter does not restart the reader")
+	}
+	f.publish("a", `{"paid":true}`, `{"paid":"yes"}`)
+	f.await("what the new filter lets pass", func() bool { return len(f.seen()) == 1 && f.skipped() == 1 })
+	f.idle()
+}
+
+// Those that are handled one by one are in order anyway.
+func TestAnOrderOfEventsOneByOne(t *testing.T) {
+	f := newFixture(t)
+	o := newOrdered()
+	f.set(o.run(failSome, 0))
+	f.serve(spec("a.*", byKey, func(s *manifest.Event) { s.InFlight = 1 }))
+	f.publishMany(0, 200, 7)
+	f.await("all", func() bool { return o.count() == 200 })
+	f.idle()
+	o.check(t, 200)
+	if o.most != 1 {
+		t.Errorf("%d at once", o.most)
+	}
+}

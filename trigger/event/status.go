@@ -25,7 +25,7 @@ type Status struct {
 	Stream      string     `json:"stream,omitempty"`
 	Consumer    string     `json:"consumer,omitempty"`
 	Pending     uint64     `json:"pending"`               // events that wait
-	InFlight    int        `json:"inFlight"`              // events that are being handled, or wait for a retry
+	InFlight    int        `json:"inFlight"`              // events that are being handled, wait for a retry, or are held for their key
 	Retried     int        `json:"retried"`               // of these, those that are not at their first attempt
 	Oldest      *time.Time `json:"oldest,omitempty"`      // when the oldest event was stored that has not ended
 	Paused      bool       `json:"paused,omitempty"`      // events wait, and none begins
