@@ -1,8 +1,6 @@
 package functions
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -30,7 +28,9 @@ type Event struct {
 	Attempt  int                 // from 1
 
 	// The attributes of a CloudEvent (https://cloudevents.io, version 1.0), in
-	// binary or structured mode; "" for a message that is none.
+	// binary or structured mode; "" for a message that is none. The others are in
+	// Header, in either mode: "ce-time", "ce-subject", "ce-" and the name of an
+	// extension, and "Content-Type" for that of the data.
 	ID, Source, Type string
 }
 
@@ -56,17 +56,11 @@ func newEvent(h wire.Header, body []byte) Event {
 		case wire.KeyStream:
 			e.Stream = value
 		default:
-			if key[0] != ':' {
+			if len(key) > len(attributePrefix) && strings.EqualFold(key[:len(attributePrefix)], attributePrefix) {
+				e.setAttribute(strings.ToLower(key), percentDecode(value))
+			} else if key[0] != ':' {
 				e.Header[key] = append(e.Header[key], value)
 			}
-		}
-		switch strings.ToLower(key) {
-		case "ce-id":
-			e.ID = value
-		case "ce-source":
-			e.Source = value
-		case "ce-type":
-			e.Type = value
 		}
 	}
 	if n, ok := h.Int(wire.KeySequence); ok {
@@ -82,32 +76,6 @@ func newEvent(h wire.Header, body []byte) Event {
 		e.structured()
 	}
 	return e
-}
-
-// isCloudEvent reports whether a body is a CloudEvent in structured mode.
-func isCloudEvent(h wire.Header) bool {
-	const mode = "application/cloudevents+json"
-	contentType := h.Get("Content-Type")
-	return len(contentType) >= len(mode) && strings.EqualFold(contentType[:len(mode)], mode)
-}
-
-// structured takes a CloudEvent in structured mode apart; what is none stays as
-// it is.
-func (e *Event) structured() {
-	var envelope struct {
-		SpecVersion, ID, Source, Type string
-		Data                          json.RawMessage
-		Base64                        string `json:"data_base64"`
-	}
-	if json.Unmarshal(e.Data, &envelope) != nil || !strings.HasPrefix(envelope.SpecVersion, "1.") {
-		return
-	}
-	e.ID, e.Source, e.Type, e.Data = envelope.ID, envelope.Source, envelope.Type, envelope.Data
-	if envelope.Base64 != "" {
-		if data, err := base64.StdEncoding.DecodeString(envelope.Base64); err == nil {
-			e.Data = data
-		}
-	}
 }
 
 // Permanent returns err, marked so that the event is not tried again: it becomes

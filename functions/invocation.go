@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -59,6 +60,8 @@ type scope struct {
 	function string
 	header   wire.Header
 	runtime  Runtime
+
+	published atomic.Uint32 // CloudEvents, which are numbered
 }
 
 func (s *scope) Value(key any) any {

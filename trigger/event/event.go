@@ -16,6 +16,10 @@
 // known of it in the headers, and only then taken off; so it is in one of the two at
 // any time. Nodes share the consumers, and so the work.
 //
+// What is published with a time to come waits in the stream "later", from which one
+// consumer for all functions forwards it when that has come. It leaves that stream
+// when its own has it, or the dead letters.
+//
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.
 package event
@@ -88,9 +92,12 @@ type Trigger struct {
 
 	keepers sync.Pool // of *keeper
 
+	wakeLater chan struct{} // has one when something was delayed
+
 	mu        sync.Mutex
 	readers   map[string]*reader   // by key
 	listeners map[string]*listener // by key
+	later     bool                 // who forwards what was delayed has started
 	closed    bool
 }
 
@@ -101,7 +108,7 @@ func New(cfg Config) (*Trigger, error) {
 		return nil, fmt.Errorf("event: %w", err)
 	}
 	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
-		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup}
+		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, wakeLater: make(chan struct{}, 1)}
 	if t.log == nil {
 		t.log = slog.Default()
 	}
@@ -148,6 +155,7 @@ func (t *Trigger) Update(table *trigger.Table) {
 		}
 	}
 	t.updateListeners(table)
+	t.startLater()
 }
 
 // updateListeners starts and ends subscriptions. t.mu is held.

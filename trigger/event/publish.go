@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/functions/wire"
 )
 
 // Stored says where a message was stored.
@@ -20,17 +22,39 @@ type Stored struct {
 
 // Publish sends a message: to the stream that takes its subject, which has stored
 // it when Publish returns, or else to who listens. A stream that somebody else has
-// just made is known of after a second.
+// just made is known of after a second. A message with the header Nats-Schedule, "@at"
+// and a time, is kept until then, and Stored says where; not so one with a
+// Nats-Schedule-Target, which is for the stream that takes it.
+//
+// The error is, or wraps, a *wire.Error where the message is at fault: of code
+// BadRequest for headers that are wrong, Conflict if another sequence is the last
+// one than Nats-Expected-Last-Subject-Sequence says, and TooLarge for a message over
+// the stream's limit.
 func (t *Trigger) Publish(ctx context.Context, m *nats.Msg) (Stored, error) {
+	at, err := checkHeaders(m.Header)
+	if err != nil {
+		return Stored{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
+	if !at.IsZero() {
+		if time.Until(at) > 0 {
+			return t.publishLater(ctx, m, at)
+		}
+		m = without(m, headerSchedule)
+	}
+	return t.publish(ctx, m)
+}
+
+// publish sends a message now.
+func (t *Trigger) publish(ctx context.Context, m *nats.Msg) (Stored, error) {
 	for range 2 {
 		stream, err := t.taker(ctx, m.Subject)
 		if err != nil {
 			return Stored{}, err
 		}
 		if stream == "" {
-			return Stored{}, t.conn.PublishMsg(m)
+			break
 		}
 		ack, err := t.js.PublishMsg(ctx, m)
 		if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
@@ -38,11 +62,37 @@ func (t *Trigger) Publish(ctx context.Context, m *nats.Msg) (Stored, error) {
 			continue
 		}
 		if err != nil {
-			return Stored{}, err
+			return Stored{}, refusal(stream, m, err)
 		}
 		return Stored{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
 	}
+	if m.Header.Get(headerExpect) != "" {
+		return Stored{}, wire.Errorf(wire.BadRequest, "no stream takes %q, so that it has no last sequence", m.Subject)
+	}
 	return Stored{}, t.conn.PublishMsg(m)
+}
+
+// Codes of the server's errors that the client library has no names for.
+const (
+	errTTLInvalid  = 10165
+	errTTLDisabled = 10166
+)
+
+// refusal returns the error of a message that a stream did not take.
+func refusal(stream string, m *nats.Msg, err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+		return wire.Errorf(wire.Conflict, "the last event on %q is another one: %s", m.Subject, api.Description)
+	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		return wire.Errorf(wire.TooLarge, "a message of %d bytes is over the limit of the stream %s", m.Size(), stream)
+	case errTTLInvalid, errTTLDisabled, jetstream.JSErrCodeMessageSchedulesDisabled, jetstream.JSErrCodeSchedulePatternInvalid:
+		return wire.Errorf(wire.BadRequest, "the stream %s: %s", stream, api.Description)
+	}
+	return err
 }
 
 // noTaker is how long it is believed that no stream takes a subject.
@@ -88,7 +138,7 @@ func CheckSubject(subject string) error {
 	case strings.ContainsAny(subject, " \t\r\n\x00*>"):
 		return fmt.Errorf("subject %.80q has a space or a wildcard", subject)
 	}
-	for _, own := range []string{"$", "_INBOX.", "fn.", DeadPrefix, schedulePrefix, tickPrefix} {
+	for _, own := range []string{"$", "_INBOX.", "fn.", DeadPrefix, schedulePrefix, tickPrefix, laterPrefix} {
 		if strings.HasPrefix(subject, own) {
 			return fmt.Errorf("subject %.80q is one of the host's own", subject)
 		}
