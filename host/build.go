@@ -236,6 +236,9 @@ func checkTriggers(info *trigger.Function) error {
 	named := make(map[string]string) // endpoint → what names it
 	t := &info.Manifest.Triggers
 	for _, r := range t.HTTP {
+		if r.Event != "" {
+			continue // it invokes nothing
+		}
 		named[r.Endpoint] = "the route " + r.Path
 	}
 	for _, e := range t.Event {

@@ -3,8 +3,6 @@ package host
 import (
 	"context"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/trigger/event"
@@ -21,12 +19,7 @@ func (b backend) Triggers(ctx context.Context) []admin.EventTrigger {
 
 // Publish implements [admin.Events].
 func (b backend) Publish(ctx context.Context, subject string, header map[string][]string, data []byte) (admin.Receipt, error) {
-	m := nats.NewMsg(subject)
-	m.Data = data
-	for key, values := range header {
-		m.Header[key] = values
-	}
-	s, err := b.h.Publish(ctx, m)
+	s, err := b.h.Publish(ctx, event.Message(subject, header, data))
 	return admin.Receipt(s), err
 }
 

@@ -46,15 +46,39 @@ func (t *Trigger) Publish(ctx context.Context, m *nats.Msg) (Stored, error) {
 	return t.publish(ctx, m)
 }
 
+// Store is Publish for messages that a stream must take, at once: the error is of
+// code Unavailable if none does.
+func (t *Trigger) Store(ctx context.Context, m *nats.Msg) (Stored, error) {
+	if _, err := checkHeaders(m.Header); err != nil {
+		return Stored{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	s, err := t.store(ctx, m)
+	if err == nil && s.Stream == "" {
+		err = wire.Errorf(wire.Unavailable, "no stream takes %q, so that the event is not stored: an event trigger of a function makes one, or make one yourself", m.Subject)
+	}
+	return s, err
+}
+
 // publish sends a message now.
 func (t *Trigger) publish(ctx context.Context, m *nats.Msg) (Stored, error) {
+	s, err := t.store(ctx, m)
+	if err != nil || s.Stream != "" {
+		return s, err
+	}
+	if m.Header.Get(headerExpect) != "" {
+		return s, wire.Errorf(wire.BadRequest, "no stream takes %q, so that it has no last sequence", m.Subject)
+	}
+	return s, t.conn.PublishMsg(m)
+}
+
+// store has the stream that takes a message store it; without one it does nothing.
+func (t *Trigger) store(ctx context.Context, m *nats.Msg) (Stored, error) {
 	for range 2 {
 		stream, err := t.taker(ctx, m.Subject)
-		if err != nil {
+		if err != nil || stream == "" {
 			return Stored{}, err
-		}
-		if stream == "" {
-			break
 		}
 		ack, err := t.js.PublishMsg(ctx, m)
 		if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
@@ -66,10 +90,27 @@ func (t *Trigger) publish(ctx context.Context, m *nats.Msg) (Stored, error) {
 		}
 		return Stored{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
 	}
-	if m.Header.Get(headerExpect) != "" {
-		return Stored{}, wire.Errorf(wire.BadRequest, "no stream takes %q, so that it has no last sequence", m.Subject)
+	return Stored{}, nil
+}
+
+// MayPublish reports whether a header is one of those of NATS that a function may set.
+func MayPublish(key string) bool { return what[key] != "" }
+
+// Message returns a message whose headers have come by HTTP, which does not keep how
+// their names are written, as those of NATS and of CloudEvents must be.
+func Message(subject string, header map[string][]string, data []byte) *nats.Msg {
+	m := nats.NewMsg(subject)
+	m.Data = data
+	for key, values := range header {
+		switch lower := strings.ToLower(key); {
+		case strings.HasPrefix(lower, "ce-"):
+			key = lower
+		case lower == "nats-ttl":
+			key = headerTTL
+		}
+		m.Header[key] = append(m.Header[key], values...)
 	}
-	return Stored{}, t.conn.PublishMsg(m)
+	return m
 }
 
 // Codes of the server's errors that the client library has no names for.
