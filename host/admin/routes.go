@@ -49,7 +49,7 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/deploys/{id}", summary: "What happens in a deploy, from its begin", out: reflect.TypeFor[DeployEvent](), lines: true, handler: s.follow},
 		{pattern: "DELETE /v1/deploys/{id}", summary: "Cancel a deploy; what serves stays as it was", handler: s.cancelDeploy},
 		{pattern: "GET /v1/triggers", summary: "How the event triggers are", out: reflect.TypeFor[[]EventTrigger](), handler: s.triggers},
-		{pattern: "POST /v1/events/{subject}", summary: "Send a message; its headers are those of the request that begin with X-Fn-Pass-", body: "*/*",
+		{pattern: "POST /v1/events/{subject}", summary: "Send a message; its headers are those of the request that begin with X-Fn-Pass-, such as X-Fn-Pass-Nats-Msg-Id, -Nats-Ttl, -Nats-Expected-Last-Subject-Sequence, and -Nats-Schedule (@at and a time) to send it later", body: "*/*",
 			out: reflect.TypeFor[Receipt](), handler: s.publish},
 		{pattern: "GET /v1/dead", summary: "Dead letters, the oldest first, without their data", query: []string{"function", "limit"},
 			out: reflect.TypeFor[[]DeadLetter](), handler: s.deadLetters},
