@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fnhost/fnhost/functions/wire"
 )
@@ -102,6 +104,8 @@ func envelope(attributes map[string]string, contentType string, data []byte) ([]
 	}
 	switch {
 	case len(data) == 0:
+	case strings.HasPrefix(contentType, "text/") && utf8.Valid(data):
+		object["data"] = string(data)
 	case !isJSON(contentType):
 		object["data_base64"] = base64.StdEncoding.EncodeToString(data)
 	case !json.Valid(data):
@@ -169,14 +173,27 @@ func percentDecode(value string) string {
 	return value
 }
 
-// isCloudEvent reports whether a body is a CloudEvent in structured mode.
-func isCloudEvent(h wire.Header) bool {
-	contentType := h.Get("Content-Type")
+// isCloudEvent reports whether a body is a CloudEvent in structured mode: by its
+// content type, or if a message has none, by what is in it, since some senders
+// write no headers.
+func isCloudEvent(h wire.Header, body []byte) bool {
+	contentType, ok := h.Lookup("Content-Type")
+	if !ok {
+		return h.Get(wire.KeySubject) != "" && looksLikeCloudEvent(body)
+	}
 	if len(contentType) < len(structuredMode) || !strings.EqualFold(contentType[:len(structuredMode)], structuredMode) {
 		return false
 	}
 	rest := strings.TrimSpace(contentType[len(structuredMode):])
 	return rest == "" || rest[0] == ';'
+}
+
+func looksLikeCloudEvent(body []byte) bool {
+	if !bytes.Contains(body, []byte(`"specversion"`)) {
+		return false
+	}
+	var required struct{ SpecVersion, ID, Source, Type string }
+	return json.Unmarshal(body, &required) == nil && required.SpecVersion == "1.0" && required.ID != "" && required.Source != "" && required.Type != ""
 }
 
 // structured takes a CloudEvent in structured mode apart, so that it is as one in

@@ -72,7 +72,7 @@ func newEvent(h wire.Header, body []byte) Event {
 	if ns, ok := h.Int(wire.KeyTime); ok {
 		e.Time = time.Unix(0, ns)
 	}
-	if isCloudEvent(h) {
+	if isCloudEvent(h, body) {
 		e.structured()
 	}
 	return e

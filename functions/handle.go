@@ -210,7 +210,7 @@ func (h *handler) input(r *Request) (reflect.Value, error) {
 		v.Elem().SetString(string(body))
 		return v.Elem(), nil
 	}
-	if isCloudEvent(r.Header) {
+	if isCloudEvent(r.Header, body) {
 		e := Event{Data: body}
 		e.structured()
 		body = e.Data
