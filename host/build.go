@@ -211,7 +211,7 @@ func (f *function) startVersion(ctx context.Context, number int, a *builder.Arti
 }
 
 func (f *function) newVersion(number int, a *builder.Artifact, m *manifest.Manifest) *version {
-	v := &version{name: registry.VersionName(number), number: number, manifest: m, artifact: a}
+	v := &version{name: registry.VersionName(number), number: number, manifest: m, artifact: a, publishes: publishesOf(a)}
 	v.runner = worker.NewPool(f.workerSpec(v))
 	return v
 }
