@@ -322,3 +322,36 @@ func TestAStreamOfEventsThatSomebodyElseHasMade(t *testing.T) {
 		t.Errorf("a stream that is full: %v", err)
 	}
 }
+
+// Who ended between publishing what was due and saying so has published it all the
+// same: it is forwarded again, and stored once.
+func TestACrashBetweenPublishingAndAcknowledging(t *testing.T) {
+	for name, headers := range map[string][]string{"without an ID": nil, "with one": {jetstream.MsgIDHeader, "one"}} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.serve(spec("shop.*"))
+			f.delay(later("shop.order", "a", 1200*time.Millisecond, headers...))
+			f.close(f.trigger)
+			stream, err := f.js.Stream(t.Context(), LaterStream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var m *jetstream.RawStreamMsg
+			f.await("it is due", func() bool {
+				m, err = stream.GetLastMsgForSubject(t.Context(), laterDue)
+				return err == nil
+			})
+			f.trigger = f.open()
+			out, at := due(&message{msg: &nats.Msg{Header: m.Header, Data: m.Data}})
+			if _, err := f.trigger.publish(t.Context(), out); err != nil || time.Until(at) > 0 {
+				t.Fatalf("%v, due at %v", err, at)
+			}
+			f.serve(spec("shop.*"))
+			f.await("it left the stream", func() bool { return f.waiting() == 0 })
+			f.idle()
+			if n := len(f.seen("a")); n != 1 {
+				t.Errorf("handled %d times", n)
+			}
+		})
+	}
+}
