@@ -93,6 +93,8 @@
 // # Headers of a call
 //
 //	:op          what is asked: "invoke", or "publish" a message with the headers of the call
+//	             (of those of NATS itself Nats-Msg-Id, Nats-TTL, Nats-Expected-Last-Subject-Sequence,
+//	             and Nats-Schedule as "@at" and a time, each once)
 //	:target      what it is asked of: "function" or "function/endpoint"; a subject
 //	:timeout     as above
 //	:invocation  the invocation on whose behalf it is made
