@@ -82,7 +82,7 @@ func (a *app) deadListCommand() *cobra.Command {
 		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "ID\tFUNCTION\tSUBJECT\tAGE\tATTEMPTS\tERROR")
 		for _, l := range list {
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Function, l.Subject, age(&l.Died), l.Attempts, firstLine(l.Error))
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", l.ID, orDash(l.Function), l.Subject, age(&l.Died), l.Attempts, firstLine(l.Error))
 		}
 		return w.Flush()
 	}

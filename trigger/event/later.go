@@ -151,7 +151,11 @@ func (t *Trigger) publishLater(ctx context.Context, m *nats.Msg, at time.Time) (
 	} else {
 		set(headerLaterID, "later:"+name)
 	}
-	if time.Until(at) >= minSchedule {
+	if wait := time.Until(at); wait < minSchedule && id != "" {
+		if s, err := t.waits(ctx, laterAt+name); err != nil || s.Sequence > 0 {
+			return s, err // one of its ID is a schedule
+		}
+	} else if wait >= minSchedule {
 		waiting.Subject = laterAt + name
 		set(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano))
 		set(headerScheduleTarget, laterDue)

@@ -137,6 +137,9 @@ func TestIDsOfMessagesThatArePublishedLater(t *testing.T) {
 	if again := f.delay(later("shop.order", "again", time.Hour, id...)); !again.Duplicate {
 		t.Errorf("later again: %+v", again)
 	}
+	if again := f.delay(later("shop.order", "again", 200*time.Millisecond, id...)); !again.Duplicate || again.Sequence != first.Sequence {
+		t.Errorf("sooner again: %+v", again)
+	}
 	// And where it is published in the end.
 	f.delay(later("shop.third", "delayed", 200*time.Millisecond, id...))
 	if stored, err := f.trigger.Publish(t.Context(), &nats.Msg{Subject: "shop.third", Data: []byte("at once"), Header: nats.Header{jetstream.MsgIDHeader: {"one"}}}); err != nil || stored.Duplicate {
