@@ -47,6 +47,9 @@ type Package struct {
 	// those, as "Order.ID", or "Order.Address.Street" in a struct without a name:
 	// the comment above, or else the one behind. Nil for none.
 	Docs map[string]string
+	// Publishes are the subjects that its source publishes on, as far as they are
+	// constants: a function that publishes what starts it is found by them.
+	Publishes []Publish
 	// Path is the package's path in the program, "main" for a main package. Only
 	// a build knows it: it is empty after Detect.
 	Path string
@@ -69,7 +72,7 @@ func Detect(dir string) (*Package, error) {
 		return nil, err
 	}
 	d := detector{fset: token.NewFileSet(), pkg: &Package{Dir: dir, Files: names},
-		types: make(map[string]typeDecl), ownJSON: make(map[string]bool)}
+		types: make(map[string]typeDecl), ownJSON: make(map[string]bool), consts: make(map[string]ast.Expr)}
 	for _, name := range names {
 		if err := d.file(filepath.Join(dir, name)); err != nil {
 			return nil, err
@@ -121,6 +124,9 @@ type detector struct {
 	types   map[string]typeDecl
 	ownJSON map[string]bool // types with methods that encode or decode them
 	typed   []typedHandler
+
+	published []published
+	consts    map[string]ast.Expr // of the package, by name
 }
 
 func (d *detector) file(path string) error {
@@ -161,6 +167,7 @@ func (d *detector) file(path string) error {
 		d.pkg.Imports = append(d.pkg.Imports, path)
 		d.pkg.Embeds = d.pkg.Embeds || path == "embed"
 	}
+	d.publishes(f, imports)
 	if f.Name.Name == "main" {
 		ast.Inspect(f, func(n ast.Node) bool {
 			e, ok := n.(ast.Expr)
@@ -301,6 +308,7 @@ func (d *detector) result() (*Package, error) {
 	slices.Sort(p.Imports)
 	p.Imports = slices.Compact(p.Imports)
 	p.OwnMain = d.hasMain && d.serves
+	p.Publishes = d.subjects()
 	if p.Name == "main" && d.hasMain && !d.serves {
 		return nil, fmt.Errorf("%w in %s: a program with a main of its own is a function if it calls functions.Serve", ErrNoHandler, p.Dir)
 	}

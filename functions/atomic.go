@@ -37,7 +37,8 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 	if _, nested := s.runtime.(*collector); nested {
 		return fmt.Errorf("atomically: %w", Errorf(BadRequest, "within another one: what the outer one does is atomic already"))
 	}
-	h := wire.Header(nil).AddInt(wire.KeyNumber, s.atomics.Add(1)).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
+	number := s.atomics.Add(1)
+	h := wire.Header(nil).AddInt(wire.KeyNumber, number).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
 	if s.header.Get(wire.KeyReplayed) == "" {
 		for _, key := range []string{wire.KeyEndpoint, wire.KeyStream, wire.KeySequence} {
 			if value, ok := s.header.Lookup(key); ok {
@@ -55,7 +56,9 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 		}
 	}
 	c := &collector{Runtime: s.runtime}
-	if err := fn(&scope{Context: ctx, function: s.function, header: s.header, runtime: c}); err != nil {
+	inner := &scope{Context: ctx, function: s.function, header: s.header, runtime: c}
+	inner.published.Store(uint32(number) << 16) // names of its own, the same in each attempt
+	if err := fn(inner); err != nil {
 		c.end()
 		return err
 	}

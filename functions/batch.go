@@ -59,7 +59,7 @@ func (h *handler) batch(n int, body []byte) (reflect.Value, error) {
 		case *string:
 			*item = string(m.Payload)
 		default:
-			data := dataOf(m.Header, m.Payload)
+			data := bareData(m.Header, m.Payload)
 			if err := json.Unmarshal(data, item); err != nil {
 				return reflect.Value{}, fmt.Errorf("item %d of the batch: %w", i, badJSON(data, err))
 			}

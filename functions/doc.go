@@ -57,7 +57,9 @@
 // tried again, as the trigger says, until it is a dead letter; [Permanent] and
 // [RetryAfter] decide otherwise. Since an event may come again after it was handled,
 // a handler uses what names it (Stream and Sequence, or its ID) where doing
-// something twice matters. [Publish] sends messages.
+// something twice matters. [Publish] sends messages, at once or later ([Delay], [At]),
+// for a while ([TTL]), or only after a certain one ([ExpectLast]). A message may be a
+// CloudEvent: an [Event] has its attributes, however it came, and [CloudEvent] makes one.
 //
 // # Context
 //

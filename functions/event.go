@@ -1,9 +1,6 @@
 package functions
 
 import (
-	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -32,7 +29,9 @@ type Event struct {
 	Replayed bool                // an operator has it run once more (fnhost replay): it may have been handled before
 
 	// The attributes of a CloudEvent (https://cloudevents.io, version 1.0), in
-	// binary or structured mode; "" for a message that is none.
+	// binary or structured mode; "" for a message that is none. The others are in
+	// Header, in either mode: "ce-time", "ce-subject", "ce-" and the name of an
+	// extension, and "Content-Type" for that of the data.
 	ID, Source, Type string
 }
 
@@ -58,17 +57,11 @@ func newEvent(h wire.Header, body []byte) Event {
 		case wire.KeyStream:
 			e.Stream = value
 		default:
-			if key[0] != ':' {
+			if len(key) > len(attributePrefix) && strings.EqualFold(key[:len(attributePrefix)], attributePrefix) {
+				e.setAttribute(strings.ToLower(key), percentDecode(value))
+			} else if key[0] != ':' {
 				e.Header[key] = append(e.Header[key], value)
 			}
-		}
-		switch strings.ToLower(key) {
-		case "ce-id":
-			e.ID = value
-		case "ce-source":
-			e.Source = value
-		case "ce-type":
-			e.Type = value
 		}
 	}
 	if n, ok := h.Int(wire.KeySequence); ok {
@@ -81,98 +74,10 @@ func newEvent(h wire.Header, body []byte) Event {
 	if ns, ok := h.Int(wire.KeyTime); ok {
 		e.Time = time.Unix(0, ns)
 	}
-	if isCloudEvent(h) {
+	if isCloudEvent(h, body) {
 		e.structured()
 	}
 	return e
-}
-
-// isCloudEvent reports whether a body is a CloudEvent in structured mode.
-func isCloudEvent(h wire.Header) bool {
-	const mode = "application/cloudevents+json"
-	contentType := h.Get("Content-Type")
-	return len(contentType) >= len(mode) && strings.EqualFold(contentType[:len(mode)], mode)
-}
-
-// dataOf returns a body without the CloudEvent around it, if it is one.
-func dataOf(h wire.Header, body []byte) []byte {
-	if !isCloudEvent(h) {
-		return body
-	}
-	e := Event{Data: body}
-	e.structured()
-	return e.Data
-}
-
-// structured takes a CloudEvent in structured mode apart; what is none stays as
-// it is.
-func (e *Event) structured() {
-	var envelope struct {
-		SpecVersion, ID, Source, Type string
-		Data                          json.RawMessage
-		Base64                        string `json:"data_base64"`
-	}
-	if json.Unmarshal(e.Data, &envelope) != nil || !strings.HasPrefix(envelope.SpecVersion, "1.") {
-		return
-	}
-	e.ID, e.Source, e.Type, e.Data = envelope.ID, envelope.Source, envelope.Type, envelope.Data
-	if envelope.Base64 != "" {
-		if data, err := base64.StdEncoding.DecodeString(envelope.Base64); err == nil {
-			e.Data = data
-		}
-	}
-}
-
-// PublishOption says more of what is published.
-type PublishOption func(wire.Header) wire.Header
-
-// ID names a message, so that a stream takes it once: a second one of the same
-// name, within the stream's window (two minutes unless it is set otherwise), is
-// accepted and not stored.
-func ID(id string) PublishOption {
-	return func(h wire.Header) wire.Header { return h.Add("Nats-Msg-Id", id) }
-}
-
-// WithHeader gives a message a header. Those of NATS itself, and names that begin
-// with a colon, cannot be set so.
-func WithHeader(key, value string) PublishOption {
-	return func(h wire.Header) wire.Header {
-		if strings.HasPrefix(strings.ToLower(key), "nats-") || strings.HasPrefix(key, ":") {
-			return h
-		}
-		return h.Add(key, value)
-	}
-}
-
-// Publish sends v on a subject: []byte and string as they are, all else as JSON.
-// If a stream takes the subject, as it does where a function's event trigger
-// names it, the message is stored when Publish returns nil. Otherwise it reaches
-// those who listen at that moment.
-//
-// It returns an *[Error]: of code [Forbidden] for a subject that the manifest's
-// access list does not name, [BadRequest] for one that is none, [TooLarge] for a
-// message over the server's limit, or [Unavailable] when it cannot be stored; the
-// error of ctx; or [ErrNoHost].
-func Publish(ctx context.Context, subject string, v any, options ...PublishOption) error {
-	s := scopeOf(ctx)
-	if s == nil {
-		return ErrNoHost
-	}
-	payload, err := encode(v)
-	if err != nil {
-		return fmt.Errorf("publish on %q: %w", subject, err)
-	}
-	h := wire.Header(nil).Add(wire.KeyOp, "publish").Add(wire.KeyTarget, subject).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
-	if depth, ok := s.header.Int(wire.KeyDepth); ok {
-		h = h.AddInt(wire.KeyDepth, depth)
-	}
-	for _, option := range options {
-		h = option(h)
-	}
-	if _, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h, Payload: payload}); err != nil {
-		return fmt.Errorf("publish on %q: %w", subject, err)
-	}
-	return nil
 }
 
 // Permanent returns err, marked so that the event is not tried again: it becomes

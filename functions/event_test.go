@@ -66,6 +66,9 @@ func TestCloudEvents(t *testing.T) {
 		{"a content type of other case", "Application/CloudEvents+JSON", `{"specversion":"1.0","id":"2","source":"/s","type":"t","data":1}`, nil, "2", "/s", "t", "1"},
 		{"another version", structured, `{"specversion":"2.0","id":"2"}`, nil, "", "", "", `{"specversion":"2.0","id":"2"}`},
 		{"no JSON", structured, `x`, nil, "", "", "", `x`},
+		{"structured with text of another type", structured, `{"specversion":"1.0","id":"2","source":"/s","type":"t","datacontenttype":"text/plain","data":"hi"}`, nil, "2", "/s", "t", "hi"},
+		{"an attribute that is a number", structured, `{"specversion":"1.0","id":"2","source":"/s","type":"t","n":3,"data":1}`, nil, "2", "/s", "t", "1"},
+		{"a batch", "application/cloudevents-batch+json", `[]`, nil, "", "", "", "[]"},
 		{"none", "application/json", `{"specversion":"1.0","id":"2"}`, nil, "", "", "", `{"specversion":"1.0","id":"2"}`},
 	}
 	for _, test := range tests {
@@ -76,6 +79,28 @@ func TestCloudEvents(t *testing.T) {
 				t.Errorf("%v; id %q, source %q, type %q, data %q", err, got.ID, got.Source, got.Type, got.Data)
 			}
 		})
+	}
+}
+
+// Some senders write a message without headers.
+func TestCloudEventsWithoutHeaders(t *testing.T) {
+	message := fields(wire.KeySubject, "a")
+	for _, test := range []struct {
+		h          wire.Header
+		body, data string
+	}{
+		{message, `{"specversion":"1.0","id":"2","source":"/s","type":"t","data":{"N":3}}`, `{"N":3}`},
+		{message, `{"specversion":"1.0","id":"2","data":{"N":3}}`, ""},
+		{message, `text with "specversion"`, ""},
+		{nil, `{"specversion":"1.0","id":"2","source":"/s","type":"t","data":{"N":3}}`, ""},
+	} {
+		want := test.data
+		if want == "" {
+			want = test.body
+		}
+		if e := newEvent(test.h, []byte(test.body)); string(e.Data) != want || (e.ID == "2") != (test.data != "") {
+			t.Errorf("%s: %+v", test.body, e)
+		}
 	}
 }
 
@@ -140,62 +165,5 @@ func TestMarksOfErrors(t *testing.T) {
 	}
 	if coded.Retry != 0 || ErrNotFound.Retry != 0 {
 		t.Error("an error that was marked is itself changed")
-	}
-}
-
-func TestPublish(t *testing.T) {
-	host := &fakeHost{}
-	var req *wire.Request
-	host.do = func(_ context.Context, r *wire.Request) (*wire.Response, error) {
-		req = r
-		return &wire.Response{}, nil
-	}
-	ctx := NewContext(t.Context(), "f", fields(wire.KeyInvocation, "i", wire.KeyDepth, "4"), host)
-	err := Publish(ctx, "orders.paid", in{3}, ID("one"), WithHeader("X-Color", "red"), WithHeader("nats-rollup", "all"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := req.Header
-	if h.Get(wire.KeyOp) != "publish" || h.Get(wire.KeyTarget) != "orders.paid" || h.Get(wire.KeyDepth) != "4" || h.Get(wire.KeyInvocation) != "i" ||
-		h.Get("Nats-Msg-Id") != "one" || h.Get("X-Color") != "red" || h.Get("nats-rollup") != "" || string(req.Payload) != `{"N":3}` {
-		t.Errorf("%q %s", h, req.Payload)
-	}
-	for _, text := range []any{"t", []byte("t")} {
-		if err := Publish(ctx, "a", text); err != nil || string(req.Payload) != "t" {
-			t.Errorf("%q, %v", req.Payload, err)
-		}
-	}
-	if err := Publish(t.Context(), "a", nil); !errors.Is(err, ErrNoHost) {
-		t.Errorf("outside of an invocation: %v", err)
-	}
-	if err := Publish(ctx, "a", func() {}); err == nil || !strings.Contains(err.Error(), `publish on "a"`) {
-		t.Errorf("no JSON: %v", err)
-	}
-	host.do = func(context.Context, *wire.Request) (*wire.Response, error) { return nil, Errorf(Forbidden, "no") }
-	if err := Publish(ctx, "a", nil); !errors.Is(err, ErrForbidden) {
-		t.Errorf("refused: %v", err)
-	}
-}
-
-// Headers of the protocol itself are none that an author may set.
-func TestHeadersThatCannotBePublished(t *testing.T) {
-	host := &fakeHost{}
-	host.do = func(_ context.Context, r *wire.Request) (*wire.Response, error) {
-		if got := r.Header.Get(wire.KeyTarget); got != "a" {
-			t.Errorf("target %q", got)
-		}
-		n := 0
-		for key := range r.Header.All() {
-			if key == wire.KeyTarget {
-				n++
-			}
-		}
-		if n != 1 {
-			t.Errorf("%d targets", n)
-		}
-		return &wire.Response{}, nil
-	}
-	if err := Publish(NewContext(t.Context(), "f", nil, host), "a", nil, WithHeader(wire.KeyTarget, "b"), WithHeader("", "x")); err != nil {
-		t.Error(err)
 	}
 }

@@ -216,7 +216,7 @@ func (h *handler) input(r *Request) (reflect.Value, error) {
 		v.Elem().SetString(string(body))
 		return v.Elem(), nil
 	}
-	body = dataOf(r.Header, body)
+	body = bareData(r.Header, body)
 	form := isForm(r.Header.Get("Content-Type"), body)
 	if len(body) > 0 && !form {
 		if err := json.Unmarshal(body, v.Interface()); err != nil {

@@ -60,7 +60,9 @@ type scope struct {
 	function string
 	header   wire.Header
 	runtime  Runtime
-	atomics  atomic.Int64 // uses of Atomically
+
+	atomics   atomic.Int64  // uses of Atomically
+	published atomic.Uint32 // CloudEvents, which are numbered
 }
 
 func (s *scope) Value(key any) any {

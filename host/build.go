@@ -212,7 +212,7 @@ func (f *function) startVersion(ctx context.Context, number int, a *builder.Arti
 }
 
 func (f *function) newVersion(number int, a *builder.Artifact, m *manifest.Manifest) *version {
-	v := &version{name: registry.VersionName(number), number: number, manifest: m, artifact: a}
+	v := &version{name: registry.VersionName(number), number: number, manifest: m, artifact: a, publishes: publishesOf(a)}
 	v.runner = worker.NewPool(f.workerSpec(v))
 	return v
 }
@@ -238,6 +238,9 @@ func checkTriggers(info *trigger.Function) error {
 	named := make(map[string]string) // endpoint → what names it
 	t := &info.Manifest.Triggers
 	for _, r := range t.HTTP {
+		if r.Event != "" {
+			continue // it invokes nothing
+		}
 		named[r.Endpoint] = "the route " + r.Path
 	}
 	for _, e := range t.Event {

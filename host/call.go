@@ -98,7 +98,10 @@ func message(f *function, m *manifest.Manifest, header wire.Header, body []byte)
 	msg := nats.NewMsg(subject)
 	msg.Data = body
 	for key, value := range header.All() {
-		if key[0] != ':' && !strings.HasPrefix(strings.ToLower(key), "fn-") {
+		switch lower := strings.ToLower(key); {
+		case key[0] == ':', strings.HasPrefix(lower, "fn-"):
+		case strings.HasPrefix(lower, "nats-") && !event.MayPublish(key): // such as a roll-up, or a schedule for another subject
+		default:
 			msg.Header.Add(key, value)
 		}
 	}
@@ -155,15 +158,31 @@ func stored(err error) error {
 
 // Publish sends a message on a subject of the functions' namespace. If a stream
 // takes the subject, as where an event trigger names it, it is stored when Publish
-// returns nil. The error is, or wraps, an *[functions.Error]: of code BadRequest
-// for a subject that is none, or that is the host's or the server's own, TooLarge
-// for a message over the server's limit, and Unavailable if it cannot be stored.
+// returns nil. Headers of NATS say more, each at most once: Nats-Msg-Id is the ID by
+// which a stream takes it once; Nats-TTL, in whole seconds as 60s, when it goes from the
+// stream; Nats-Expected-Last-Subject-Sequence the sequence of the latest message on the
+// subject, 0 for none; and Nats-Schedule, as "@at 2026-01-02T15:04:05Z", when it is to
+// be published: until then it is stored in the stream "later", at most for 30 days.
+//
+// The error is, or wraps, an *[functions.Error]: of code BadRequest for a subject that
+// is none, or that is the host's or the server's own, and for such headers if they are
+// wrong, Conflict if another sequence is the last one, TooLarge for a message over the
+// limit of the server or of the stream, and Unavailable if it cannot be stored.
 func (h *Host) Publish(ctx context.Context, m *nats.Msg) (event.Stored, error) {
+	return h.send(ctx, m, h.events.Publish)
+}
+
+// send publishes a message in one way or the other.
+func (h *Host) send(ctx context.Context, m *nats.Msg, publish func(context.Context, *nats.Msg) (event.Stored, error)) (event.Stored, error) {
 	if err := h.checkMessage(m); err != nil {
 		return event.Stored{}, err
 	}
-	stored, err := h.events.Publish(ctx, m)
-	if err != nil && ctx.Err() == nil {
+	if err := h.bus.StorageErr(); err != nil { // a stream that has stopped does not answer
+		return event.Stored{}, wire.Errorf(wire.Unavailable, "the event cannot be stored: %v", err)
+	}
+	stored, err := publish(ctx, m)
+	var e *wire.Error
+	if err != nil && ctx.Err() == nil && !errors.As(err, &e) {
 		err = wire.Errorf(wire.Unavailable, "the event cannot be stored: %v", err)
 	}
 	return stored, err
@@ -178,6 +197,15 @@ func (h *Host) checkMessage(m *nats.Msg) error {
 		return wire.Errorf(wire.TooLarge, "a message of %d bytes is over the limit of %d", m.Size(), limit)
 	}
 	return nil
+}
+
+// publisher is the host, as the gateway stores events.
+type publisher struct{ h *Host }
+
+// Store implements [gateway.Publisher].
+func (p publisher) Store(ctx context.Context, subject string, header map[string][]string, data []byte) (stream string, sequence uint64, duplicate bool, err error) {
+	s, err := p.h.send(ctx, event.Message(subject, header, data), p.h.events.Store)
+	return s.Stream, s.Sequence, s.Duplicate, err
 }
 
 // matchesAny reports whether a pattern, in which * is any run of characters,

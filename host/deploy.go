@@ -421,6 +421,10 @@ func (d *deploy) store(ctx context.Context, p *deployedFunction) error {
 	if v.Source.Dir = d.relative(p.Source.Dir); v.Source.Dir == "." {
 		v.Source.Dir = ""
 	}
+	for _, at := range p.next.publishes {
+		at.File = d.relative(at.File)
+		v.Publishes = append(v.Publishes, at)
+	}
 	for _, e := range info.Endpoints {
 		v.Endpoints = append(v.Endpoints, registry.Endpoint{Name: e.Name, Kind: e.Kind, Doc: e.Doc, Request: e.Request, Response: e.Response})
 	}
@@ -431,7 +435,7 @@ func (d *deploy) store(ctx context.Context, p *deployedFunction) error {
 		return err
 	}
 	if v.Number == p.next.number { // else another node has taken the number
-		p.next.id = p.artifact.ID + p.sum
+		p.next.id, p.next.publishes = p.artifact.ID+p.sum, v.Publishes
 		if err := p.f.keep(p.next); err != nil {
 			return err
 		}

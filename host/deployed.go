@@ -325,7 +325,7 @@ func (f *function) load(ctx context.Context, number int) (*version, error) {
 		return nil, err
 	}
 	v := f.newVersion(number, &builder.Artifact{ID: record.Artifact, Path: path, Size: record.Size}, record.Manifest)
-	v.id = record.Artifact + record.ManifestSum
+	v.id, v.publishes = record.Artifact+record.ManifestSum, record.Publishes
 	info := &trigger.Function{Name: f.name, Version: v.name, Doc: record.Doc, Manifest: record.Manifest}
 	for _, e := range record.Endpoints {
 		info.Endpoints = append(info.Endpoints, trigger.Endpoint{Name: e.Name, Kind: e.Kind, Doc: e.Doc, Request: e.Request, Response: e.Response})

@@ -49,6 +49,9 @@ func (d *deploy) release(ctx context.Context, p *deployedFunction) (admin.Deploy
 	}
 	r.Release = f.Release.String()
 	end(r.Release)
+	if text := d.h.loop(p.Name); text != "" {
+		d.event(admin.DeployEvent{Function: p.Name, Step: admin.StepWarning, Text: text})
+	}
 	r.Took = time.Since(d.start)
 	return r, nil
 }

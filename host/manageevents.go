@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/trigger/event"
@@ -106,12 +104,7 @@ func (b backend) Replay(ctx context.Context, req admin.ReplayRequest, yield func
 
 // Publish implements [admin.Events].
 func (b backend) Publish(ctx context.Context, subject string, header map[string][]string, data []byte) (admin.Receipt, error) {
-	m := nats.NewMsg(subject)
-	m.Data = data
-	for key, values := range header {
-		m.Header[key] = values
-	}
-	s, err := b.h.Publish(ctx, m)
+	s, err := b.h.Publish(ctx, event.Message(subject, header, data))
 	return admin.Receipt(s), err
 }
 

@@ -45,7 +45,10 @@ func (h *Host) deployPush(ctx context.Context, p gitpush.Push) error {
 		return err
 	}
 	o.OnEvent = func(e admin.DeployEvent) {
-		if e.Done {
+		switch {
+		case e.Step == admin.StepWarning:
+			fmt.Fprintf(p.Output, "%s warning: %s\n", e.Function, e.Text)
+		case e.Done:
 			fmt.Fprintln(p.Output, strings.TrimSpace(fmt.Sprintf("%s %s %v %s", e.Function, e.Step, e.Took.Round(time.Millisecond), e.Text)))
 		}
 	}

@@ -35,6 +35,8 @@ type version struct {
 	manifest *manifest.Manifest
 	artifact *builder.Artifact // nil for an in-process function
 	since    time.Time
+
+	publishes []builder.Publish // as far as its source tells; never changed once it serves
 }
 
 // release says which versions get the invocations of a function.
@@ -147,6 +149,7 @@ func (f *function) switchTo(next *release, e Event) {
 	f.h.publish()
 	e.Time, e.Function, e.State, e.Version, e.First = time.Now(), f.name, Ready, next.main().name, old == nil
 	f.h.emit(e)
+	f.warnOfLoop()
 }
 
 // drain ends a version in the background. f.mu is held.

@@ -32,6 +32,8 @@
 //	      methods: [GET, PUT]    # default: all
 //	      host: shop.example.com # default: all
 //	      endpoint: create       # default: the function's root
+//	    - path: /orders/{id}     # by POST, unless methods say otherwise
+//	      event: orders.{id}.new # stores the body as an event of that subject, and answers 202
 //	  event:                     # for each message that a stream takes
 //	    - subject: orders.*      # wildcards allowed
 //	      endpoint: created      # default: the function's root

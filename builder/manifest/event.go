@@ -22,7 +22,7 @@ const (
 // without an error, and is kept as a dead letter when it has failed too often.
 type Event struct {
 	// Subject is that of the events, wildcards allowed. It is none of the server's
-	// ($…), nor of the host's (fn.…, dead.…, schedule.…, tick.…, and what begins with _).
+	// ($…), nor of the host's (fn.…, dead.…, schedule.…, tick.…, later.…, _INBOX.…).
 	Subject string `json:"subject"`
 	// Endpoint is the endpoint that handles them. Default empty: the root.
 	Endpoint string `json:"endpoint,omitzero"`
@@ -144,7 +144,7 @@ func checkEventSubject(s string) *problem {
 	}
 	first, _, _ := strings.Cut(s, ".")
 	switch first {
-	case "fn", "dead", "_effect", "_seen", "schedule", "tick", "_INBOX":
+	case "fn", "dead", "schedule", "tick", "later", "_INBOX":
 		return &problem{fmt.Sprintf("must not begin with %s., which the host uses itself", first), ""}
 	case "*", ">":
 		return &problem{"must not begin with a wildcard, which would match subjects of the host", "write a first part, such as events.>"}

@@ -139,19 +139,27 @@ type Triggers struct {
 type Route struct {
 	// Path is a path in the syntax of [net/http.ServeMux]. It begins with a slash.
 	Path string `json:"path"`
-	// Methods are the methods it takes, upper case. Default nil: all.
+	// Methods are the methods it takes, upper case. Default nil: all, and POST for a
+	// route that stores an event.
 	Methods []string `json:"methods,omitzero"`
 	// Host is the host name it answers to, lower case, without a port. Default
 	// empty: all.
 	Host string `json:"host,omitzero"`
 	// Endpoint is the endpoint that it invokes. Default empty: the root.
 	Endpoint string `json:"endpoint,omitzero"`
+	// Event is the subject of an event that the route stores, instead of invoking
+	// anything: its body, which is answered with 202 when a stream has it. Parts of it
+	// may be wildcards of Path, such as orders.{id}.paid. Default empty: none.
+	Event string `json:"event,omitzero"`
 }
 
 // Patterns returns the route in the pattern syntax of [net/http.ServeMux], once
 // for each method. Those of all routes of one manifest can be registered on one
 // ServeMux.
 func (r Route) Patterns() []string {
+	if len(r.Methods) == 0 && r.Event != "" {
+		return []string{"POST " + r.Host + r.Path}
+	}
 	if len(r.Methods) == 0 {
 		return []string{r.Host + r.Path}
 	}

@@ -90,13 +90,15 @@ var triggerKeys = keys[Triggers]{fields: []field[Triggers]{
 		"Messages that start the function, as they come, and are stored nowhere."),
 }}
 
-var routeKeys = keys[Route]{fields: []field[Route]{
+var routeKeys = keys[Route]{check: checkEventRoute, fields: []field[Route]{
 	required(key("path", text(schema{"pattern": "^/"}, checkPath), func(t *Route) *string { return &t.Path },
 		"Path in the syntax of Go's ServeMux: /pets/{id}, /files/{path...}, /{$}.")),
 	key("methods", texts(httpMethod), func(t *Route) *[]string { return &t.Methods },
-		"Methods it takes. Default: all."),
+		"Methods it takes. Default: all, and POST for an event."),
 	key("host", text(schema{"pattern": hostPattern.String()}, checkHost), func(t *Route) *string { return &t.Host },
 		"Host name it answers to. Default: all."),
 	key("endpoint", text(schema{"pattern": namePattern.String(), "maxLength": MaxNameLength}, checkLabel),
 		func(t *Route) *string { return &t.Endpoint }, "Endpoint it invokes. Default: the root."),
+	key("event", text(schema{"pattern": `^[^$\s{][^\s]*$`, "maxLength": maxSubject}, checkRouteSubject),
+		func(t *Route) *string { return &t.Event }, "Subject of an event that it stores, and invokes nothing. Wildcards of the path may be parts: orders.{id}.paid."),
 }}

@@ -277,6 +277,8 @@ func (d *deployPrinter) event(e admin.DeployEvent) {
 		head = d.p.name(e.Function, e.Function) + " "
 	}
 	switch {
+	case e.Step == admin.StepWarning:
+		fmt.Fprintf(d.a.stderr, "%s%s: %s\n", head, d.p.paint(yellow, e.Step), e.Text)
 	case e.Done:
 		fmt.Fprintf(d.a.stderr, "%s%s %s\n", head, e.Step, d.p.paint(dim, strings.TrimSpace(fmt.Sprintf("%s %s", tookText(e.Took), e.Text))))
 	case e.Text != "":

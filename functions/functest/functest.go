@@ -59,9 +59,11 @@ type Host struct {
 type Message struct {
 	Function string
 	Subject  string
-	ID       string              // that functions.ID has given it, "" for none
-	Header   map[string][]string // an http.Header, for example; without the ID
-	Data     []byte
+	ID       string // that functions.ID has given it, "" for none
+	// Header is without the ID. What functions.Delay, At, TTL and ExpectLast say is in
+	// headers of NATS: "Nats-Schedule", "Nats-TTL", "Nats-Expected-Last-Subject-Sequence".
+	Header map[string][]string
+	Data   []byte
 }
 
 // Record is something that a handler has logged.

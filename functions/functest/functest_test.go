@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -205,5 +206,19 @@ func TestLogsTellWhoLogged(t *testing.T) {
 	}
 	if l := logs[1]; l.Function != "back" || l.Level != slog.LevelWarn || l.Invocation == logs[0].Invocation {
 		t.Errorf("second record: %+v", l)
+	}
+}
+
+func TestWhatIsSaidOfAMessage(t *testing.T) {
+	host := &functest.Host{}
+	publish := func(ctx context.Context) error {
+		return functions.Publish(ctx, "a", "x", functions.Delay(time.Hour), functions.TTL(time.Minute), functions.CloudEvent("t"), functions.ID("1"))
+	}
+	if err := host.Invoke(t.Context(), publish, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	m := host.Published()[0]
+	if m.ID != "1" || m.Header["ce-id"][0] != "1" || m.Header["ce-source"][0] != "/functions/"+m.Function || m.Header["Nats-TTL"][0] != "1m0s" || len(m.Header["Nats-Schedule"]) != 1 {
+		t.Errorf("%+v", m)
 	}
 }

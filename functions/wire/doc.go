@@ -99,7 +99,9 @@
 // # Headers of a call
 //
 //	:op          what is asked: "invoke"; "publish" a message with the headers of the
-//	             call; "commit" the publish calls that the payload holds ([Messages]),
+//	             call (of those of NATS itself Nats-Msg-Id, Nats-TTL,
+//	             Nats-Expected-Last-Subject-Sequence, and Nats-Schedule as "@at" and a
+//	             time, each once); "commit" the publish calls that the payload holds ([Messages]),
 //	             all or none, and once; or whether that was done, "committed", which
 //	             the payload "yes" answers
 //	:target      what it is asked of: "function" or "function/endpoint"; a subject

@@ -25,6 +25,7 @@ const (
 	StepStart   = "start"
 	StepStore   = "store"
 	StepRelease = "release"
+	StepWarning = "warning" // no step: Text says what is not as it should be
 )
 
 // DeployEvent is something that happens in a deploy: a step of a function, or of

@@ -57,7 +57,7 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/events", summary: "Messages that streams hold, the oldest first: the latest ones, or the first ones from a time or sequence number on",
 			query: []string{"stream", "subject", "from", "to", "limit"}, out: reflect.TypeFor[[]StoredEvent](), handler: s.storedEvents},
 		{pattern: "GET /v1/events/{stream}/{sequence}", summary: "A message of a stream, with its data", out: reflect.TypeFor[StoredEvent](), handler: s.storedEvent},
-		{pattern: "POST /v1/events/{subject}", summary: "Send a message; its headers are those of the request that begin with X-Fn-Pass-", body: "*/*",
+		{pattern: "POST /v1/events/{subject}", summary: "Send a message; its headers are those of the request that begin with X-Fn-Pass-, such as X-Fn-Pass-Nats-Msg-Id, -Nats-Ttl, -Nats-Expected-Last-Subject-Sequence, and -Nats-Schedule (@at and a time) to send it later", body: "*/*",
 			out: reflect.TypeFor[Receipt](), handler: s.publish},
 		{pattern: "GET /v1/dead", summary: "Dead letters, the oldest first, without their data", query: []string{"function", "subject", "from", "limit"},
 			out: reflect.TypeFor[[]DeadLetter](), handler: s.deadLetters},

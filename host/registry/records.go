@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/manifest"
 )
 
@@ -116,6 +117,7 @@ type Version struct {
 	Manifest    *manifest.Manifest `json:"manifest"`
 	Doc         string             `json:"doc,omitempty"`
 	Endpoints   []Endpoint         `json:"endpoints"`
+	Publishes   []builder.Publish  `json:"publishes,omitempty"` // subjects, as far as the source tells, with files in its tree
 	Source      Source             `json:"source"`
 	Created     time.Time          `json:"created"`
 	Took        time.Duration      `json:"took"`      // the build, in nanoseconds

@@ -137,10 +137,13 @@ func (t *Trigger) browsed(ctx context.Context, q Range) (list []jetstream.Stream
 	return list, nil
 }
 
+// internal are the host's own streams, but for that of events.
+var internal = []string{DeadStream, ScheduleStream, LaterStream, EffectStream, SeenStream, "calls", "callbacks", "runs", "ran"}
+
 // isInternal reports whether a stream holds no events of users.
 func isInternal(info *jetstream.StreamInfo) bool {
 	name := info.Config.Name
-	return name == DeadStream || name == ScheduleStream || info.Config.Mirror != nil || strings.HasPrefix(name, "KV_") || strings.HasPrefix(name, "OBJ_")
+	return slices.Contains(internal, name) || info.Config.Mirror != nil || strings.HasPrefix(name, "KV_") || strings.HasPrefix(name, "OBJ_")
 }
 
 func (t *Trigger) namedStream(ctx context.Context, name string) (jetstream.Stream, error) {

@@ -91,11 +91,16 @@ func (t *Trigger) Letter(ctx context.Context, id uint64) (*Letter, error) {
 
 // Redrive runs the function of a dead letter once more, of a version if one is
 // named, and removes the letter when that has gone well. It is the function of the
-// letter alone that gets the event again, and not others that its subject starts.
+// letter alone that gets the event again, and not others that its subject starts. A
+// letter of no function is a delayed message that no stream has taken, and is
+// published once more.
 func (t *Trigger) Redrive(ctx context.Context, id uint64, version string) error {
 	l, err := t.Letter(ctx, id)
 	if err != nil {
 		return err
+	}
+	if l.Function == "" {
+		return t.republish(ctx, l)
 	}
 	h := wire.Header(nil).Add(wire.KeySubject, l.Subject).Add(wire.KeyStream, l.Stream).AddInt(wire.KeySequence, int64(l.Sequence)).
 		AddInt(wire.KeyTime, l.Time.UnixNano()).AddInt(wire.KeyAttempt, int64(l.Attempts)+1)
@@ -109,6 +114,13 @@ func (t *Trigger) Redrive(ctx context.Context, id uint64, version string) error 
 		return fmt.Errorf("dead letter %d: %w", id, err)
 	}
 	return t.Purge(ctx, id)
+}
+
+func (t *Trigger) republish(ctx context.Context, l *Letter) error {
+	if _, err := t.Publish(ctx, &nats.Msg{Subject: l.Subject, Header: l.Header, Data: l.Data}); err != nil {
+		return fmt.Errorf("dead letter %d: %w", l.ID, err)
+	}
+	return t.Purge(ctx, l.ID)
 }
 
 // Purge removes a dead letter. The error wraps [ErrNoLetter] if there is none.

@@ -17,7 +17,7 @@ import (
 // the same event that comes again.
 const (
 	SeenStream = "seen"
-	seenPrefix = "_seen."
+	seenPrefix = "$FN.seen."
 )
 
 // eventID returns what its sender calls an event, "" for nothing: the ID of NATS, or

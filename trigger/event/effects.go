@@ -23,7 +23,7 @@ import (
 // published, and no second record can be written.
 const (
 	EffectStream = "effects"
-	effectPrefix = "_effect."
+	effectPrefix = "$FN.effect."
 	keepEffects  = keepDead // as long as an event can be sent again
 )
 
@@ -124,6 +124,12 @@ func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) er
 	subject := c.subject()
 	m := nats.NewMsg(subject)
 	for i, one := range messages {
+		if _, err := checkHeaders(one.Header); err != nil {
+			return err
+		}
+		if one.Header.Get(headerExpect) != "" {
+			return wire.Errorf(wire.BadRequest, "a message that is published atomically with others cannot expect a last sequence")
+		}
 		if one.Header.Get(jetstream.MsgIDHeader) == "" {
 			one.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", subject, i))
 		}
@@ -135,7 +141,7 @@ func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) er
 	if limit := t.MaxPayload(); int64(m.Size()) > limit {
 		return wire.Errorf(wire.TooLarge, "messages of %d bytes together are over the limit of %d", m.Size(), limit)
 	}
-	ack, err := t.store(ctx, m)
+	ack, err := t.storeRecord(ctx, m)
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
 		_, err = t.Committed(ctx, c)
@@ -167,8 +173,8 @@ func (t *Trigger) notYet(err error) error {
 	return fmt.Errorf("effects: %w: %w", ErrNotYet, err)
 }
 
-// store writes a record, if there is none on its subject.
-func (t *Trigger) store(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, error) {
+// storeRecord writes a record, if there is none on its subject.
+func (t *Trigger) storeRecord(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, error) {
 	for again := false; ; again = true {
 		ack, err := t.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(0), jetstream.WithExpectStream(EffectStream))
 		if again || !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {

@@ -52,6 +52,9 @@
 //
 // [Status.Skipped] counts what was acknowledged without being handled. When a host
 // stops, the events that it hands back count as an attempt that was made.
+// What is published with a time to come waits in the stream "later", from which one
+// consumer for all functions forwards it when that has come. It leaves that stream
+// when its own has it, or the dead letters.
 //
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.
@@ -126,11 +129,14 @@ type Trigger struct {
 	keepers sync.Pool // of *keeper
 	effects effects
 
+	wakeLater chan struct{} // has one when something was delayed
+
 	mu        sync.Mutex
 	readers   map[string]*reader   // by key
 	listeners map[string]*listener // by key
 	strays    map[string]bool      // ids of schedules of functions that are not there yet
 	table     *trigger.Table       // the latest
+	later     bool                 // who forwards what was delayed has started
 	closed    bool
 }
 
@@ -192,6 +198,7 @@ func (t *Trigger) Update(table *trigger.Table) {
 	t.updateListeners(table)
 	t.table = table
 	t.endStrays()
+	t.startLater()
 }
 
 // updateListeners starts and ends subscriptions. t.mu is held.

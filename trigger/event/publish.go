@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/functions/wire"
 )
 
 // Stored says where a message was stored.
@@ -20,17 +22,63 @@ type Stored struct {
 
 // Publish sends a message: to the stream that takes its subject, which has stored
 // it when Publish returns, or else to who listens. A stream that somebody else has
-// just made is known of after a second.
+// just made is known of after a second. A message with the header Nats-Schedule, "@at"
+// and a time, is kept until then, and Stored says where; not so one with a
+// Nats-Schedule-Target, which is for the stream that takes it.
+//
+// The error is, or wraps, a *wire.Error where the message is at fault: of code
+// BadRequest for headers that are wrong, Conflict if another sequence is the last
+// one than Nats-Expected-Last-Subject-Sequence says, and TooLarge for a message over
+// the stream's limit.
 func (t *Trigger) Publish(ctx context.Context, m *nats.Msg) (Stored, error) {
+	at, err := checkHeaders(m.Header)
+	if err != nil {
+		return Stored{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
+	if !at.IsZero() {
+		if time.Until(at) > 0 {
+			return t.publishLater(ctx, m, at)
+		}
+		m = without(m, headerSchedule)
+	}
+	return t.publish(ctx, m)
+}
+
+// Store is Publish for messages that a stream must take, at once: the error is of
+// code Unavailable if none does.
+func (t *Trigger) Store(ctx context.Context, m *nats.Msg) (Stored, error) {
+	if _, err := checkHeaders(m.Header); err != nil {
+		return Stored{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	s, err := t.store(ctx, m)
+	if err == nil && s.Stream == "" {
+		err = wire.Errorf(wire.Unavailable, "no stream takes %q, so that the event is not stored: an event trigger of a function makes one, or make one yourself", m.Subject)
+	}
+	return s, err
+}
+
+// publish sends a message now.
+func (t *Trigger) publish(ctx context.Context, m *nats.Msg) (Stored, error) {
+	s, err := t.store(ctx, m)
+	if err != nil || s.Stream != "" {
+		return s, err
+	}
+	if m.Header.Get(headerExpect) != "" {
+		return s, wire.Errorf(wire.BadRequest, "no stream takes %q, so that it has no last sequence", m.Subject)
+	}
+	return s, t.conn.PublishMsg(m)
+}
+
+// store has the stream that takes a message store it; without one it does nothing.
+func (t *Trigger) store(ctx context.Context, m *nats.Msg) (Stored, error) {
 	for range 2 {
 		stream, err := t.taker(ctx, m.Subject)
-		if err != nil {
+		if err != nil || stream == "" {
 			return Stored{}, err
-		}
-		if stream == "" {
-			return Stored{}, t.conn.PublishMsg(m)
 		}
 		ack, err := t.js.PublishMsg(ctx, m)
 		if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
@@ -38,11 +86,54 @@ func (t *Trigger) Publish(ctx context.Context, m *nats.Msg) (Stored, error) {
 			continue
 		}
 		if err != nil {
-			return Stored{}, err
+			return Stored{}, refusal(stream, m, err)
 		}
 		return Stored{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
 	}
-	return Stored{}, t.conn.PublishMsg(m)
+	return Stored{}, nil
+}
+
+// MayPublish reports whether a header is one of those of NATS that a function may set.
+func MayPublish(key string) bool { return what[key] != "" }
+
+// Message returns a message whose headers have come by HTTP, which does not keep how
+// their names are written, as those of NATS and of CloudEvents must be.
+func Message(subject string, header map[string][]string, data []byte) *nats.Msg {
+	m := nats.NewMsg(subject)
+	m.Data = data
+	for key, values := range header {
+		switch lower := strings.ToLower(key); {
+		case strings.HasPrefix(lower, "ce-"):
+			key = lower
+		case lower == "nats-ttl":
+			key = headerTTL
+		}
+		m.Header[key] = append(m.Header[key], values...)
+	}
+	return m
+}
+
+// Codes of the server's errors that the client library has no names for.
+const (
+	errTTLInvalid  = 10165
+	errTTLDisabled = 10166
+)
+
+// refusal returns the error of a message that a stream did not take.
+func refusal(stream string, m *nats.Msg, err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+		return wire.Errorf(wire.Conflict, "the last event on %q is another one: %s", m.Subject, api.Description)
+	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		return wire.Errorf(wire.TooLarge, "a message of %d bytes is over the limit of the stream %s", m.Size(), stream)
+	case errTTLInvalid, errTTLDisabled, jetstream.JSErrCodeMessageSchedulesDisabled, jetstream.JSErrCodeSchedulePatternInvalid:
+		return wire.Errorf(wire.BadRequest, "the stream %s: %s", stream, api.Description)
+	}
+	return err
 }
 
 // noTaker is how long it is believed that no stream takes a subject.
@@ -88,7 +179,7 @@ func CheckSubject(subject string) error {
 	case strings.ContainsAny(subject, " \t\r\n\x00*>"):
 		return fmt.Errorf("subject %.80q has a space or a wildcard", subject)
 	}
-	for _, own := range []string{"$", "_INBOX.", "fn.", DeadPrefix, effectPrefix, seenPrefix, schedulePrefix, tickPrefix} {
+	for _, own := range []string{"$", "_INBOX.", "fn.", DeadPrefix, schedulePrefix, tickPrefix, laterPrefix} {
 		if strings.HasPrefix(subject, own) {
 			return fmt.Errorf("subject %.80q is one of the host's own", subject)
 		}

@@ -44,15 +44,12 @@ func (r *reader) setSchedule(ctx context.Context) error {
 	t := r.t
 	t.streams.Lock()
 	defer t.streams.Unlock()
-	stream, err := t.js.Stream(ctx, ScheduleStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = t.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: ScheduleStream, Description: "schedules of functions", Subjects: []string{schedulePrefix + ">", tickPrefix + ">"},
-			MaxMsgsPerSubject: 1, AllowMsgSchedules: true, AllowMsgTTL: true, AllowDirect: true, AllowRollup: true,
-		})
-	}
+	stream, err := t.ownStream(ctx, jetstream.StreamConfig{
+		Name: ScheduleStream, Description: "schedules of functions", Subjects: []string{schedulePrefix + ">", tickPrefix + ">"},
+		MaxMsgsPerSubject: 1, AllowMsgSchedules: true, AllowMsgTTL: true, AllowDirect: true, AllowRollup: true,
+	})
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", ScheduleStream, err)
+		return err
 	}
 	m := nats.NewMsg(schedulePrefix + r.id)
 	m.Header.Set("Nats-Schedule", r.schedule.Pattern())

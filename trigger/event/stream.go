@@ -117,19 +117,54 @@ func join(a, b string) string {
 	return strings.Join(as, ".")
 }
 
+// errForeign is wrapped by the error for a stream under a name of the host's that is
+// somebody else's.
+var errForeign = errors.New("is not the host's")
+
+// ensureDead makes the stream of dead letters. Without it events are handled all the
+// same, and those that would go there stay.
 func (t *Trigger) ensureDead(ctx context.Context) error {
 	t.streams.Lock()
 	defer t.streams.Unlock()
-	_, err := t.js.Stream(ctx, DeadStream)
+	_, err := t.ownStream(ctx, jetstream.StreamConfig{
+		Name: DeadStream, Description: "events that functions could not handle", Subjects: []string{DeadPrefix + ">"}, MaxAge: keepDead, AllowDirect: true,
+	})
+	if errors.Is(err, errForeign) {
+		t.log.Error("dead letters cannot be stored: " + err.Error())
+		return nil
+	}
+	return err
+}
+
+// ownStream returns a stream of the host's own, which is made if it is not there.
+// One of that name that somebody else has made is left as it is, and is an error if
+// it cannot serve. t.streams is held.
+func (t *Trigger) ownStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := t.js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = t.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: DeadStream, Description: "events that functions could not handle", Subjects: []string{DeadPrefix + ">"}, MaxAge: keepDead, AllowDirect: true,
-		})
+		stream, err = t.js.CreateStream(ctx, cfg)
 	}
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", DeadStream, err)
+		return nil, fmt.Errorf("stream %s: %w", cfg.Name, err)
 	}
-	return nil
+	is := stream.CachedInfo().Config
+	lacks := ""
+	for _, subject := range cfg.Subjects {
+		if !slices.ContainsFunc(is.Subjects, func(s string) bool { return Covers(s, subject) }) {
+			lacks = fmt.Sprintf("does not take %s", subject)
+		}
+	}
+	switch {
+	case lacks != "":
+	case cfg.AllowMsgSchedules && !is.AllowMsgSchedules:
+		lacks = "does not allow message schedules"
+	case cfg.Retention != is.Retention:
+		lacks = "does not keep messages as it must"
+	}
+	if lacks != "" {
+		return nil, fmt.Errorf("the stream %s %w: it %s: move what it holds to a stream of another name, and remove it", cfg.Name, errForeign, lacks)
+	}
+	return stream, nil
 }
 
 // Covers reports whether each subject that b matches is matched by a.

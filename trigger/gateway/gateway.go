@@ -10,6 +10,9 @@
 // endpoints get the body as it is, streamed if it is long or of unknown length.
 // Responses stream as they are written.
 //
+// A route with an event invokes nothing: what is posted there becomes a message of
+// its subject, and is answered with 202 and its place when a stream has stored it.
+//
 // Hop-by-hop headers and X-Fn-… are not passed on. A request asks for a version of
 // the function by X-Fn-Version; without it the release decides. The response names
 // the version and the invocation (X-Fn-Version, X-Fn-Invocation). Errors are problem
@@ -36,6 +39,8 @@ import (
 type Config struct {
 	// Invoker runs the functions.
 	Invoker trigger.Invoker
+	// Publisher stores events. Default: routes that do are answered with 503.
+	Publisher Publisher
 	// Index has "/" tell which functions there are, browsers by a page of links.
 	// Default: that is nobody's business.
 	Index bool

@@ -19,6 +19,8 @@ type problem struct {
 	Code       string `json:"code"`
 	Function   string `json:"function,omitempty"`
 	Invocation string `json:"invocation,omitempty"`
+	// Stored are the events of a batch that were stored before one could not be.
+	Stored []receipt `json:"stored,omitempty"`
 }
 
 // fail answers with an error.
@@ -48,6 +50,10 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, invocation string
 	p := problem{Title: http.StatusText(status), Status: status, Detail: e.Message, Code: string(e.Code), Invocation: invocation}
 	if status == 499 {
 		p.Title = "Client Closed Request"
+	}
+	var broken *brokenBatch
+	if errors.As(err, &broken) {
+		p.Stored, p.Detail = broken.stored, broken.Error()
 	}
 	if isNotReady {
 		p.Function, p.Detail = notReady.Function, notReady.Detail

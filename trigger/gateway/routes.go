@@ -79,6 +79,10 @@ func (rt *routes) add(g *Gateway, name string, fn *trigger.Function, route manif
 		values = append(values, m[1])
 	}
 	h := routeHandler{name, func(w http.ResponseWriter, r *http.Request) {
+		if route.Event != "" {
+			g.serveEvent(w, r, rt, fn, &route)
+			return
+		}
 		fn, err := fn, error(nil)
 		if fn == nil || r.Header.Get(trigger.HeaderVersion) != "" {
 			fn, err = g.await(r, name)
