@@ -24,6 +24,7 @@ import (
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
+	"github.com/fnhost/fnhost/host/runs"
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/fnhost/fnhost/trigger/gateway"
@@ -55,6 +56,7 @@ type Host struct {
 	gateway    *gateway.Gateway
 	rpc        *rpc.Trigger
 	events     *event.Trigger
+	runStore   *runs.Store
 	ids        idSource
 	sources    []*watched
 	registry   *registry.Registry // nil if NATS has no JetStream
@@ -155,12 +157,15 @@ func (h *Host) start() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.spawner.Close, h.stopFunctions)
-	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Index: h.cfg.Index, Logger: h.log})
+	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Index: h.cfg.Index, Async: async{h}, Logger: h.log})
 	if h.rpc, err = rpc.New(rpc.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.rpc.Close)
-	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport}); err != nil {
+	if err := h.openRuns(); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport, Runs: h.runStore}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, func() {

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -82,7 +83,8 @@ func (s *Store) resume() {
 		if err == nil {
 			s.deliverAll()
 		}
-		if err == nil || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) || s.sleep(2*time.Second) != nil {
+		none := errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled)
+		if err == nil || none || s.sleep(2*time.Second) != nil {
 			return
 		}
 	}

@@ -114,7 +114,7 @@ func (s *Store) List(ctx context.Context, q Query) ([]*trigger.Run, error) {
 					return nil // what is damaged is nobody's
 				}
 				if list = append(list, run); len(list) > 2*q.Limit+1000 {
-					list = newest(list, q.Limit)
+					list = Newest(list, q.Limit)
 				}
 				return nil
 			})
@@ -123,10 +123,11 @@ func (s *Store) List(ctx context.Context, q Query) ([]*trigger.Run, error) {
 			return nil, err
 		}
 	}
-	return newest(list, q.Limit), nil
+	return Newest(list, q.Limit), nil
 }
 
-func newest(list []*trigger.Run, limit int) []*trigger.Run {
+// Newest sorts runs, the newest first, and returns at most limit of them.
+func Newest(list []*trigger.Run, limit int) []*trigger.Run {
 	slices.SortStableFunc(list, func(a, b *trigger.Run) int { return When(b).Compare(When(a)) })
 	return list[:min(limit, len(list))]
 }

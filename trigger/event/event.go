@@ -16,6 +16,9 @@
 // known of it in the headers, and only then taken off; so it is in one of the two at
 // any time. Nodes share the consumers, and so the work.
 //
+// Asynchronous calls are taken from the stream "calls" in the same way, and what has
+// become of them is kept (see [Runs]).
+//
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.
 package event
@@ -64,6 +67,9 @@ type Config struct {
 	// Report is told why a trigger of a function does not work, nil when it does
 	// again. Default: nobody but the log.
 	Report func(function, subject string, err error)
+	// Runs keeps what has become of events, and of asynchronous calls. Default: nobody
+	// does, and there are no such calls.
+	Runs Runs
 }
 
 // Trigger is a [trigger.Trigger].
@@ -88,6 +94,9 @@ type Trigger struct {
 
 	keepers sync.Pool // of *keeper
 
+	runs  Runs   // nil for none
+	calls *calls // with it
+
 	mu        sync.Mutex
 	readers   map[string]*reader   // by key
 	listeners map[string]*listener // by key
@@ -110,6 +119,9 @@ func New(cfg Config) (*Trigger, error) {
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.work, t.stop = context.WithCancel(context.Background())
+	if t.runs = cfg.Runs; t.runs != nil {
+		return t, t.openCalls(t.runs)
+	}
 	return t, nil
 }
 
@@ -148,6 +160,9 @@ func (t *Trigger) Update(table *trigger.Table) {
 		}
 	}
 	t.updateListeners(table)
+	if t.calls != nil {
+		t.calls.update(table)
+	}
 }
 
 // updateListeners starts and ends subscriptions. t.mu is held.
@@ -210,6 +225,7 @@ type reader struct {
 	spec     manifest.Event
 	schedule manifest.Schedule // of a schedule,
 	id       string            // which has one; "" otherwise
+	calls    *calls            // for a reader of asynchronous calls; nil otherwise
 	ctx      context.Context
 	cancel   context.CancelFunc
 }

@@ -42,6 +42,10 @@ const maxError = 8 << 10
 
 // handle runs the function for one event, and says what becomes of that.
 func (r *reader) handle(m jetstream.Msg) {
+	if r.calls != nil {
+		r.handleCall(m)
+		return
+	}
 	meta, err := m.Metadata()
 	if err != nil {
 		r.t.log.Error("a message without metadata is left: "+err.Error(), "function", r.function)
@@ -92,6 +96,9 @@ func (r *reader) invoke(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 	var err error
 	if inv.Header, inv.Depth, err = requestHeader(m, meta); err != nil {
 		return err
+	}
+	if r.t.runs != nil {
+		return r.recorded(inv, m, meta)
 	}
 	return finish(r.t.invoker.Invoke(r.t.work, inv))
 }
