@@ -72,7 +72,7 @@
 //	:endpoint    name of the endpoint, absent or empty for the root
 //	:invocation  the invocation's id
 //	:timeout     microseconds that are left, in decimal
-//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", …
+//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", "async", …
 //	:depth       how many function-to-function calls lie above it, absent for 0
 //	:caller      the function that called, for the trigger "call"
 //	:query       the raw query string of a request, without "?"
@@ -85,7 +85,7 @@
 //	:subject     of the message, and its stream in :stream
 //	:sequence    in the stream, in decimal
 //	:time        when it was stored, in nanoseconds since 1970
-//	:attempt     which attempt this is, from 1
+//	:attempt     which attempt this is, from 1; also for the trigger "async"
 //
 // Headers of its result: ":status", an HTTP status, absent for 200 (or 204,
 // where a handler returns nothing).

@@ -267,7 +267,9 @@ func parse(h nats.Header, data []byte, seq uint64) (*trigger.Run, error) {
 		}
 		*part, data = data[4:4+n], data[4+n:]
 	}
-	run.Data = data
+	if len(data) > 0 {
+		run.Data = data
+	}
 	return run, nil
 }
 
