@@ -82,18 +82,20 @@ type Host struct {
 	discovering sync.Mutex             // held by discover, guards what follows
 	strays      map[builder.Stray]bool // of which there is nothing more to say
 
-	ctx     context.Context // of builds and of what goes on in the background
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup
-	check   func(*http.Request) error // of requests to the management API; nil lets all in
-	token   string                    // that was made at this start
-	closers []func()                  // in the order of starting
-	closing sync.Once
-	stopped chan struct{}  // closed when Close begins
-	running sync.WaitGroup // of Run, until its requests have ended
-	servers servers
-	cert    *tls.Certificate // of the gateway, nil for plain HTTP
-	started time.Time
+	ctx      context.Context // of builds and of what goes on in the background
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
+	waits    context.Context // of requests that wait for a run
+	endWaits context.CancelFunc
+	check    func(*http.Request) error // of requests to the management API; nil lets all in
+	token    string                    // that was made at this start
+	closers  []func()                  // in the order of starting
+	closing  sync.Once
+	stopped  chan struct{}  // closed when Close begins
+	running  sync.WaitGroup // of Run, until its requests have ended
+	servers  servers
+	cert     *tls.Certificate // of the gateway, nil for plain HTTP
+	started  time.Time
 }
 
 // New starts a host: its NATS server, and the building of the functions in the
@@ -112,6 +114,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function), stopped: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.waits, h.endWaits = context.WithCancel(h.ctx)
 	h.reindex()
 	if err := h.start(); err != nil {
 		h.Close()

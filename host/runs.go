@@ -152,6 +152,9 @@ func (a async) Submit(ctx context.Context, inv *trigger.Invocation, o trigger.As
 
 // WaitRun implements [gateway.Async].
 func (a async) WaitRun(ctx context.Context, id string) (*trigger.Run, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(a.h.waits, cancel)()
 	return a.h.events.WaitRun(ctx, id)
 }
 

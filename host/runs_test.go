@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/functions"
@@ -550,3 +551,99 @@ func TestARunBelowAPrefix(t *testing.T) {
 type logRecord = logs.Record
 
 func logQuery(function string) logs.Query { return logs.Query{Function: function} }
+
+func TestWhoWaitsForARunDoesNotHoldUpTheEnd(t *testing.T) {
+	running := make(chan bool, 1)
+	f := handle(t, map[string]any{"slow": func(ctx context.Context) error { running <- true; <-ctx.Done(); return ctx.Err() }},
+		func(c *host.Config) { c.Drain = 100 * time.Millisecond })
+	location := f.async("POST", "/slow", "")
+	<-running
+	answered := make(chan int)
+	go func() {
+		status, _, _ := f.do("GET", location+"?wait=60s", "")
+		answered <- status
+	}()
+	f.await("it waits", func() bool { return f.Waiting(strings.TrimPrefix(location, "/_runs/")) })
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
+	if status := <-answered; status != 202 {
+		t.Errorf("status %d", status)
+	}
+}
+
+func TestACallbackOutlivesItsHost(t *testing.T) {
+	f := handle(t, map[string]any{"hello": func() string { return "hi" }}, private)
+	r := newReceiver(t, 1)
+	location := f.async("POST", "/hello", "", "X-Callback-Url", r.URL)
+	f.await("the first attempt", func() bool { list, _ := r.got(); return len(list) == 1 })
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	f.open(func(c *host.Config) { c.Watch = nil; private(c) })
+	f.await("another attempt", func() bool { list, _ := r.got(); return len(list) == 2 })
+	if _, bodies := r.got(); bodies[1] != "hi" {
+		t.Errorf("it got %q", bodies[1])
+	}
+	if status, body, _ := f.do("GET", location, ""); status != 200 || body != "hi" { // also without the function
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestAttemptsAtEventsAreRecorded(t *testing.T) {
+	f := start(t, map[string]string{
+		"shop/shop.go": `package shop
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context, e functions.Event) error {
+	if string(e.Data) == "bad" {
+		return errors.New("it is bad")
+	}
+	return nil
+}
+`,
+		"shop/function.yaml": "triggers:\n  event:\n    - {subject: work, start: all, retries: 1, backoff: 1ms}\n  schedule:\n    - every: 1s\n",
+	}, nil)
+	f.await("the trigger is there", func() bool {
+		list := f.Triggers(t.Context())
+		return slices.ContainsFunc(list, func(s event.Status) bool { return s.Subject == "work" && s.Error == "" })
+	})
+	for _, text := range []string{"good", "bad"} {
+		if _, err := f.Publish(t.Context(), &nats.Msg{Subject: "work", Data: []byte(text)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	byState := make(map[string]*host.Run)
+	f.await("they are recorded", func() bool {
+		list, err := f.Runs(t.Context(), host.RunQuery{Function: "shop", Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, run := range list {
+			byState[fmt.Sprint(run.Trigger, " ", run.State)] = run
+		}
+		return len(byState) >= 4
+	})
+	for state, want := range map[string]struct {
+		attempts int
+		err      string
+	}{"event done": {1, ""}, "event retrying": {1, "it is bad"}, "event failed": {2, "it is bad"}, "schedule done": {1, ""}} {
+		run := byState[state]
+		if run == nil || run.Attempts != want.attempts || run.Error != want.err || run.Invocation == "" || run.Input.Stream == "" || run.Duration <= 0 {
+			t.Errorf("%s: %+v", state, run)
+		}
+	}
+}
+
+func TestNoFunctionHasThePathOfRuns(t *testing.T) {
+	f := handle(t, nil)
+	if err := f.Handle("_runs", func() {}); err == nil {
+		t.Error("there can be a function _runs")
+	}
+}

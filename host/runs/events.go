@@ -99,7 +99,7 @@ func (s *Store) List(ctx context.Context, q Query) ([]*trigger.Run, error) {
 	}
 	var list []*trigger.Run
 	for _, from := range []struct{ stream, subject string }{{Stream, runPrefix + function + ".*"}, {EventStream, ranPrefix + function}} {
-		stream, err := s.js.Stream(ctx, from.stream)
+		stream, err := s.stream(ctx, from.stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue
 		}

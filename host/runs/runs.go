@@ -72,7 +72,7 @@ type Store struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	made    sync.Map // names of streams that are there
+	made    sync.Map // names of streams that are there → the stream
 	making  sync.Mutex
 	buckets sync.Map // function → *bucket
 	records chan *trigger.Run
@@ -112,17 +112,30 @@ func (s *Store) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
 	}
 	s.making.Lock()
 	defer s.making.Unlock()
-	if stream, err := s.js.Stream(ctx, cfg.Name); err == nil {
-		if !slices.Equal(stream.CachedInfo().Config.Subjects, cfg.Subjects) {
-			return fmt.Errorf("stream %s is somebody else's: rename that one", cfg.Name)
-		}
-	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("stream %s: %w", cfg.Name, err)
-	} else if _, err := s.js.CreateStream(ctx, cfg); err != nil {
+	stream, err := s.js.Stream(ctx, cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = s.js.CreateStream(ctx, cfg)
+	}
+	if err != nil {
 		return fmt.Errorf("stream %s: %w", cfg.Name, err)
 	}
-	s.made.Store(cfg.Name, true)
+	if !slices.Equal(stream.CachedInfo().Config.Subjects, cfg.Subjects) {
+		return fmt.Errorf("stream %s is somebody else's: rename that one", cfg.Name)
+	}
+	s.made.Store(cfg.Name, stream)
 	return nil
+}
+
+// stream returns a stream that may be there; the server is asked for it once.
+func (s *Store) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	if stream, ok := s.made.Load(name); ok {
+		return stream.(jetstream.Stream), nil
+	}
+	stream, err := s.js.Stream(ctx, name)
+	if err == nil {
+		s.made.Store(name, stream)
+	}
+	return stream, err
 }
 
 func runStream() jetstream.StreamConfig {
@@ -180,7 +193,7 @@ func isWrongSequence(err error) bool {
 func (s *Store) Get(ctx context.Context, function, id string) (*trigger.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	stream, err := s.js.Stream(ctx, Stream)
+	stream, err := s.stream(ctx, Stream)
 	if err == nil {
 		var m *jetstream.RawStreamMsg
 		if m, err = stream.GetLastMsgForSubject(ctx, runPrefix+function+"."+id); err == nil {
@@ -198,7 +211,7 @@ func (s *Store) Event(ctx context.Context, id string) (*trigger.Run, error) {
 	if err != nil || seq == 0 {
 		return nil, lost(id, jetstream.ErrMsgNotFound)
 	}
-	stream, err := s.js.Stream(ctx, EventStream)
+	stream, err := s.stream(ctx, EventStream)
 	if err == nil {
 		var m *jetstream.RawStreamMsg
 		if m, err = stream.GetMsg(ctx, seq); err == nil {

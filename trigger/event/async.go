@@ -463,3 +463,10 @@ func (t *Trigger) WaitRun(ctx context.Context, id string) (*trigger.Run, error) 
 		timer.Stop()
 	}
 }
+
+// Awaited reports whether somebody waits for a run on this node.
+func (t *Trigger) Awaited(id string) bool {
+	t.calls.mu.Lock()
+	defer t.calls.mu.Unlock()
+	return t.calls.ended[id] != nil
+}
