@@ -78,7 +78,13 @@ func (h *Host) submit(ctx context.Context, inv *trigger.Invocation, o AsyncOptio
 	if inv.ID = o.ID; inv.ID == "" {
 		inv.ID = h.ids.next()
 	}
-	return h.events.Submit(ctx, inv, v.manifest.Async, o)
+	if err := unavailable(h.bus.StorageErr()); err != nil {
+		return nil, err
+	}
+	ctx, stop := h.whileStoring(ctx)
+	defer stop()
+	run, err := h.events.Submit(ctx, inv, v.manifest.Async, o)
+	return run, h.explainEnd(ctx, err)
 }
 
 // LookUpRun returns a run: one of an asynchronous call by its ID, with its answer if
