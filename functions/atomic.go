@@ -9,12 +9,11 @@ import (
 )
 
 // Atomically runs fn, and then has all that fn has published by its context take
-// effect, or nothing of it if fn returns an error. In the invocation for an event
-// that is once: when the event comes again, since the host or the worker ended in
-// the middle or the handler failed later on, Atomically returns nil without a second
-// effect, and mostly without running fn; but a replay, and a batch, has effects each
-// time it runs. So a total that is kept by published events
-// stays exact.
+// effect, or nothing of it if fn returns an error. In the invocation for an event,
+// and in an asynchronous one, that is once: when it comes again, since the host or
+// the worker ended in the middle or the handler failed later on, Atomically returns
+// nil without a second effect, and mostly without running fn. So a total that is kept
+// by published events stays exact. A replay, and a batch, has effects each time it runs.
 //
 // What is covered is what goes through the host by fn's context: messages of
 // [Publish], to streams that keep what was handled (of a work queue, a crash at the

@@ -50,6 +50,10 @@ type Config struct {
 	NATS string
 	// NATSURL is that of a NATS server to use instead of the embedded one.
 	NATSURL string
+	// PrivateCallbacks allows the results of asynchronous calls to be sent to addresses
+	// that are not public: of this machine, and of the networks around it. Default: no,
+	// since whoever may call a function names the address.
+	PrivateCallbacks bool
 	// Durability says what stored data survives. Default: [bus.Process].
 	Durability bus.Durability
 	// Builder says how sources are built; see [builder.Config].

@@ -51,12 +51,26 @@
 // at each start, and is neither stored nor rolled back. A name belongs to one of
 // the two.
 //
+// # Asynchronous calls
+//
+// A call with [Host.InvokeAsync], or with "Prefer: respond-async" at the gateway, is
+// stored before it is accepted, and then run at least once, also if the host is
+// killed meanwhile: again after a failure, as the manifest's async says. An answer of a
+// status below 500, and an error of such a code, ends the run without a retry. The
+// result is kept for the manifest's async.keep, up to 1 MiB of it, and sent to a
+// callback URL if the call names one: signed, at least once, six times at most, and to
+// public addresses alone unless Config.PrivateCallbacks is set. A call whose
+// function does not come back for a week is forgotten.
+//
+// [Host.Runs] has what has become of calls, and of attempts at events: those that
+// failed, up to 20 a second of those that did not, the latest 1000 of a function, for a week.
+//
 // # Data directory
 //
 // Config.Dir holds the streams of the embedded NATS server (jetstream), with what
 // was deployed, the programs of deployed versions (programs; restored from there),
 // git repositories that were pushed (git), the hash of the management API's token
-// (admin.token), the working directories of workers and deploys (run; emptied at
+// (admin.token), the key of callbacks (callback.key), the working directories of workers and deploys (run; emptied at
 // start), and a lock: it belongs to one host at a time. To back it up stop the
 // host and copy it. Compiled programs are also in Config.Builder.Cache, which hosts
 // may share, and which can be deleted at any time.

@@ -65,6 +65,7 @@ type killable struct {
 	dir  string // of the functions and the data
 	cmd  *exec.Cmd
 	nats string
+	http string // address of the gateway
 }
 
 func (k *killable) start() {
@@ -86,7 +87,7 @@ func (k *killable) start() {
 	if err != nil {
 		k.t.Fatalf("the host does not start: %v", err)
 	}
-	k.nats = strings.Fields(line)[1]
+	k.http, k.nats = strings.Fields(line)[0], strings.Fields(line)[1]
 }
 
 func (k *killable) kill() {

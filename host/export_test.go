@@ -22,3 +22,6 @@ func (h *Host) Registry() *registry.Registry { return h.registry }
 
 // Bus returns the host's NATS server.
 func (h *Host) Bus() *bus.Bus { return h.bus }
+
+// Waiting reports whether somebody waits for a run.
+func (h *Host) Waiting(id string) bool { return h.events.Awaited(id) }

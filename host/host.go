@@ -24,6 +24,7 @@ import (
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
+	"github.com/fnhost/fnhost/host/runs"
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/fnhost/fnhost/trigger/gateway"
@@ -55,6 +56,7 @@ type Host struct {
 	gateway    *gateway.Gateway
 	rpc        *rpc.Trigger
 	events     *event.Trigger
+	runStore   *runs.Store
 	ids        idSource
 	sources    []*watched
 	registry   *registry.Registry // nil if NATS has no JetStream
@@ -80,18 +82,20 @@ type Host struct {
 	discovering sync.Mutex             // held by discover, guards what follows
 	strays      map[builder.Stray]bool // of which there is nothing more to say
 
-	ctx     context.Context // of builds and of what goes on in the background
-	cancel  context.CancelFunc
-	tasks   sync.WaitGroup
-	check   func(*http.Request) error // of requests to the management API; nil lets all in
-	token   string                    // that was made at this start
-	closers []func()                  // in the order of starting
-	closing sync.Once
-	stopped chan struct{}  // closed when Close begins
-	running sync.WaitGroup // of Run, until its requests have ended
-	servers servers
-	cert    *tls.Certificate // of the gateway, nil for plain HTTP
-	started time.Time
+	ctx      context.Context // of builds and of what goes on in the background
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
+	waits    context.Context // of requests that wait for a run
+	endWaits context.CancelFunc
+	check    func(*http.Request) error // of requests to the management API; nil lets all in
+	token    string                    // that was made at this start
+	closers  []func()                  // in the order of starting
+	closing  sync.Once
+	stopped  chan struct{}  // closed when Close begins
+	running  sync.WaitGroup // of Run, until its requests have ended
+	servers  servers
+	cert     *tls.Certificate // of the gateway, nil for plain HTTP
+	started  time.Time
 }
 
 // New starts a host: its NATS server, and the building of the functions in the
@@ -110,6 +114,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function), stopped: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.waits, h.endWaits = context.WithCancel(h.ctx)
 	h.reindex()
 	if err := h.start(); err != nil {
 		h.Close()
@@ -155,12 +160,15 @@ func (h *Host) start() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.spawner.Close, h.stopFunctions)
-	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Publisher: publisher{h}, Index: h.cfg.Index, Logger: h.log})
+	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Publisher: publisher{h}, Index: h.cfg.Index, Async: async{h}, Logger: h.log})
 	if h.rpc, err = rpc.New(rpc.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.rpc.Close)
-	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport}); err != nil {
+	if err := h.openRuns(); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport, Runs: h.runStore}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, func() {

@@ -26,6 +26,12 @@
 //	cors:                 # without it, no CORS headers
 //	  origins: ["https://*.example.com"]
 //	  methods: [GET, PUT]
+//	async:                # calls that are stored first, and answered later
+//	  retries: 3          # of one that failed; 0 to 1000
+//	  backoff: 1s         # before the first retry; it doubles
+//	  backoffMax: 5m
+//	  inFlight: 32        # handled at once; 1 to 10000
+//	  keep: 24h           # the result; 1s to 168h
 //	triggers:
 //	  http:
 //	    - path: /pets/{id}       # as in net/http.ServeMux: {name}, {name...}, {$}

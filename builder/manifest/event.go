@@ -124,15 +124,20 @@ var eventKeys = keys[Event]{
 	},
 	init: func(e *Event) { *e = defaultEvent() },
 	check: func(r *reader, n node, e *Event) {
-		switch {
-		case e.BackoffMax >= e.Backoff:
-		case n.child("backoffMax").Node == n.Node: // it has its default
-			r.bad(n.child("backoff"), "", "must be at most backoffMax, which is %s, not %s", formatDuration(e.BackoffMax), formatDuration(e.Backoff))
-		default:
-			r.bad(n.child("backoffMax"), "", "must be at least backoff, which is %s, not %s", formatDuration(e.Backoff), formatDuration(e.BackoffMax))
-		}
+		checkBackoff(r, n, e.Backoff, e.BackoffMax)
 		checkFlow(r, n, e)
 	},
+}
+
+// checkBackoff reports a backoff beyond its end.
+func checkBackoff(r *reader, n node, backoff, end time.Duration) {
+	switch {
+	case end >= backoff:
+	case n.child("backoffMax").Node == n.Node: // it has its default
+		r.bad(n.child("backoff"), "", "must be at most backoffMax, which is %s, not %s", formatDuration(end), formatDuration(backoff))
+	default:
+		r.bad(n.child("backoffMax"), "", "must be at least backoff, which is %s, not %s", formatDuration(backoff), formatDuration(end))
+	}
 }
 
 var streamPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)

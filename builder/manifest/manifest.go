@@ -68,6 +68,8 @@ type Manifest struct {
 	// CORS lets browsers call the function from other origins. Default nil: no
 	// CORS headers.
 	CORS *CORS `json:"cors,omitzero"`
+	// Async says how calls are handled that are stored first, and answered later.
+	Async Async `json:"async,omitzero"`
 	// Triggers start the function, beside the path and the subject it always has.
 	Triggers Triggers `json:"triggers,omitzero"`
 }
@@ -179,6 +181,7 @@ func Default() *Manifest {
 		Queue:       1000,
 		Scale:       Scale{Idle: 5 * time.Minute},
 		Body:        8 << 20,
+		Async:       DefaultAsync(),
 	}
 }
 

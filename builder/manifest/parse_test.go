@@ -70,6 +70,7 @@ func fullManifest() *Manifest {
 			Methods: []string{"GET", "PUT"}, Headers: []string{"X-Token"}, Expose: []string{"*"},
 			Credentials: true, MaxAge: 10 * time.Minute,
 		},
+		Async: DefaultAsync(),
 		Triggers: Triggers{HTTP: []Route{
 			{Path: "/pets/{id}", Methods: []string{"GET", "PUT"}, Host: "shop.example.com", Endpoint: "create"},
 			{Path: "/files/{path...}"},

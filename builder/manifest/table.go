@@ -28,6 +28,8 @@ var manifestKeys = keys[Manifest]{fields: []field[Manifest]{
 		"What the function may touch. A kind without a list: nothing. Default: everything in its namespace."),
 	key("cors", optional(mapping(corsKeys)), func(m *Manifest) **CORS { return &m.CORS },
 		"Which pages of other origins may call the function. Default: none."),
+	key("async", mapping(asyncKeys), func(m *Manifest) *Async { return &m.Async },
+		"How calls are handled that are stored first, and answered later."),
 	key("triggers", mapping(triggerKeys), func(m *Manifest) *Triggers { return &m.Triggers },
 		"What starts the function, beside the path and the subject it always has."),
 }}

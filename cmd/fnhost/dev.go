@@ -83,6 +83,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cfg.TLSKey, "tls-key", "", "PEM file of its key")
 	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long running invocations may go on, of a replaced version or when stopping")
 	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process (its end), or power (the loss of it; slower)")
+	flags.BoolVar(&f.cfg.PrivateCallbacks, "private-callbacks", false, "let results of asynchronous calls be sent to addresses of this machine and of the networks around it, too")
 	flags.StringVar(&f.logFormat, "log-format", "text", "of what is shown: text or json, an object a line")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write the addresses to this file, as JSON, while they are served")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say more of what the host does")

@@ -29,6 +29,11 @@ type invokeFlags struct {
 	include bool
 	output  string
 	timeout time.Duration
+
+	async    bool
+	await    bool
+	callback string
+	callID   string
 }
 
 // outputs of invoke.
@@ -82,12 +87,19 @@ func (f *invokeFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.include, "include", "i", false, "say status, version and invocation on standard error")
 	flags.StringVarP(&f.output, "output", "o", outputs[0], "auto (JSON is indented on a terminal), json (as it comes), raw (nor is a last newline added)")
 	flags.DurationVar(&f.timeout, "timeout", 0, "give up after that long (default: after the function's own timeout)")
-	onlyFlags(flags, "data", "header", "method", "path", "include")
+	flags.BoolVar(&f.async, "async", false, "store the call, and print the ID of its run, instead of waiting for the result")
+	flags.BoolVar(&f.await, "await", false, "with --async: wait for the result all the same; the call survives the end of the host")
+	flags.StringVar(&f.callback, "callback", "", "with --async: URL that the result is sent to")
+	flags.StringVar(&f.callID, "call-id", "", "with --async: ID of the run; a call of an ID that is known is not stored again")
+	onlyFlags(flags, "data", "header", "method", "path", "include", "async", "await", "callback", "call-id")
 }
 
 func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) error {
 	if f.output != "auto" && f.output != "json" && f.output != "raw" {
 		return usagef("-o %s: want one of %s", f.output, strings.Join(outputs, ", "))
+	}
+	if !f.async && (f.await || f.callback != "" || f.callID != "") {
+		return usagef("--await, --callback and --call-id go with --async")
 	}
 	if _, err := url.ParseRequestURI(f.path); f.path != "" && (err != nil || f.path[0] != '/') {
 		return usagef("--path %q: want a path, and perhaps a query, such as /x?width=10", f.path)
@@ -122,7 +134,11 @@ func (a *app) invoke(cmd *cobra.Command, f *invokeFlags, line *commandLine) erro
 	if header.Get("Content-Type") == "" && looksJSON(body) {
 		header.Set("Content-Type", "application/json")
 	}
-	err = a.call(ctx, c, f, line.name, header, body)
+	if f.async {
+		err = a.submit(ctx, c, f, line.name, header, body)
+	} else {
+		err = a.call(ctx, c, f, line.name, header, body)
+	}
 	return timeoutError(ctx, meantEndpoint(ctx, c, line.name, err), line.name, f.timeout)
 }
 
@@ -136,6 +152,11 @@ func (a *app) call(ctx context.Context, c *admin.Client, f *invokeFlags, name st
 	if f.include {
 		fmt.Fprintf(a.stderr, "status %d, version %s, invocation %s\n", r.Status, r.Version, r.Invocation)
 	}
+	return a.printAnswer(f, name, r)
+}
+
+// printAnswer prints a result; one of an error status is an error.
+func (a *app) printAnswer(f *invokeFlags, name string, r *admin.Result) error {
 	if err := a.printResult(r, f.output); err != nil {
 		return err
 	}

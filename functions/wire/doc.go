@@ -72,7 +72,7 @@
 //	:endpoint    name of the endpoint, absent or empty for the root
 //	:invocation  the invocation's id
 //	:timeout     microseconds that are left, in decimal
-//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", …
+//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", "async", …
 //	:depth       how many function-to-function calls lie above it, absent for 0
 //	:caller      the function that called, for the trigger "call"
 //	:query       the raw query string of a request, without "?"
@@ -85,7 +85,8 @@
 //	:subject     of the message, and its stream in :stream
 //	:sequence    in the stream, in decimal
 //	:time        when it was stored, in nanoseconds since 1970
-//	:attempt     which attempt this is, from 1
+//	:attempt     which attempt this is, from 1; also for the trigger "async", with
+//	             :stream and :sequence
 //	:replayed    "1" if somebody has the event run once more, as a trial or to repair
 //
 // or, for several events at once,

@@ -20,6 +20,7 @@ import (
 type echo struct {
 	Steerer // nobody asks for
 	Events
+	RunKeeper
 	hub *logs.Hub
 }
 

@@ -21,6 +21,11 @@
 //	GET  /v1/functions/{name}/versions/{version}  one, with the log of its build
 //	POST /v1/functions/{name}/release sets, rolls back or promotes
 //	DELETE /v1/functions/{name}       removes a deployed function
+//	POST /v1/async/{name...}          stores a call that is answered later, as invoke; headers X-Call-Id, X-Callback-Url
+//	GET  /v1/runs                     what has become of calls and events; query: function, state, limit
+//	GET  /v1/runs/{id}                one, with input, output and logs; query: wait
+//	DELETE /v1/runs/{id}              cancels it
+//	GET  /v1/callback-secret          the key that callbacks are signed with
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //
@@ -103,6 +108,7 @@ type Backend interface {
 	trigger.Invoker
 	Steerer
 	Events
+	RunKeeper
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)

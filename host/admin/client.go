@@ -109,16 +109,7 @@ func (c *Client) Invoke(ctx context.Context, name string, header http.Header, qu
 // Request is Invoke with the method and the URI, such as "/x?width=10", that a
 // handler in the style of net/http sees: "" is POST, and "/".
 func (c *Client) Request(ctx context.Context, name, method, uri string, header http.Header, body io.Reader) (*Result, error) {
-	sent := make(http.Header)
-	for key, values := range header {
-		sent[passPrefix+http.CanonicalHeaderKey(key)] = values
-	}
-	if method != "" {
-		sent.Set(methodHeader, method)
-	}
-	if uri != "" {
-		sent.Set(uriHeader, uri)
-	}
+	sent := invokeHeaders(method, uri, header)
 	resp, err := c.do(ctx, http.MethodPost, "/v1/invoke/"+name, sent, body)
 	if err != nil {
 		return nil, err
@@ -131,6 +122,21 @@ func (c *Client) Request(ctx context.Context, name, method, uri string, header h
 		ContentType: resp.Header.Get("Content-Type"), Status: status, Body: resp.Body,
 		Version: resp.Header.Get("X-Fn-Version"), Invocation: resp.Header.Get("X-Fn-Invocation"),
 	}, nil
+}
+
+// invokeHeaders are the headers of the request for an invocation.
+func invokeHeaders(method, uri string, header http.Header) http.Header {
+	sent := make(http.Header)
+	for key, values := range header {
+		sent[passPrefix+http.CanonicalHeaderKey(key)] = values
+	}
+	if method != "" {
+		sent.Set(methodHeader, method)
+	}
+	if uri != "" {
+		sent.Set(uriHeader, uri)
+	}
+	return sent
 }
 
 // Logs calls yield with the records that q chooses, until there are no more,

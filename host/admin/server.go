@@ -165,14 +165,27 @@ func (s *Server) function(w http.ResponseWriter, r *http.Request) error {
 const maxInvokeBody = 64 << 20
 
 func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
+	inv, err := s.invocation(w, r)
+	if err != nil {
+		return err
+	}
+	result, err := s.backend.Invoke(r.Context(), inv)
+	if err != nil {
+		return err
+	}
+	return s.copyResult(w, inv, result)
+}
+
+// invocation is the one that a request asks for.
+func (s *Server) invocation(w http.ResponseWriter, r *http.Request) (*trigger.Invocation, error) {
 	function, endpoint, _ := strings.Cut(r.PathValue("name"), "/")
 	version := r.Header.Get(trigger.HeaderVersion)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInvokeBody))
 	if err != nil {
-		return wire.Errorf(wire.TooLarge, "%v", err)
+		return nil, wire.Errorf(wire.TooLarge, "%v", err)
 	}
 	if _, err := s.backend.Await(r.Context(), function, version); err != nil {
-		return err
+		return nil, err
 	}
 	inv := &trigger.Invocation{Function: function, Endpoint: endpoint, Version: version, Trigger: trigger.Direct, Payload: body}
 	inv.Header = passed(r.Header)
@@ -187,11 +200,7 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	if query != "" {
 		inv.Header = inv.Header.Add(wire.KeyQuery, query)
 	}
-	result, err := s.backend.Invoke(r.Context(), inv)
-	if err != nil {
-		return err
-	}
-	return s.copyResult(w, inv, result)
+	return inv, nil
 }
 
 // Headers of an invocation that tell handlers in the style of net/http what they

@@ -415,9 +415,9 @@ func messageOf(one wire.Message) *nats.Msg {
 }
 
 // eventOf names the event of a message, as a Commit of its function does.
-func (r *reader) eventOf(meta *jetstream.MsgMetadata) func() string {
+func (r *reader) eventOf(meta *jetstream.MsgMetadata, endpoint string) func() string {
 	return func() string {
-		return Commit{Function: r.function, Endpoint: r.spec.Endpoint, Stream: meta.Stream, Sequence: meta.Sequence.Stream}.event()
+		return Commit{Function: r.function, Endpoint: endpoint, Stream: meta.Stream, Sequence: meta.Sequence.Stream}.event()
 	}
 }
 

@@ -52,9 +52,15 @@
 //
 // [Status.Skipped] counts what was acknowledged without being handled. When a host
 // stops, the events that it hands back count as an attempt that was made.
+//
+// # Others
+//
 // What is published with a time to come waits in the stream "later", from which one
 // consumer for all functions forwards it when that has come. It leaves that stream
 // when its own has it, or the dead letters.
+//
+// Asynchronous calls are taken from the stream "calls" in the same way, and what has
+// become of them is kept (see [Runs]).
 //
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.
@@ -104,6 +110,9 @@ type Config struct {
 	// Report is told why a trigger of a function does not work, nil when it does
 	// again. Default: nobody but the log.
 	Report func(function, subject string, err error)
+	// Runs keeps what has become of events, and of asynchronous calls. Default: nobody
+	// does, and there are no such calls.
+	Runs Runs
 }
 
 // Trigger is a [trigger.Trigger].
@@ -130,6 +139,9 @@ type Trigger struct {
 	effects effects
 
 	wakeLater chan struct{} // has one when something was delayed
+
+	runs  Runs   // nil for none
+	calls *calls // with it
 
 	mu        sync.Mutex
 	readers   map[string]*reader   // by key
@@ -158,6 +170,9 @@ func New(cfg Config) (*Trigger, error) {
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.work, t.stop = context.WithCancel(context.Background())
 	t.tasks.Go(t.recoverEffects)
+	if t.runs = cfg.Runs; t.runs != nil {
+		return t, t.openCalls(t.runs)
+	}
 	return t, nil
 }
 
@@ -199,6 +214,9 @@ func (t *Trigger) Update(table *trigger.Table) {
 	t.table = table
 	t.endStrays()
 	t.startLater()
+	if t.calls != nil {
+		t.calls.update(table)
+	}
 }
 
 // updateListeners starts and ends subscriptions. t.mu is held.
@@ -264,6 +282,7 @@ type reader struct {
 	latest   atomic.Pointer[lastFailure]
 	problem  atomic.Pointer[string] // why it does not work
 	skipped  atomic.Uint64          // events that were taken off without being handled
+	calls    *calls                 // for a reader of asynchronous calls; nil otherwise
 	ctx      context.Context
 	cancel   context.CancelFunc
 	ended    recent // where their order matters

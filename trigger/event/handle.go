@@ -42,6 +42,10 @@ const maxError = 8 << 10
 
 // handle runs the function for one event, and says what becomes of that.
 func (r *reader) handle(m jetstream.Msg) {
+	if r.calls != nil {
+		r.handleCall(m)
+		return
+	}
 	meta, err := m.Metadata()
 	if err != nil {
 		r.t.log.Error("a message without metadata is left: "+err.Error(), "function", r.function)
@@ -67,7 +71,7 @@ func (r *reader) conclude(m jetstream.Msg, meta *jetstream.MsgMetadata, err erro
 	case r.t.work.Err() != nil, hostFault(err):
 		m.Nak() // the host stops, or has no such function any more: somebody else's, at once
 	default:
-		r.t.settle(r.t.effects.take(r.eventOf(meta)), false)
+		r.t.settle(r.t.effects.take(r.eventOf(meta, r.spec.Endpoint)), false)
 		r.failed(m, meta, wire.AsError(err))
 	}
 }
@@ -76,19 +80,20 @@ func (r *reader) conclude(m jetstream.Msg, meta *jetstream.MsgMetadata, err erro
 // without the acknowledgement the event is handled once more. But where that would
 // find effects, these stay until it is certain.
 func (r *reader) done(m jetstream.Msg, meta *jetstream.MsgMetadata) {
-	committed := r.t.effects.take(r.eventOf(meta))
-	var err error
-	if len(committed) == 0 {
-		err = m.Ack()
-	} else {
-		ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
-		err = m.DoubleAck(ctx)
-		cancel()
-		r.t.settle(committed, err == nil)
-	}
-	if err != nil {
+	if err := r.t.acknowledge(m, r.t.effects.take(r.eventOf(meta, r.spec.Endpoint))); err != nil {
 		r.t.log.Warn("an event was handled and may be again: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream)
 	}
+}
+
+func (t *Trigger) acknowledge(m jetstream.Msg, committed []record) error {
+	if len(committed) == 0 {
+		return m.Ack()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
+	defer cancel()
+	err := m.DoubleAck(ctx)
+	t.settle(committed, err == nil)
+	return err
 }
 
 // maxHostDelay bounds the time between attempts that the host has not let happen.
@@ -117,6 +122,9 @@ func (r *reader) invoke(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
 	var err error
 	if inv.Header, inv.Depth, err = requestHeader(m, meta); err != nil {
 		return err
+	}
+	if r.t.runs != nil {
+		return r.recorded(inv, m, meta)
 	}
 	return finish(r.t.invoker.Invoke(r.t.work, inv))
 }

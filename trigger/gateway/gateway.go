@@ -13,6 +13,13 @@
 // A route with an event invokes nothing: what is posted there becomes a message of
 // its subject, and is answered with 202 and its place when a stream has stored it.
 //
+// A request with "Prefer: respond-async" is stored, and answered with 202 and the
+// place of its run, /_runs/<id>, only then. There, GET answers as the function
+// has, once it has (?wait=10s waits, at most 60 s), and with 202 before; DELETE cancels.
+// Who knows the ID may do both; one that the gateway makes cannot be guessed. A client
+// that chooses it, by X-Call-Id, may repeat the request: it is one run all the same. The
+// result is sent to X-Callback-Url, if that is given.
+//
 // Hop-by-hop headers and X-Fn-… are not passed on. A request asks for a version of
 // the function by X-Fn-Version; without it the release decides. The response names
 // the version and the invocation (X-Fn-Version, X-Fn-Invocation). Errors are problem
@@ -44,6 +51,9 @@ type Config struct {
 	// Index has "/" tell which functions there are, browsers by a page of links.
 	// Default: that is nobody's business.
 	Index bool
+	// Async stores calls that are answered later. Default: there are none, and the
+	// preference for it is not heard.
+	Async Async
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
 	Logger *slog.Logger
 }
@@ -77,6 +87,10 @@ type target struct {
 // ServeHTTP implements [http.Handler].
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt := g.routes.Load()
+	if strings.HasPrefix(r.URL.Path, runsPath) && g.cfg.Async != nil {
+		g.serveRun(rt, w, r)
+		return
+	}
 	if rt.mux != nil && g.serveRoute(rt, w, r) {
 		return
 	}
@@ -157,6 +171,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, rt *routes, t *t
 var headers = sync.Pool{New: func() any { h := make(wire.Header, 0, 1<<10); return &h }}
 
 func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
+	if g.cfg.Async != nil && wantsAsync(r) {
+		g.submit(w, r, t)
+		return
+	}
 	inv := &trigger.Invocation{Function: t.fn.Name, Endpoint: t.endpoint.Name, Version: r.Header.Get(trigger.HeaderVersion), Trigger: trigger.HTTP}
 	space := headers.Get().(*wire.Header)
 	defer headers.Put(space)

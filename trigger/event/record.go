@@ -1,0 +1,43 @@
+package event
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/trigger"
+)
+
+// maxEventOutput is how much of what a function answers to an event is recorded.
+const maxEventOutput = 4 << 10
+
+// recorded runs the function for an event, and has that recorded: failures always,
+// but for those of the host, and of the rest as many as are wanted.
+func (r *reader) recorded(inv *trigger.Invocation, m jetstream.Msg, meta *jetstream.MsgMetadata) error {
+	begin := time.Now()
+	result, err := r.t.invoker.Invoke(r.t.work, inv)
+	err = finish(result, err)
+	if hostFault(err) || r.t.work.Err() != nil || err == nil && !r.t.runs.Wants(r.function) {
+		return err
+	}
+	now := time.Now()
+	run := &trigger.Run{
+		Function: r.function, Endpoint: r.spec.Endpoint, Trigger: inv.Trigger, Invocation: inv.ID, State: trigger.RunDone,
+		Attempts: int(meta.NumDelivered), Queued: meta.Timestamp, Started: begin, Ended: now, Duration: now.Sub(begin),
+		Input: trigger.RunInput{Stream: meta.Stream, Sequence: meta.Sequence.Stream, Subject: m.Subject(), Size: int64(len(m.Data()))},
+	}
+	if result != nil {
+		run.Version, run.Status, run.OutputSize = result.Version, result.Status(), int64(len(result.Payload))
+		run.Output = result.Payload[:min(len(result.Payload), maxEventOutput)]
+		run.Dropped = len(run.Output) < len(result.Payload)
+	}
+	if e := wire.AsError(err); e != nil {
+		run.State, run.Error, run.Code = trigger.RunFailed, e.Error()[:min(len(e.Error()), maxError)], e.Code
+		if e.Retry >= 0 && run.Attempts <= r.spec.Retries {
+			run.State, run.Ended = trigger.RunRetrying, time.Time{}
+		}
+	}
+	r.t.runs.Record(run)
+	return err
+}
