@@ -61,7 +61,10 @@ const (
 
 // checkHeaders returns when a message is to be published, zero for now.
 func checkHeaders(h nats.Header) (at time.Time, err error) {
-	for _, key := range []string{jetstream.MsgIDHeader, headerTTL, headerExpect, headerSchedule} {
+	if len(h) == 0 {
+		return at, nil
+	}
+	for key := range what {
 		if len(h[key]) > 1 {
 			return at, wire.Errorf(wire.BadRequest, "%s of a message is said %d times, and can be once: of a delay and a time, choose one", what[key], len(h[key]))
 		}
