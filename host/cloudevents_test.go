@@ -57,7 +57,7 @@ func startClouds(t *testing.T) *fixture {
 	f.awaitState("clouds", host.Ready)
 	f.await("the trigger", func() bool {
 		list := f.Triggers(t.Context())
-		return len(list) == 1 && list[0].Error == "" && list[0].Stream != ""
+		return len(list) == 2 && list[0].Error == "" && list[0].Stream != "" // and the subscription
 	})
 	return f
 }

@@ -114,7 +114,11 @@ func (s *Store) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
 	defer s.making.Unlock()
 	stream, err := s.js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = s.js.CreateStream(ctx, cfg)
+		// Not given up in the middle: a server that is stopped just then would leave
+		// something of it running.
+		making, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+		defer cancel()
+		stream, err = s.js.CreateStream(making, cfg)
 	}
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", cfg.Name, err)

@@ -195,17 +195,11 @@ func (c *calls) add(ctx context.Context, function string, a manifest.Async) erro
 func (c *calls) ensureStream(ctx context.Context) error {
 	c.t.streams.Lock()
 	defer c.t.streams.Unlock()
-	_, err := c.t.js.Stream(ctx, CallStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = c.t.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: CallStream, Description: "asynchronous calls that have not ended", Subjects: []string{callPrefix + ">"},
-			Retention: jetstream.WorkQueuePolicy, MaxAge: keepCalls, AllowDirect: true,
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", CallStream, err)
-	}
-	return nil
+	_, err := c.t.ownStream(ctx, jetstream.StreamConfig{
+		Name: CallStream, Description: "asynchronous calls that have not ended", Subjects: []string{callPrefix + ">"},
+		Retention: jetstream.WorkQueuePolicy, MaxAge: keepCalls, AllowDirect: true,
+	})
+	return err
 }
 
 // CheckRunID returns what is wrong with the ID of a run, nil for nothing.

@@ -68,17 +68,11 @@ func (r *reader) isSeen(m *message, meta *jetstream.MsgMetadata) (bool, error) {
 func (t *Trigger) ensureSeen(ctx context.Context) error {
 	t.streams.Lock()
 	defer t.streams.Unlock()
-	_, err := t.js.Stream(ctx, SeenStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = t.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: SeenStream, Description: "IDs of events that were handled", Subjects: []string{seenPrefix + ">"}, MaxMsgsPerSubject: 1,
-			AllowMsgTTL: true, AllowDirect: true,
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", SeenStream, err)
-	}
-	return nil
+	_, err := t.ownStream(ctx, jetstream.StreamConfig{
+		Name: SeenStream, Description: "IDs of events that were handled", Subjects: []string{seenPrefix + ">"}, MaxMsgsPerSubject: 1,
+		AllowMsgTTL: true, AllowDirect: true,
+	})
+	return err
 }
 
 // once returns start, but for events whose ID has been seen.

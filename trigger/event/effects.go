@@ -180,13 +180,20 @@ func (t *Trigger) storeRecord(ctx context.Context, m *nats.Msg) (*jetstream.PubA
 		if again || !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {
 			return ack, err
 		}
-		if _, err := t.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: EffectStream, Description: "what functions publish atomically", Subjects: []string{effectPrefix + ">"}, MaxAge: keepEffects,
-			AllowDirect: true, MaxMsgsPerSubject: 1,
-		}); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return nil, fmt.Errorf("stream %s: %w", EffectStream, err)
+		if err := t.ensureEffects(ctx); err != nil {
+			return nil, err
 		}
 	}
+}
+
+func (t *Trigger) ensureEffects(ctx context.Context) error {
+	t.streams.Lock()
+	defer t.streams.Unlock()
+	_, err := t.ownStream(ctx, jetstream.StreamConfig{
+		Name: EffectStream, Description: "what functions publish atomically", Subjects: []string{effectPrefix + ">"}, MaxAge: keepEffects,
+		AllowDirect: true, MaxMsgsPerSubject: 1,
+	})
+	return err
 }
 
 // Committed reports whether there were effects already, and sees to it that they are

@@ -160,7 +160,7 @@ func New(cfg Config) (*Trigger, error) {
 	}
 	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
 		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, strayWait: strayWait,
-		effects: effects{again: make(chan struct{}, 1)}}
+		effects: effects{again: make(chan struct{}, 1)}, wakeLater: make(chan struct{}, 1)}
 	if t.log == nil {
 		t.log = slog.Default()
 	}
@@ -169,10 +169,12 @@ func New(cfg Config) (*Trigger, error) {
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.work, t.stop = context.WithCancel(context.Background())
-	t.tasks.Go(t.recoverEffects)
 	if t.runs = cfg.Runs; t.runs != nil {
-		return t, t.openCalls(t.runs)
+		if err := t.openCalls(t.runs); err != nil {
+			return nil, err
+		}
 	}
+	t.tasks.Go(t.recoverEffects)
 	return t, nil
 }
 

@@ -66,7 +66,9 @@ func (t *Trigger) takeSubject(ctx context.Context, subject string) (jetstream.St
 		return nil, fmt.Errorf("stream %s: %w", EventStream, err)
 	}
 	cfg.Subjects = addSubject(cfg.Subjects, subject)
-	stream, err = t.js.CreateOrUpdateStream(ctx, cfg)
+	making, cancel := whole(ctx)
+	defer cancel()
+	stream, err = t.js.CreateOrUpdateStream(making, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s cannot take %s: %w", EventStream, subject, err)
 	}
@@ -142,7 +144,9 @@ func (t *Trigger) ensureDead(ctx context.Context) error {
 func (t *Trigger) ownStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
 	stream, err := t.js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = t.js.CreateStream(ctx, cfg)
+		making, cancel := whole(ctx)
+		defer cancel()
+		stream, err = t.js.CreateStream(making, cfg)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", cfg.Name, err)
@@ -165,6 +169,12 @@ func (t *Trigger) ownStream(ctx context.Context, cfg jetstream.StreamConfig) (je
 		return nil, fmt.Errorf("the stream %s %w: it %s: move what it holds to a stream of another name, and remove it", cfg.Name, errForeign, lacks)
 	}
 	return stream, nil
+}
+
+// whole is the context of making a stream, which is not given up in the middle: a
+// server that is stopped just then would leave something of it running.
+func whole(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), setupTimeout)
 }
 
 // Covers reports whether each subject that b matches is matched by a.
