@@ -80,8 +80,8 @@ func TestAPoisonEventTakesNoOthersOfItsBatchAlong(t *testing.T) {
 
 func TestEventsOfABatchThatWaitAreKept(t *testing.T) {
 	f := newFixture(t)
-	f.trigger.ackWait = 200 * time.Millisecond
-	f.serve(batches(10, 1500*time.Millisecond))
+	f.trigger.ackWait = time.Second
+	f.serve(batches(10, 3*time.Second))
 	f.publish("in", "a", "b")
 	f.await("both", func() bool { return len(f.seen()) == 2 })
 	f.idle()

@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -20,7 +21,11 @@ import (
 	"github.com/fnhost/fnhost/trigger"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "6") // they wait more than they work
+	goleak.VerifyTestMain(m)
+}
 
 // call is one run of a function, as the fake has seen it.
 type call struct {
@@ -150,9 +155,11 @@ func newFixture(t *testing.T) *fixture {
 	return newFixtureOn(t, "")
 }
 
-// newFixtureOn has the server listen on an address.
+// newFixtureOn has the server listen on an address. Each test has a server of its own:
+// they run beside each other.
 func newFixtureOn(t *testing.T, listen string) *fixture {
 	t.Helper()
+	t.Parallel()
 	f := &fixture{fake: &fake{}, t: t, dir: t.TempDir(), listen: listen}
 	t.Cleanup(func() {
 		if err := f.bus.Close(); err != nil {

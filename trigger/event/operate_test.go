@@ -122,7 +122,6 @@ func TestAPauseEndsByItself(t *testing.T) {
 // A request of a paused consumer is answered by signs of life, and by its end: the
 // reader must not take the server for dead and begin anew.
 func TestAPausedTriggerIsNoDeadOne(t *testing.T) {
-	t.Parallel()
 	f := newFixture(t)
 	f.serve(spec("a"))
 	if _, err := f.trigger.Pause(t.Context(), "shop", "", time.Time{}); err != nil {

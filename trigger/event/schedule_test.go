@@ -37,10 +37,8 @@ func (f *fixture) schedule(list ...manifest.Schedule) {
 
 // Each tick runs the function once, whatever is stopped and started in between.
 func TestATickRunsOnceAlsoAcrossRestarts(t *testing.T) {
-	t.Parallel()
 	for name, s := range map[string]manifest.Schedule{"cron": {Cron: "* * * * * *", Zone: "Europe/Berlin"}, "every": {Every: time.Second}} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			f := newFixture(t)
 			announced := make(map[string][]int64) // what a tick says of the next one → ticks
 			f.set(func(ctx context.Context, c call) error {
@@ -162,7 +160,6 @@ func TestAPolicyThatChanges(t *testing.T) {
 
 // Of the runs of a pause one is left.
 func TestAPausedSchedule(t *testing.T) {
-	t.Parallel()
 	f := newFixture(t)
 	f.schedule(manifest.Schedule{Every: time.Second})
 	f.await("a run", func() bool { return len(f.seen()) > 0 })
