@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/fnhost/fnhost/builder/manifest"
 )
 
-// The programs of the README compile as they stand there.
+// The programs of the README compile as they stand there, and its manifests are good.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -26,7 +28,13 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%v\n%s\n%s", err, out, source)
 		}
 	}
-	if programs != 3 {
-		t.Errorf("%d programs, want two functions and one that hosts them", programs)
+	if programs != 4 {
+		t.Errorf("%d programs, want three functions and one that hosts some", programs)
+	}
+	for _, block := range strings.Split(string(readme), "```yaml\n")[1:] {
+		text, _, _ := strings.Cut(block, "```")
+		if _, err := manifest.Parse(manifest.FileName, []byte(text)); err != nil {
+			t.Errorf("%v\n%s", err, text)
+		}
 	}
 }

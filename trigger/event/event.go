@@ -281,6 +281,7 @@ type reader struct {
 	spec     manifest.Event
 	schedule manifest.Schedule // of a schedule,
 	id       string            // which has one; "" otherwise
+	from     uint64            // where to begin if its stream has taken the subject for it; 0 otherwise
 	latest   atomic.Pointer[lastFailure]
 	problem  atomic.Pointer[string] // why it does not work
 	skipped  atomic.Uint64          // events that were taken off without being handled
@@ -342,9 +343,12 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 			return nil, err
 		}
 	}
-	stream, err := r.t.streamFor(ctx, &r.spec)
+	stream, from, err := r.t.streamFor(ctx, &r.spec)
 	if err != nil {
 		return nil, err
+	}
+	if from > 0 {
+		r.from = from
 	}
 	cfg := jetstream.ConsumerConfig{
 		Durable: r.key, FilterSubject: r.spec.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: r.t.ackWait,
@@ -357,6 +361,9 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	}
 	if err := start(&cfg, r.spec.Start); err != nil {
 		return nil, err
+	}
+	if cfg.DeliverPolicy == jetstream.DeliverNewPolicy && r.from > 0 { // an event may have come by now
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.from
 	}
 	if old, err := stream.Consumer(ctx, r.key); err == nil { // where it begins cannot be changed any more, and a pause goes on
 		was := old.CachedInfo().Config

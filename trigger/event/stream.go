@@ -17,15 +17,16 @@ var errNotTaken = errors.New("no stream takes it")
 
 // streamFor returns the stream that holds the events of a trigger: the one that
 // it names, or one that takes its subject, or else the host's own, which is
-// changed to take it.
-func (t *Trigger) streamFor(ctx context.Context, spec *manifest.Event) (jetstream.Stream, error) {
+// changed to take it. For that one, from is the first sequence that an event of the
+// subject can have.
+func (t *Trigger) streamFor(ctx context.Context, spec *manifest.Event) (stream jetstream.Stream, from uint64, err error) {
 	t.streams.Lock()
 	defer t.streams.Unlock()
-	stream, err := t.findStream(ctx, spec.Stream, spec.Subject)
+	stream, err = t.findStream(ctx, spec.Stream, spec.Subject)
 	if errors.Is(err, errNotTaken) {
 		return t.takeSubject(ctx, spec.Subject)
 	}
-	return stream, err
+	return stream, 0, err
 }
 
 // findStream is streamFor without changing anything: its error wraps errNotTaken
@@ -56,24 +57,25 @@ func (t *Trigger) findStream(ctx context.Context, name, subject string) (jetstre
 }
 
 // takeSubject has the host's own stream take a subject, beside those it takes.
-func (t *Trigger) takeSubject(ctx context.Context, subject string) (jetstream.Stream, error) {
+func (t *Trigger) takeSubject(ctx context.Context, subject string) (stream jetstream.Stream, from uint64, err error) {
+	from = 1
 	cfg := jetstream.StreamConfig{Name: EventStream, Description: "events of functions", MaxAge: keepEvents, AllowDirect: true, AllowMsgTTL: true}
-	stream, err := t.js.Stream(ctx, EventStream)
+	stream, err = t.js.Stream(ctx, EventStream)
 	switch {
 	case err == nil:
-		cfg = stream.CachedInfo().Config
+		cfg, from = stream.CachedInfo().Config, stream.CachedInfo().State.LastSeq+1
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
-		return nil, fmt.Errorf("stream %s: %w", EventStream, err)
+		return nil, 0, fmt.Errorf("stream %s: %w", EventStream, err)
 	}
 	cfg.Subjects = addSubject(cfg.Subjects, subject)
 	making, cancel := whole(ctx)
 	defer cancel()
 	stream, err = t.js.CreateOrUpdateStream(making, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("stream %s cannot take %s: %w", EventStream, subject, err)
+		return nil, 0, fmt.Errorf("stream %s cannot take %s: %w", EventStream, subject, err)
 	}
 	t.takers.Clear()
-	return stream, nil
+	return stream, from, nil
 }
 
 // addSubject adds a subject to those of a stream, of which no two may match the

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/builder/manifest"
@@ -242,4 +244,37 @@ func TestSettingsThatChangeWhileEventsAreHandled(t *testing.T) {
 	if n := len(f.seen()); n != 200 {
 		t.Errorf("%d of 200 events: some came again", n)
 	}
+}
+
+// Who sends an event as soon as it is accepted need not know of consumers.
+func TestAnEventThatComesBeforeItsConsumerIsHandled(t *testing.T) {
+	f := newFixture(t)
+	for i := range 20 {
+		subject := fmt.Sprintf("soon.%d", i)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				s, err := f.trigger.Publish(t.Context(), &nats.Msg{Subject: subject, Data: []byte(subject)})
+				if err != nil || s.Stream != "" { // those before may have been stored as well
+					return
+				}
+				f.trigger.takers.Clear() // as of somebody who has not asked before
+			}
+		}()
+		var specs []manifest.Event
+		for n := range i + 1 {
+			specs = append(specs, spec(fmt.Sprintf("soon.%d", n), func(s *manifest.Event) { s.Start = "new" }))
+		}
+		f.serve(specs...)
+		<-done
+	}
+	f.await("all are handled", func() bool {
+		for i := range 20 {
+			if len(f.seen(fmt.Sprintf("soon.%d", i))) == 0 {
+				return false
+			}
+		}
+		return true
+	})
 }
