@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/trigger/event"
 )
@@ -33,10 +34,17 @@ func (r *running) listen(t *testing.T, subject string) func() *nats.Msg {
 // send publishes an event, when the stream that takes it is there.
 func (r *running) send(t *testing.T, subject string, data []byte) {
 	t.Helper()
+	js, err := jetstream.New(r.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
 	await(t, "a stream that takes "+subject, func() bool {
-		stored, err := r.Publish(t.Context(), &nats.Msg{Subject: subject, Data: data})
-		return err == nil && stored.Stream != ""
+		_, err := js.StreamNameBySubject(t.Context(), subject)
+		return err == nil
 	})
+	if stored, err := r.Publish(t.Context(), &nats.Msg{Subject: subject, Data: data}); err != nil || stored.Stream == "" {
+		t.Fatalf("%s: %+v, %v", subject, stored, err)
+	}
 }
 
 func testCheckout(t *testing.T, r *running) {

@@ -68,19 +68,30 @@ func (f *fixture) listen() *seen {
 		defer s.mu.Unlock()
 		s.list = append(s.list, string(m.Data))
 	})
+	if err == nil {
+		err = f.Conn().Flush() // else the server may not know of it when the first message comes
+	}
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	return s
 }
 
-// send publishes until a stream takes the subject.
+// send publishes a message once a stream takes the subject.
 func (f *fixture) send(subject, text string) {
 	f.t.Helper()
+	js, err := jetstream.New(f.Conn())
+	if err != nil {
+		f.t.Fatal(err)
+	}
 	f.await("a stream that takes "+subject, func() bool {
-		stored, err := f.Publish(f.t.Context(), &nats.Msg{Subject: subject, Data: []byte(text)})
-		return err == nil && stored.Stream != ""
+		_, err := js.StreamNameBySubject(f.t.Context(), subject)
+		return err == nil
 	})
+	stored, err := f.Publish(f.t.Context(), &nats.Msg{Subject: subject, Data: []byte(text)})
+	if err != nil || stored.Stream == "" {
+		f.t.Fatalf("%s: %+v, %v", subject, stored, err)
+	}
 }
 
 // idle waits until no event is left.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/logs"
 )
 
 func TestMain(m *testing.M) {
@@ -114,7 +115,11 @@ func (f *fixture) await(what string, cond func() bool) {
 	deadline := time.Now().Add(60 * time.Second)
 	for !cond() {
 		if time.Now().After(deadline) {
-			f.t.Fatalf("%s: not within a minute; functions: %+v", what, f.Functions())
+			f.Logs().Read(context.Background(), logs.Query{Tail: 30}, func(r logs.Record) error {
+				f.t.Logf("%+v", r)
+				return nil
+			})
+			f.t.Fatalf("%s: not within a minute; functions: %+v; triggers: %+v", what, f.Functions(), f.Triggers(context.Background()))
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
