@@ -131,6 +131,7 @@ func TestEvents(t *testing.T) {
 		f.await(want, func() bool { return s.count(want) == 1 })
 	}
 	f.await("two dead letters", func() bool { return len(f.letters()) == 2 })
+	f.idle()
 	f.send("shop.order", "exit 1") // alone, since those beside it would be tried again, too
 	f.await("the event whose worker ended", func() bool { return s.count("shop.order 2 exit 1") == 1 })
 	for _, l := range f.letters() {

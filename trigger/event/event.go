@@ -333,13 +333,16 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	if err := r.t.ensureDead(ctx); err != nil {
 		return nil, err
 	}
+	if r.spec.Dedupe > 0 || r.id != "" {
+		if err := r.t.ensureSeen(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if r.id != "" {
 		if err := r.setSchedule(ctx); err != nil {
 			return nil, err
 		}
-	}
-	if r.spec.Dedupe > 0 {
-		if err := r.t.ensureSeen(ctx); err != nil {
+		if err := r.makeUp(ctx); err != nil {
 			return nil, err
 		}
 	}

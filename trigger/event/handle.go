@@ -51,7 +51,7 @@ func (r *reader) handle(m jetstream.Msg) {
 		r.t.log.Error("a message without metadata is left: "+err.Error(), "function", r.function)
 		return
 	}
-	if r.id != "" && r.skipMissed(m, meta) {
+	if r.id != "" && (r.skipRepeated(m, meta) || r.skipMissed(m, meta)) {
 		return
 	}
 	k := r.t.keep(m)

@@ -122,6 +122,9 @@ func (t *Trigger) endSchedule(id string) {
 	if err == nil {
 		err = stream.Purge(ctx, jetstream.WithPurgeSubject(schedulePrefix+id))
 	}
+	if seen, e := t.js.Stream(ctx, SeenStream); e == nil {
+		seen.Purge(ctx, jetstream.WithPurgeSubject(lastRunSubject(scheduleKey(id))))
+	}
 	if err != nil && ctx.Err() == nil {
 		t.log.Warn("a schedule goes on although it is no more: "+err.Error(), "function", functionOf(id))
 	}
