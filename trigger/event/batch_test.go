@@ -183,12 +183,17 @@ func TestDedupeAcrossStreamsAndAttempts(t *testing.T) {
 		send("no id", "", "")
 		time.Sleep(150 * time.Millisecond) // the stream itself forgets
 	}
+	for _, source := range []string{"/a", "/b"} { // each counts by itself
+		m := msgTo("in", "of "+source)
+		m.Header["ce-id"], m.Header["ce-source"] = []string{"2"}, []string{source}
+		f.trigger.Publish(t.Context(), m)
+	}
 	f.await("all are handled", func() bool {
-		return len(f.seen("flaky one")) == 3 && len(f.seen("two")) == 1 && len(f.seen("no id")) == 3
+		return len(f.seen("of /a", "of /b")) == 2 && len(f.seen("flaky one")) == 3 && len(f.seen("two")) == 1 && len(f.seen("no id")) == 3
 	})
 	f.idle()
-	if n := len(f.seen()); n != 7 {
-		t.Errorf("%d attempts, want 7: %+v", n, f.seen())
+	if n := len(f.seen()); n != 9 {
+		t.Errorf("%d attempts, want 9: %+v", n, f.seen())
 	}
 	if s := f.trigger.Status(t.Context())[0]; s.Skipped != 4 {
 		t.Errorf("%d skipped, want 4", s.Skipped)
