@@ -211,6 +211,35 @@ func TestARecordThatIsRefusedHoldsUpNoOthers(t *testing.T) {
 	f.await("the second one", func() bool { return f.count("OUT") == 1 })
 }
 
+func TestARecordGoesWithItsDeadLetter(t *testing.T) {
+	f := newFixture(t)
+	f.out()
+	f.set(func(ctx context.Context, c call) error {
+		if c.attempt > 1 {
+			if done, err := f.trigger.Committed(ctx, commitOf(c)); !done || err != nil {
+				t.Errorf("attempt %d: committed %v, %v", c.attempt, done, err)
+			}
+		} else if err := f.commitTwo(ctx, c); err != nil {
+			return err
+		}
+		return failing(wire.Internal, -1)
+	})
+	f.serve(spec("in"))
+	f.publish("in", "one")
+	f.await("a dead letter", func() bool { return len(f.letters()) == 1 })
+	id := f.letters()[0].ID
+	if err := f.trigger.Redrive(t.Context(), id, ""); err == nil || f.count(EffectStream) != 1 {
+		t.Errorf("%v, %d records", err, f.count(EffectStream))
+	}
+	f.set(func(ctx context.Context, c call) error {
+		_, err := f.trigger.Committed(ctx, commitOf(c))
+		return err
+	})
+	if err := f.trigger.Redrive(t.Context(), id, ""); err != nil || f.count(EffectStream) != 0 || f.count("OUT") != 2 {
+		t.Errorf("%v, %d records, %d messages", err, f.count(EffectStream), f.count("OUT"))
+	}
+}
+
 func TestEffectsWaitForAStreamThatRefuses(t *testing.T) {
 	f := newFixture(t)
 	s, err := f.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OUT", Subjects: []string{"out.>"}, MaxMsgs: 1, Discard: jetstream.DiscardNew})
