@@ -55,6 +55,22 @@ func TestAFunctionTakesEventsInBatches(t *testing.T) {
 			t.Errorf("event %d was handled %d times", i, n)
 		}
 	}
+	runs := make(map[string]*host.Run)
+	f.await("all attempts are recorded", func() bool {
+		list, err := f.Runs(t.Context(), host.RunQuery{Function: "shop", Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, run := range list {
+			runs[fmt.Sprint(run.Input.Sequence, " ", run.State, " ", run.Attempts)] = run
+		}
+		return runs["8 retrying 1"] != nil && runs["8 done 2"] != nil
+	})
+	for name, want := range map[string]string{"8 retrying 1": "not yet", "8 done 2": ""} {
+		if run := runs[name]; run.Error != want || run.Invocation == "" || run.Version != "v1" || run.Input.Subject != "orders" || run.Input.Size != 1 {
+			t.Errorf("%s: %+v", name, run)
+		}
+	}
 	if s.count("7 1") != 0 {
 		t.Error("what failed was published")
 	}

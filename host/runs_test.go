@@ -286,6 +286,34 @@ func TestARunIsCanceled(t *testing.T) {
 	}
 }
 
+func TestTheEffectsOfACanceledRunLeaveNoRecord(t *testing.T) {
+	running := make(chan error, 1)
+	f := handle(t, map[string]any{"slow": func(ctx context.Context) error {
+		running <- functions.Atomically(ctx, func(ctx context.Context) error { return functions.Publish(ctx, "out", "x") })
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	records := func() uint64 {
+		js, err := jetstream.New(f.Conn())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := js.Stream(t.Context(), event.EffectStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.CachedInfo().State.Msgs
+	}
+	location := f.async("POST", "/slow", "")
+	if err := <-running; err != nil || records() != 1 {
+		t.Fatalf("%v, %d records", err, records())
+	}
+	if status, body, _ := f.do("DELETE", location, ""); status != 204 {
+		t.Fatalf("cancel: %d %s", status, body)
+	}
+	f.await("the record is gone", func() bool { return records() == 0 })
+}
+
 // blocked is the source of a function that handles one call at a time, and waits in
 // each.
 const blockedSource = `package blocked

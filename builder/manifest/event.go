@@ -70,8 +70,9 @@ type Event struct {
 	// skipped. From MinQuiet to MaxQuiet. Default 0: not at all.
 	Throttle time.Duration `json:"throttle,omitzero"`
 	// Dedupe is for how long an event of an ID that was begun with before is skipped,
-	// whichever stream it is in: the ID of NATS (Nats-Msg-Id) or that of a CloudEvent.
-	// Whole seconds, from 1s to MaxDedupe. Default 0: only the stream's own window counts.
+	// whichever stream it is in: the ID of NATS (Nats-Msg-Id) or that of a CloudEvent,
+	// together with its source. Whole seconds, from 1s to MaxDedupe. Default 0: only the
+	// stream's own window counts.
 	Dedupe time.Duration `json:"dedupe,omitzero"`
 	// Batch has a handler that takes a slice get several events at once, as long as
 	// they are at their first attempt. InFlight counts batches then. Default nil: one

@@ -88,8 +88,10 @@ func (c *calls) load() {
 			for _, name := range names {
 				c.known[name] = true
 			}
+			if c.t.ctx.Err() == nil {
+				c.beginKnown(c.table.Load()) // while no other one comes
+			}
 			c.mu.Unlock()
-			c.update(c.table.Load())
 			return
 		}
 		if c.t.ctx.Err() == nil {
@@ -136,6 +138,11 @@ func (c *calls) update(table *trigger.Table) {
 			delete(c.reader, name)
 		}
 	}
+	c.beginKnown(table)
+}
+
+// beginKnown starts the readers of those functions that have calls. c.mu is held.
+func (c *calls) beginKnown(table *trigger.Table) {
 	for name := range c.known {
 		if fn := table.Functions[name]; fn != nil && c.reader[name] == nil {
 			c.begin(c.newReader(name, fn.Manifest.Async))

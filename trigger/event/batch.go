@@ -21,18 +21,24 @@ type batcher struct {
 	r *reader
 	p *puller
 
-	mu     sync.Mutex
-	list   []*batched
-	bytes  int
-	timer  *time.Timer // runs while there is something in list
-	closed bool
+	mu      sync.Mutex
+	list    []*batched
+	bytes   int
+	timer   *time.Timer // runs while there is something in list, until late
+	late    bool        // the time of list is up, and there is no place for it
+	ready   [][]*batched
+	running int // batches
+	closed  bool
 }
 
 // batched is an event of a batch.
 type batched struct {
 	*message
-	meta *jetstream.MsgMetadata
-	keep *keeper
+	meta   *jetstream.MsgMetadata
+	keep   *keeper
+	header wire.Header // of the event, in the batch
+	depth  int
+	bad    error // why the function cannot get it
 }
 
 // newBatcher returns nil for a trigger of single events.
@@ -55,20 +61,23 @@ func (b *batcher) add(m *message) {
 	}
 	b.p.busy.Add(1)
 	x := &batched{message: m, meta: meta, keep: b.r.t.keep(m)}
+	x.header, x.depth, x.bad = requestHeader(m, meta)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if meta.NumDelivered > 1 {
-		b.start([]*batched{x})
+	if meta.NumDelivered > 1 || x.bad != nil {
+		b.ready = append(b.ready, []*batched{x})
+		b.begin()
 		return
 	}
-	if len(b.list) > 0 && b.bytes+len(m.Data()) > maxBatchBytes {
+	size := m.msg.Size() // with what it has of headers
+	if len(b.list) > 0 && b.bytes+size > maxBatchBytes {
 		b.flush()
 	}
 	if len(b.list) == 0 {
 		b.timer.Reset(b.r.spec.Batch.Window)
 	}
 	b.list = append(b.list, x)
-	b.bytes += len(m.Data())
+	b.bytes += size
 	if len(b.list) == b.r.spec.Batch.Size {
 		b.flush()
 	}
@@ -77,27 +86,50 @@ func (b *batcher) add(m *message) {
 func (b *batcher) timeUp() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.closed {
-		b.flush()
-	}
+	b.late = true
+	b.begin()
 }
 
-// flush begins with what there is. b.mu is held.
+// flush has what there is wait for its turn. b.mu is held.
 func (b *batcher) flush() {
 	b.timer.Stop()
 	if len(b.list) > 0 {
-		b.start(b.list)
+		b.ready = append(b.ready, b.list)
 	}
-	b.list, b.bytes = nil, 0
+	b.list, b.bytes, b.late = nil, 0, false
+	b.begin()
 }
 
-func (b *batcher) start(list []*batched) {
-	b.r.t.tasks.Go(func() {
-		b.r.handleBatch(list)
-		for range list {
-			b.p.end()
+// begin begins with batches as far as there are places. One whose time is up without
+// a place takes further events until there is one. b.mu is held.
+func (b *batcher) begin() {
+	for !b.closed && b.running < b.r.spec.InFlight {
+		if len(b.ready) == 0 {
+			if b.late {
+				b.flush()
+			}
+			return
 		}
-	})
+		list := b.ready[0]
+		b.ready[0] = nil
+		b.ready = b.ready[1:]
+		b.running++
+		b.r.t.tasks.Go(func() {
+			b.r.handleBatch(list)
+			b.end(len(list))
+		})
+	}
+}
+
+// end is told when the function has run for a batch of n.
+func (b *batcher) end(n int) {
+	for range n {
+		b.p.end()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.running--
+	b.begin()
 }
 
 // close hands back what has not begun.
@@ -106,12 +138,14 @@ func (b *batcher) close() {
 	defer b.mu.Unlock()
 	b.closed = true
 	b.timer.Stop()
-	for _, x := range b.list {
-		b.r.t.release(x.keep)
-		x.Nak()
-		b.p.end()
+	for _, list := range append(b.ready, b.list) {
+		for _, x := range list {
+			b.r.t.release(x.keep)
+			x.Nak()
+			b.p.end()
+		}
 	}
-	b.list = nil
+	b.ready, b.list = nil, nil
 }
 
 // handleBatch runs the function for several events, and says what becomes of each.
@@ -132,32 +166,46 @@ func (r *reader) handleBatch(list []*batched) {
 
 // invokeBatch returns the errors of single events, or why all of them failed.
 func (r *reader) invokeBatch(list []*batched) (map[int]*wire.Error, error) {
+	if bad := list[0].bad; bad != nil { // which comes alone
+		return nil, bad
+	}
 	inv := &trigger.Invocation{Function: r.function, Endpoint: r.spec.Endpoint, Trigger: trigger.Event,
 		Header: wire.Header(nil).AddInt(wire.KeyBatch, int64(len(list)))}
 	for _, x := range list {
-		h, depth, err := requestHeader(x.message, x.meta)
-		if err != nil {
-			return nil, err
-		}
-		inv.Depth = max(inv.Depth, depth)
-		inv.Payload = wire.AppendMessage(inv.Payload, h, x.Data())
+		inv.Depth = max(inv.Depth, x.depth)
+		inv.Payload = wire.AppendMessage(inv.Payload, x.header, x.Data())
 	}
-	return r.t.runBatch(r.t.work, inv)
+	begin := time.Now()
+	result, items, err := r.t.runBatch(r.t.work, inv)
+	if r.t.runs != nil {
+		for i, x := range list {
+			if e := items[i]; e != nil && err == nil {
+				r.record(inv, x.message, x.meta, begin, result, e)
+			} else {
+				r.record(inv, x.message, x.meta, begin, result, err)
+			}
+		}
+	}
+	return items, err
 }
 
-func (t *Trigger) runBatch(ctx context.Context, inv *trigger.Invocation) (map[int]*wire.Error, error) {
+// runBatch returns the result without what it has of an answer, which is of no single
+// event, and the errors of single events, or why all of them failed.
+func (t *Trigger) runBatch(ctx context.Context, inv *trigger.Invocation) (*trigger.Result, map[int]*wire.Error, error) {
 	result, err := t.invoker.Invoke(ctx, inv)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	body, err := result.ReadAll(maxBatchBytes)
+	bare := &trigger.Result{Version: result.Version, Header: result.Header}
 	if err != nil {
-		return nil, err
+		return bare, nil, err
 	}
 	if _, some := result.Header.Int(wire.KeyFailed); some {
-		return wire.ItemErrors(body)
+		items, err := wire.ItemErrors(body)
+		return bare, items, err
 	}
-	return nil, failure(result)
+	return bare, nil, failure(result)
 }
 
 // runAlone runs a function for one event beside its trigger, as a batch of one where
@@ -168,7 +216,7 @@ func (t *Trigger) runAlone(ctx context.Context, inv *trigger.Invocation, spec *m
 	}
 	one := *inv
 	one.Header, one.Payload = wire.Header(nil).AddInt(wire.KeyBatch, 1), wire.AppendMessage(nil, inv.Header, inv.Payload)
-	items, err := t.runBatch(ctx, &one)
+	_, items, err := t.runBatch(ctx, &one)
 	if e := items[0]; e != nil && err == nil {
 		return e
 	}

@@ -102,6 +102,58 @@ func TestABatchThatHasNotBegunIsHandedBack(t *testing.T) {
 	f.idle()
 }
 
+func TestAnEventThatNoFunctionCanGetTakesNoOthersOfItsBatchAlong(t *testing.T) {
+	f := newFixture(t)
+	f.serve(batches(20, 300*time.Millisecond))
+	for _, m := range []*nats.Msg{
+		{Subject: "in", Data: []byte("large"), Header: nats.Header{"ce-large": {strings.Repeat("x", 65_460)}}},
+		{Subject: "in", Data: []byte("loop"), Header: nats.Header{HeaderDepth: {"33"}}},
+	} {
+		f.publish("in", "before "+string(m.Data))
+		if _, err := f.trigger.Publish(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.publish("in", "behind")
+	f.await("the others", func() bool { return len(f.seen("before large", "before loop", "behind")) == 3 })
+	f.idle()
+	if list := f.letters(); len(list) != 2 || string(list[0].Data) != "large" && string(list[0].Data) != "loop" {
+		t.Errorf("%d dead letters: %+v", len(list), list)
+	}
+	if n := len(f.seen()); n != 3 {
+		t.Errorf("%d attempts", n)
+	}
+}
+
+// Small batches, and events that come again alone, take no more places than full ones.
+func TestBatchesInFlight(t *testing.T) {
+	f := newFixture(t)
+	release := make(chan bool)
+	f.set(func(_ context.Context, c call) error {
+		<-release
+		if c.attempt == 1 {
+			return failing(wire.Internal, 0)
+		}
+		return nil
+	})
+	one := batches(10, manifest.MinQuiet)
+	one.InFlight = 1
+	f.serve(one)
+	for _, text := range numbered(5) {
+		f.publish("in", text)
+		time.Sleep(50 * time.Millisecond) // longer than the first waits for others
+	}
+	f.await("the first one", func() bool { return len(f.seen()) > 0 })
+	close(release)
+	f.await("all have come again", func() bool { return len(f.seen()) == 10 })
+	f.idle()
+	f.fake.mu.Lock()
+	defer f.fake.mu.Unlock()
+	if f.most != 1 {
+		t.Errorf("%d batches at once", f.most)
+	}
+}
+
 func TestDedupeAcrossStreamsAndAttempts(t *testing.T) {
 	f := newFixture(t)
 	if _, err := f.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "IN", Subjects: []string{"in"}, Duplicates: 100 * time.Millisecond}); err != nil {
@@ -131,12 +183,17 @@ func TestDedupeAcrossStreamsAndAttempts(t *testing.T) {
 		send("no id", "", "")
 		time.Sleep(150 * time.Millisecond) // the stream itself forgets
 	}
+	for _, source := range []string{"/a", "/b"} { // each counts by itself
+		m := msgTo("in", "of "+source)
+		m.Header["ce-id"], m.Header["ce-source"] = []string{"2"}, []string{source}
+		f.trigger.Publish(t.Context(), m)
+	}
 	f.await("all are handled", func() bool {
-		return len(f.seen("flaky one")) == 3 && len(f.seen("two")) == 1 && len(f.seen("no id")) == 3
+		return len(f.seen("of /a", "of /b")) == 2 && len(f.seen("flaky one")) == 3 && len(f.seen("two")) == 1 && len(f.seen("no id")) == 3
 	})
 	f.idle()
-	if n := len(f.seen()); n != 7 {
-		t.Errorf("%d attempts, want 7: %+v", n, f.seen())
+	if n := len(f.seen()); n != 9 {
+		t.Errorf("%d attempts, want 9: %+v", n, f.seen())
 	}
 	if s := f.trigger.Status(t.Context())[0]; s.Skipped != 4 {
 		t.Errorf("%d skipped, want 4", s.Skipped)

@@ -207,6 +207,7 @@ func (a *attempt) end(ans *answer, err error) {
 	switch {
 	case context.Cause(a.ctx) == errCanceled:
 		a.m.Ack() // the run says so
+		a.r.t.settle(a.r.t.effects.take(a.r.eventOf(a.meta, run.Endpoint)), true)
 		return
 	case e != nil && (a.r.t.work.Err() != nil || a.mayWait(err)):
 		a.m.Nak() // the host stops, or has no such function any more: somebody else's, at once

@@ -110,10 +110,15 @@ func (t *Trigger) Redrive(ctx context.Context, id uint64, version string) error 
 		}
 	}
 	inv := &trigger.Invocation{Function: l.Function, Endpoint: l.Endpoint, Version: version, Trigger: trigger.Event, Header: h, Payload: l.Data}
-	if err := t.runAlone(ctx, inv, t.specOf(ctx, l.Function, version, l.Endpoint, l.Subject)); err != nil {
+	err = t.runAlone(ctx, inv, t.specOf(ctx, l.Function, version, l.Endpoint, l.Subject))
+	committed := t.effects.take(Commit{Function: l.Function, Endpoint: l.Endpoint, Stream: l.Stream, Sequence: l.Sequence}.event)
+	if err != nil {
+		t.settle(committed, false)
 		return fmt.Errorf("dead letter %d: %w", id, err)
 	}
-	return t.Purge(ctx, id)
+	err = t.Purge(ctx, id)
+	t.settle(committed, err == nil) // as long as the letter is there, it may be redriven again
+	return err
 }
 
 func (t *Trigger) republish(ctx context.Context, l *Letter) error {

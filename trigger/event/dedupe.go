@@ -21,12 +21,19 @@ const (
 )
 
 // eventID returns what its sender calls an event, "" for nothing: the ID of NATS, or
-// that of a CloudEvent.
+// that of a CloudEvent, which names one together with its source.
 func eventID(m *nats.Msg) string {
-	for _, name := range []string{jetstream.MsgIDHeader, "ce-id"} {
-		if values := header(m, name); len(values) > 0 && values[0] != "" {
+	first := func(name string) string {
+		if values := header(m, name); len(values) > 0 {
 			return values[0]
 		}
+		return ""
+	}
+	if id := first(jetstream.MsgIDHeader); id != "" {
+		return id
+	}
+	if id := first("ce-id"); id != "" {
+		return first("ce-source") + " " + id
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -121,7 +122,7 @@ func (e *effects) take(event func() string) []record {
 func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), setupTimeout) // what has begun is ended
 	defer cancel()
-	subject := c.subject()
+	subject, name := c.subject(), rand.Text() // which nobody else can take before
 	m := nats.NewMsg(subject)
 	for i, one := range messages {
 		if _, err := checkHeaders(one.Header); err != nil {
@@ -131,9 +132,13 @@ func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) er
 			return wire.Errorf(wire.BadRequest, "a message that is published atomically with others cannot expect a last sequence")
 		}
 		if one.Header.Get(jetstream.MsgIDHeader) == "" {
-			one.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", subject, i))
+			one.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", name, i))
 		}
-		m.Data = wire.AppendMessage(m.Data, headerOf(one), one.Data)
+		h := headerOf(one)
+		if len(h) > wire.MaxHeader-2<<10 { // a function could not get it, and a stream might not take it, ever
+			return wire.Errorf(wire.HeaderLarge, "the headers of a message are %d bytes, over the limit of %d", len(h), wire.MaxHeader-2<<10)
+		}
+		m.Data = wire.AppendMessage(m.Data, h, one.Data)
 	}
 	if c.event() != "" {
 		m.Header.Set(headerEvent, c.event())
@@ -356,25 +361,33 @@ func (t *Trigger) recoverEffects() {
 	}
 }
 
+// recoverRecords returns the first error. A record that cannot be applied, since its
+// stream refuses it for now or for ever, does not hold up others.
 func (t *Trigger) recoverRecords() error {
 	stream, err := t.js.Stream(t.ctx, EffectStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
-	for next := uint64(1); err == nil; {
-		var m *jetstream.RawStreamMsg
-		m, err = stream.GetMsg(t.ctx, next, jetstream.WithGetMsgSubject(effectPrefix+">"))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err == nil && m.Header.Get(headerApplied) == "" {
-			err = t.recoverRecord(m)
-		}
-		if err == nil {
-			next = m.Sequence + 1
-		}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", EffectStream, err)
 	}
-	return fmt.Errorf("stream %s: %w", EffectStream, err)
+	var first error
+	for next := uint64(1); t.ctx.Err() == nil; {
+		m, err := stream.GetMsg(t.ctx, next, jetstream.WithGetMsgSubject(effectPrefix+">"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return first
+		}
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", EffectStream, err)
+		}
+		if m.Header.Get(headerApplied) == "" {
+			if err := t.recoverRecord(m); err != nil && first == nil {
+				first = fmt.Errorf("stream %s: record %d: %w", EffectStream, m.Sequence, err)
+			}
+		}
+		next = m.Sequence + 1
+	}
+	return first
 }
 
 func (t *Trigger) recoverRecord(m *jetstream.RawStreamMsg) error {

@@ -121,21 +121,31 @@ func TestEffectsThatAKillHasCutShort(t *testing.T) {
 			f := newFixture(t)
 			f.out()
 			dead := f.trigger // what it knows of its records is lost
+			var ids [3][2]string
 			for published := range 3 {
 				c := Commit{Function: "shop", Stream: EventStream, Sequence: uint64(published + 1), Number: 1}
 				if err := dead.Commit(t.Context(), c, []*nats.Msg{msgTo("out.a", "x"), msgTo("out.b", "x")}); err != nil {
 					t.Fatal(err)
 				}
-				if s, err := f.js.Stream(t.Context(), "OUT"); err != nil {
+				s, err := f.js.Stream(t.Context(), "OUT")
+				if err != nil {
 					t.Fatal(err)
-				} else if err := s.Purge(t.Context(), jetstream.WithPurgeSubject("out.>")); err != nil { // as if none were published
+				}
+				for i, subject := range []string{"out.a", "out.b"} {
+					m, err := s.GetLastMsgForSubject(t.Context(), subject)
+					if err != nil {
+						t.Fatal(err)
+					}
+					ids[published][i] = m.Header.Get(jetstream.MsgIDHeader)
+				}
+				if err := s.Purge(t.Context(), jetstream.WithPurgeSubject("out.>")); err != nil { // as if none were published
 					t.Fatal(err)
 				}
 			}
 			for published := range 3 {
 				for i := range published {
 					m := msgTo([]string{"out.a", "out.b"}[i], "x")
-					m.Header.Set(jetstream.MsgIDHeader, (Commit{Function: "shop", Stream: EventStream, Sequence: uint64(published + 1), Number: 1}).subject()+[]string{".0", ".1"}[i])
+					m.Header.Set(jetstream.MsgIDHeader, ids[published][i])
 					time.Sleep(150 * time.Millisecond) // the stream has forgotten the first one of the id
 					if _, err := f.js.PublishMsg(t.Context(), m); err != nil {
 						t.Fatal(err)
@@ -159,6 +169,74 @@ func TestEffectsThatAKillHasCutShort(t *testing.T) {
 				t.Errorf("%d messages, want 6", n)
 			}
 		})
+	}
+}
+
+// Who can publish where effects go, and knows of what they are, cannot have them
+// taken for duplicates of its own.
+func TestNamesOfEffectsCannotBeGuessed(t *testing.T) {
+	f := newFixture(t)
+	f.stream("OUT", "out.>")
+	c := Commit{Function: "shop", Stream: EventStream, Sequence: 1, Number: 1}
+	m := msgTo("out.a", "of somebody else")
+	m.Header.Set(jetstream.MsgIDHeader, c.subject()+".0")
+	if _, err := f.trigger.Publish(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.trigger.Commit(t.Context(), c, []*nats.Msg{msgTo("out.a", "x")}); err != nil || f.count("OUT") != 2 {
+		t.Errorf("%v, %d messages", err, f.count("OUT"))
+	}
+}
+
+func TestARecordThatIsRefusedHoldsUpNoOthers(t *testing.T) {
+	f := newFixture(t)
+	s := f.out() // whose messages cannot have a TTL
+	dead := f.trigger
+	never := msgTo("out.a", "never")
+	never.Header.Set(jetstream.MsgTTLHeader, "1m")
+	c := Commit{Function: "shop", Stream: EventStream, Sequence: 1, Number: 1}
+	if err := dead.Commit(t.Context(), c, []*nats.Msg{never}); !errors.Is(err, ErrNotYet) {
+		t.Fatal(err)
+	}
+	c.Sequence = 2
+	if err := dead.Commit(t.Context(), c, []*nats.Msg{msgTo("out.b", "x")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Purge(t.Context()); err != nil { // as if it was not published
+		t.Fatal(err)
+	}
+	f.close(dead)
+	time.Sleep(150 * time.Millisecond) // the stream has forgotten its ID
+	f.open()
+	f.await("the second one", func() bool { return f.count("OUT") == 1 })
+}
+
+func TestARecordGoesWithItsDeadLetter(t *testing.T) {
+	f := newFixture(t)
+	f.out()
+	f.set(func(ctx context.Context, c call) error {
+		if c.attempt > 1 {
+			if done, err := f.trigger.Committed(ctx, commitOf(c)); !done || err != nil {
+				t.Errorf("attempt %d: committed %v, %v", c.attempt, done, err)
+			}
+		} else if err := f.commitTwo(ctx, c); err != nil {
+			return err
+		}
+		return failing(wire.Internal, -1)
+	})
+	f.serve(spec("in"))
+	f.publish("in", "one")
+	f.await("a dead letter", func() bool { return len(f.letters()) == 1 })
+	id := f.letters()[0].ID
+	if err := f.trigger.Redrive(t.Context(), id, ""); err == nil || f.count(EffectStream) != 1 {
+		t.Errorf("%v, %d records", err, f.count(EffectStream))
+	}
+	f.set(func(ctx context.Context, c call) error {
+		_, err := f.trigger.Committed(ctx, commitOf(c))
+		return err
+	})
+	if err := f.trigger.Redrive(t.Context(), id, ""); err != nil || f.count(EffectStream) != 0 || f.count("OUT") != 2 {
+		t.Errorf("%v, %d records, %d messages", err, f.count(EffectStream), f.count("OUT"))
 	}
 }
 

@@ -314,8 +314,9 @@ func (r *reader) run() {
 			return
 		}
 		if err != nil && err.Error() != failed {
-			failed = err.Error()
-			r.problem.Store(&failed)
+			text := err.Error() // which stays as it is for who reads it
+			r.problem.Store(&text)
+			failed = text
 			r.t.log.Error("an event trigger does not work: "+failed, "function", r.function, "subject", r.spec.Subject)
 			r.t.report(r.function, r.name(), err)
 		}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -231,16 +233,29 @@ func (r *reader) delay(attempt int, e *wire.Error) time.Duration {
 	return min(d+time.Duration(rand.Int64N(int64(d)/5+1)), r.spec.BackoffMax)
 }
 
+// letterHeader returns the headers of an event that its dead letter keeps: all, but for
+// those of NATS, and the large ones where they leave no room for the letter's own, since
+// the server would not take it, ever.
+func letterHeader(from nats.Header) nats.Header {
+	h, left := make(nats.Header), maxHeaders-letterRoom
+	for _, key := range slices.Sorted(maps.Keys(from)) {
+		size := 0
+		for _, value := range from[key] {
+			size += len(key) + len(value) + 4
+		}
+		if size <= left && !strings.HasPrefix(key, "Nats-") {
+			h[key] = from[key]
+			left -= size
+		}
+	}
+	return h
+}
+
 // bury stores a dead letter, and takes the event off when that is certain. The
 // letter's id makes it one, however often this is tried.
 func (r *reader) bury(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Error) {
 	letter := nats.NewMsg(DeadPrefix + r.function)
-	letter.Data = m.Data()
-	for key, values := range m.Headers() {
-		if !strings.HasPrefix(key, "Nats-") {
-			letter.Header[key] = values
-		}
-	}
+	letter.Data, letter.Header = m.Data(), letterHeader(m.Headers())
 	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(e.Error())
 	for key, value := range map[string]string{
 		HeaderFunction: r.function, HeaderEndpoint: r.spec.Endpoint, HeaderSubject: m.Subject(), HeaderStream: meta.Stream,

@@ -355,12 +355,7 @@ func (t *Trigger) notForwarded(m jetstream.Msg, meta *jetstream.MsgMetadata, out
 		return
 	}
 	letter := nats.NewMsg(laterLetters)
-	letter.Data = out.Data
-	for key, values := range out.Header {
-		if !strings.HasPrefix(key, "Nats-") {
-			letter.Header[key] = values
-		}
-	}
+	letter.Data, letter.Header = out.Data, letterHeader(out.Header)
 	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(e.Error())
 	for key, value := range map[string]string{
 		HeaderSubject: out.Subject, HeaderStream: meta.Stream, HeaderSequence: strconv.FormatUint(meta.Sequence.Stream, 10),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,6 +105,59 @@ func TestAPausedTriggerBeginsNothing(t *testing.T) {
 	}
 	f.await("those that waited", func() bool { return len(f.seen("x", "y")) == 2 })
 	f.idle()
+}
+
+// What was held for its key, or for a batch, has not begun.
+func TestAPausedTriggerHandsBackWhatItHolds(t *testing.T) {
+	for name, s := range map[string]manifest.Event{
+		"order":    spec("a", func(s *manifest.Event) { s.Order, s.InFlight = manifest.OrderKey, 2 }),
+		"perKey":   spec("a", func(s *manifest.Event) { s.PerKey, s.InFlight = 1, 2 }),
+		"batch":    spec("a", func(s *manifest.Event) { s.Batch, s.InFlight = &manifest.Batch{Size: 2, Window: manifest.MinQuiet}, 1 }),
+		"gathered": spec("a", func(s *manifest.Event) { s.Batch, s.InFlight = &manifest.Batch{Size: 20, Window: time.Minute}, 1 }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			naks := make(chan *nats.Msg, 100)
+			if _, err := f.bus.Conn().ChanSubscribe("$JS.ACK.>", naks); err != nil {
+				t.Fatal(err)
+			}
+			hold := make(chan struct{})
+			release := sync.OnceFunc(func() { close(hold) })
+			t.Cleanup(release) // of a test that has failed, too
+			f.set(func(context.Context, call) error { <-hold; return nil })
+			f.serve(s)
+			f.publish("a", "0")
+			f.await("it is there", func() bool { return f.status().InFlight == 1 && (name == "gathered" || len(f.seen()) == 1) })
+			f.publish("a", "1")
+			f.await("both are", func() bool { return f.status().InFlight == 2 })
+			if _, err := f.trigger.Pause(t.Context(), "shop", "", time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			begun := len(f.seen())
+			left := 2 - begun
+			f.await("they are handed back", func() bool {
+				select {
+				case m := <-naks:
+					if string(m.Data) == "-NAK" {
+						left--
+					}
+				default:
+				}
+				return left == 0
+			})
+			release()
+			f.await("what had begun ends", func() bool { f.fake.mu.Lock(); defer f.fake.mu.Unlock(); return f.now == 0 })
+			time.Sleep(100 * time.Millisecond)
+			if n := len(f.seen()); n != begun {
+				t.Errorf("%d were handled in the pause", n-begun)
+			}
+			if _, err := f.trigger.Resume(t.Context(), "shop", ""); err != nil {
+				t.Fatal(err)
+			}
+			f.await("all", func() bool { return len(f.seen()) == 2 })
+			f.idle()
+		})
+	}
 }
 
 func TestAPauseEndsByItself(t *testing.T) {

@@ -2,10 +2,12 @@ package event
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -17,9 +19,11 @@ const farAway = 100 * 365 * 24 * time.Hour
 // Pause has no event of a function's triggers begin any more until a time, the zero
 // time for until [Trigger.Resume]: those of the trigger on a subject, or of the
 // schedule that is written so, "" for all of them. Events in progress go on, and
-// those that come wait in the stream; of a schedule's runs the latest one waits. The
-// server keeps the pause, and so it holds on all nodes, and when they start anew. It
-// ends with the trigger: one on another subject, or endpoint, is not paused.
+// those that come wait in the stream; of a schedule's runs the latest one waits.
+// Those that were held for their key, or for a batch, are handed back, which counts as
+// an attempt that was made. The server keeps the pause, and so it holds on all nodes,
+// and when they start anew. It ends with the trigger: one on another subject, or
+// endpoint, is not paused.
 //
 // It returns how the triggers are then. The error is of code NotFound if there is
 // none, Unprocessed for a subscription, which stores nothing, or Unavailable for a
@@ -52,6 +56,21 @@ func (t *Trigger) setPause(ctx context.Context, function, subject string, until 
 		list = append(list, r.status(ctx))
 	}
 	return list, nil
+}
+
+// pauseAdvisory begins the subjects on which the server tells of pauses. Who has events
+// in hand that have not begun hands them back then, and reads anew.
+const pauseAdvisory = "$JS.EVENT.ADVISORY.CONSUMER.PAUSE."
+
+var errPaused = errors.New("the trigger is paused")
+
+// pauseOf returns errPaused if that is what the server tells.
+func pauseOf(m *nats.Msg) error {
+	var a struct{ Paused bool }
+	if json.Unmarshal(m.Data, &a) == nil && a.Paused {
+		return errPaused
+	}
+	return nil
 }
 
 func (r *reader) pause(ctx context.Context, until time.Time) error {

@@ -167,6 +167,9 @@ func (t *Trigger) taker(ctx context.Context, subject string) (string, error) {
 // letterRoom is what a dead letter may be larger than its event.
 const letterRoom = maxError + 4<<10
 
+// maxHeaders is what the server takes of headers, in bytes.
+const maxHeaders = 64 << 10
+
 // MaxPayload returns the size of the largest event in bytes, with its headers: that
 // of the server's largest message, but for what a dead letter adds.
 func (t *Trigger) MaxPayload() int64 { return max(t.conn.MaxPayload()-letterRoom, 0) }

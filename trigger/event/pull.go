@@ -78,6 +78,14 @@ func (r *reader) read(consumer jetstream.Consumer) error {
 	if b != nil {
 		start = b.add
 	}
+	if f != nil || b != nil {
+		pauses, err := p.conn.ChanSubscribe(pauseAdvisory+info.Stream+"."+info.Name, p.messages)
+		if err != nil {
+			sub.Unsubscribe()
+			return fmt.Errorf("consumer: %w", err)
+		}
+		defer pauses.Unsubscribe()
+	}
 	err = p.run(r.ctx, r.filtered(p, r.once(p, start)))
 	if f != nil {
 		f.close()
@@ -91,7 +99,7 @@ func (r *reader) read(consumer jetstream.Consumer) error {
 		return nil
 	}
 	p.unpin(info)
-	if err != nil {
+	if err != nil && !errors.Is(err, errPaused) {
 		return fmt.Errorf("consumer: %w", err)
 	}
 	return nil
@@ -181,6 +189,9 @@ func (p *puller) take(m *nats.Msg, start func(*message)) error {
 		start(&message{msg: m, conn: p.conn})
 		p.asked.Add(-1)
 		return nil
+	}
+	if strings.HasPrefix(m.Subject, pauseAdvisory) {
+		return pauseOf(m)
 	}
 	switch status := m.Header.Get("Status"); status {
 	case "100": // a sign of life

@@ -18,8 +18,14 @@ func (r *reader) recorded(inv *trigger.Invocation, m jetstream.Msg, meta *jetstr
 	begin := time.Now()
 	result, err := r.t.invoker.Invoke(r.t.work, inv)
 	err = finish(result, err)
+	r.record(inv, m, meta, begin, result, err)
+	return err
+}
+
+// record has one attempt at an event recorded, or of a batch at one of its events.
+func (r *reader) record(inv *trigger.Invocation, m jetstream.Msg, meta *jetstream.MsgMetadata, begin time.Time, result *trigger.Result, err error) {
 	if hostFault(err) || r.t.work.Err() != nil || err == nil && !r.t.runs.Wants(r.function) {
-		return err
+		return
 	}
 	now := time.Now()
 	run := &trigger.Run{
@@ -39,5 +45,4 @@ func (r *reader) recorded(inv *trigger.Invocation, m jetstream.Msg, meta *jetstr
 		}
 	}
 	r.t.runs.Record(run)
-	return err
 }

@@ -131,7 +131,12 @@ func (g *Gateway) storeEvents(w http.ResponseWriter, r *http.Request, route *man
 	return codec.Marshal(map[string][]receipt{"events": stored})
 }
 
+// store stores an event. Its ID is one among those of its subject: a stream has many, of
+// senders that know nothing of each other, and would take one for the other's.
 func (g *Gateway) store(ctx context.Context, subject string, e incoming) (s receipt, err error) {
+	if id := e.header[messageID]; id != nil {
+		e.header[messageID] = []string{subject + " " + id[0]}
+	}
 	s.Stream, s.Sequence, s.Duplicate, err = g.cfg.Publisher.Store(ctx, subject, e.header, e.data)
 	return s, err
 }

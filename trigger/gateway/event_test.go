@@ -69,7 +69,7 @@ func TestARouteStoresAnEvent(t *testing.T) {
 	if resp.StatusCode != 202 || body != `{"stream":"events","sequence":1,"duplicate":false}` || resp.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	want := stored{"orders.created", map[string][]string{"Content-Type": {"application/json"}, "Nats-Msg-Id": {"k1"}, "traceparent": {"00-1-2-01"},
+	want := stored{"orders.created", map[string][]string{"Content-Type": {"application/json"}, "Nats-Msg-Id": {"orders.created k1"}, "traceparent": {"00-1-2-01"},
 		"ce-id": {"7"}, "ce-source": {"/s"}, "ce-type": {"t"}, "ce-specversion": {"1.0"}}, `{"n":1}`}
 	if !reflect.DeepEqual(m.list[0], want) {
 		t.Errorf("stored %+v", m.list[0])
@@ -80,6 +80,9 @@ func TestARouteStoresAnEvent(t *testing.T) {
 	resp, _ = f.do(t, f.request(t, "PUT", "/orders/a%2Fb/paid", strings.NewReader("")))
 	if resp.StatusCode != 202 || m.list[1].subject != "orders.a/b.paid" || m.list[1].data != "" {
 		t.Errorf("%d, stored %+v", resp.StatusCode, m.list[1:])
+	}
+	if _, body := f.do(t, f.request(t, "PUT", "/orders/1/paid", strings.NewReader(""), "Idempotency-Key", "k1")); !strings.Contains(body, `"duplicate":false`) {
+		t.Errorf("the same key on another subject: %s", body)
 	}
 	if f.invocation() != nil {
 		t.Error("something was invoked")
@@ -140,7 +143,7 @@ func TestCloudEventsOfARoute(t *testing.T) {
 	f, m := storing(t, nil, manifest.Route{Path: "/e", Event: "e.all"})
 	one := fmt.Sprintf(oneOf3, 0, 0)
 	resp, _ := f.do(t, f.request(t, "POST", "/e", strings.NewReader(one), "Content-Type", "application/cloudevents+json; charset=utf-8"))
-	want := stored{"e.all", map[string][]string{"Content-Type": {"application/cloudevents+json; charset=utf-8"}, "Nats-Msg-Id": {"/s 0"}}, one}
+	want := stored{"e.all", map[string][]string{"Content-Type": {"application/cloudevents+json; charset=utf-8"}, "Nats-Msg-Id": {"e.all /s 0"}}, one}
 	if resp.StatusCode != 202 || !reflect.DeepEqual(m.list, []stored{want}) {
 		t.Errorf("%d, stored %+v", resp.StatusCode, m.list)
 	}
