@@ -60,7 +60,7 @@ type Responder interface {
 // NewEndpoint for a protocol of its own.
 type Endpoint struct {
 	Name string // "" for the root
-	Kind string // wire.EndpointJSON, EndpointRaw, EndpointHTTP or EndpointEvent
+	Kind string // wire.EndpointJSON, EndpointRaw, EndpointHTTP, EndpointEvent or EndpointBatch
 	// In and Out describe the request and the response; nil where there is none
 	// or it is not JSON.
 	In, Out reflect.Type

@@ -30,8 +30,10 @@ func Handle(name string, fn any) Endpoint {
 		return e
 	}
 	switch {
-	case h.in == eventType, h.in == eventsType:
+	case h.in == eventType:
 		e.Kind = wire.EndpointEvent
+	case h.in == eventsType:
+		e.Kind = wire.EndpointBatch
 	case h.raw():
 		e.Kind = wire.EndpointRaw
 	}

@@ -76,13 +76,17 @@ func TestAFunctionTakesEventsInBatches(t *testing.T) {
 	}
 }
 
-func TestBatchesForAHandlerOfBytes(t *testing.T) {
+func TestBatchesForAHandlerOfOne(t *testing.T) {
+	manifest := "triggers:\n  event:\n    - {subject: orders, batch: {size: 20}}\n"
 	f := start(t, map[string]string{
-		"shop/shop.go":       "package shop\n\nfunc Handle(b []byte) ([]byte, error) { return b, nil }\n",
-		"shop/function.yaml": "triggers:\n  event:\n    - {subject: orders, batch: {size: 20}}\n",
+		"bytes/f.go": "package bytes\n\nfunc Handle(b []byte) ([]byte, error) { return b, nil }\n", "bytes/function.yaml": manifest,
+		"single/f.go":          "package single\n\nimport \"github.com/fnhost/fnhost/functions\"\n\nfunc Handle(functions.Event) {}\n",
+		"single/function.yaml": manifest,
 	}, nil)
-	f.awaitState("shop", host.Failed)
-	if s, err := f.Function("shop"); err != nil || !strings.Contains(s.Error, "the event trigger of orders has batches, for which its handler must take a slice") {
-		t.Errorf("%q, %v", s.Error, err)
+	for _, name := range []string{"bytes", "single"} {
+		f.awaitState(name, host.Failed)
+		if s, err := f.Function(name); err != nil || !strings.Contains(s.Error, "the event trigger of orders has batches, for which its handler must take a slice") {
+			t.Errorf("%q, %v", s.Error, err)
+		}
 	}
 }

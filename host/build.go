@@ -253,7 +253,7 @@ func checkTriggers(info *trigger.Function) error {
 		named[s.Endpoint] = "the subscription of " + s.Subject
 	}
 	for _, e := range t.Event {
-		if p := info.Endpoint(e.Endpoint); e.Batch != nil && p != nil && p.Kind != wire.EndpointJSON && p.Kind != wire.EndpointEvent {
+		if p := info.Endpoint(e.Endpoint); e.Batch != nil && p != nil && p.Kind != wire.EndpointJSON && p.Kind != wire.EndpointBatch {
 			return fmt.Errorf("%s: %s has batches, for which its handler must take a slice, such as []functions.Event", manifest.FileName, named[e.Endpoint])
 		}
 	}

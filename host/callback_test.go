@@ -79,7 +79,7 @@ func TestACallbackGetsTheSignedResult(t *testing.T) {
 			}
 			var at int64
 			fmt.Sscanf(h.Get("X-Fn-Signature"), "t=%d,", &at)
-			if want := runs.Sign(secret, time.Unix(at, 0), []byte(body)); want != h.Get("X-Fn-Signature") || time.Since(time.Unix(at, 0)) > time.Minute {
+			if want := runs.Sign(secret, time.Unix(at, 0), h, []byte(body)); want != h.Get("X-Fn-Signature") || time.Since(time.Unix(at, 0)) > time.Minute {
 				t.Errorf("signature %s, want %s", h.Get("X-Fn-Signature"), want)
 			}
 		})

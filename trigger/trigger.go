@@ -152,7 +152,7 @@ func (f *Function) Endpoint(name string) *Endpoint {
 // Endpoint is one handler of a function.
 type Endpoint struct {
 	Name     string // "" for the root
-	Kind     string // wire.EndpointJSON, EndpointRaw, EndpointHTTP or EndpointEvent
+	Kind     string // wire.EndpointJSON, EndpointRaw, EndpointHTTP, EndpointEvent or EndpointBatch
 	Doc      string
 	Request  []byte // JSON schema, nil while unknown or where there is none
 	Response []byte

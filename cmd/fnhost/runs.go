@@ -183,7 +183,8 @@ func (a *app) runsSecretCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "secret", Short: "Print the key that callbacks are signed with",
 		Long: `Print the key that callbacks of the host are signed with. Their header X-Fn-Signature is t=SECONDS,v1=HEX: the HMAC-SHA256,
-with this key, of SECONDS, a dot, and the body.`,
+with this key, of SECONDS.FUNCTION.ID.STATUS.BODY, of which the headers X-Function-Name, X-Call-Id and X-Function-Status
+are the middle three.`,
 		Args: between(0, 0, ""),
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

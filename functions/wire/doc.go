@@ -116,7 +116,7 @@
 //
 //	:protocol    "1" ([Version]); a host refuses a worker of another version
 //	:sdk         name and version of the library, for people
-//	:endpoint    "name kind", with the kinds json, raw, http and event; repeats
+//	:endpoint    "name kind", with the kinds json, raw, http, event and batch; repeats
 //
 // # Headers of a log
 //
@@ -179,4 +179,6 @@ const (
 	EndpointHTTP = "http" // a whole HTTP request and response
 	// EndpointEvent takes an event with what is known of it.
 	EndpointEvent = "event"
+	// EndpointBatch takes several of them.
+	EndpointBatch = "batch"
 )

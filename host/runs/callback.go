@@ -217,7 +217,7 @@ func (s *Store) send(run *trigger.Run) error {
 	h.Set(HeaderFunction, run.Function)
 	h.Set(HeaderStatus, strconv.Itoa(status))
 	h.Set(HeaderDuration, strconv.FormatFloat(run.Duration.Seconds(), 'f', 6, 64))
-	h.Set(HeaderSignature, Sign(secret, time.Now(), body))
+	h.Set(HeaderSignature, Sign(secret, time.Now(), h, body))
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return err
@@ -230,13 +230,14 @@ func (s *Store) send(run *trigger.Run) error {
 	return nil
 }
 
-// Sign returns the signature of a callback's body: t=<seconds since 1970>,v1=<hex of
-// HMAC-SHA256 of "t.body">. A receiver computes the same of the t that it gets,
+// Sign returns the signature of a callback: t=<seconds since 1970>,v1=<hex of
+// HMAC-SHA256 of "t.function.id.status.body">, with X-Function-Name, X-Call-Id and
+// X-Function-Status of its header. A receiver computes the same of the t that it gets,
 // refuses one that is old, and compares in constant time.
-func Sign(secret string, at time.Time, body []byte) string {
+func Sign(secret string, at time.Time, h http.Header, body []byte) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	t := strconv.FormatInt(at.Unix(), 10)
-	io.WriteString(mac, t+".")
+	io.WriteString(mac, strings.Join([]string{t, h.Get(HeaderFunction), h.Get(HeaderCallID), h.Get(HeaderStatus), ""}, "."))
 	mac.Write(body)
 	return "t=" + t + ",v1=" + hex.EncodeToString(mac.Sum(nil))
 }

@@ -38,12 +38,16 @@ func (s *Store) Wants(function string) bool {
 	return true
 }
 
-// Record stores an attempt at an event, in the background.
+// Record stores an attempt at an event, in the background. Events do not wait for
+// that: where storing does not keep up, attempts are left out.
 func (s *Store) Record(run *trigger.Run) {
 	s.start.Do(func() { s.tasks.Go(s.keepRecords) })
 	select {
 	case s.records <- run:
-	case <-s.ctx.Done():
+	default:
+		if s.left.Add(1) == 1 {
+			s.log.Warn("attempts at events are not all recorded: there are more than can be stored")
+		}
 	}
 }
 

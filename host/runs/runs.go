@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -76,7 +77,8 @@ type Store struct {
 	making  sync.Mutex
 	buckets sync.Map // function → *bucket
 	records chan *trigger.Run
-	start   sync.Once // of keeping records
+	start   sync.Once    // of keeping records
+	left    atomic.Int64 // records that were left out
 
 	secret   func() (string, error)
 	client   *http.Client

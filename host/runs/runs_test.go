@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -162,7 +163,7 @@ func TestTheKeyOfCallbacksStays(t *testing.T) {
 	if again, err := loadSecret(dir); err != nil || again != first {
 		t.Errorf("then %q %v", again, err)
 	}
-	if got, want := Sign("key", time.Unix(1700000000, 0), []byte("body")), "t=1700000000,v1="; !strings.HasPrefix(got, want) || len(got) != len(want)+64 {
+	if got, want := Sign("key", time.Unix(1700000000, 0), http.Header{}, []byte("body")), "t=1700000000,v1="; !strings.HasPrefix(got, want) || len(got) != len(want)+64 {
 		t.Errorf("signature %s", got)
 	}
 }
