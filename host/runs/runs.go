@@ -91,7 +91,7 @@ func New(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("runs: %w", err)
 	}
-	s := &Store{cfg: cfg, js: js, log: cmp.Or(cfg.Logger, slog.Default()), records: make(chan *trigger.Run, 256)}
+	s := &Store{cfg: cfg, js: js, log: cmp.Or(cfg.Logger, slog.Default()), records: make(chan *trigger.Run, 4096)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.secret = onceWell(func() (string, error) { return loadSecret(cfg.Dir) })
 	s.client = newClient(cfg.PrivateCallbacks)
