@@ -49,7 +49,7 @@ names one.`,
 		}
 		list, err := c.StoredEvents(cmd.Context(), q)
 		if err != nil {
-			return err
+			return badRequest(err)
 		}
 		if a.output == "json" {
 			return a.printJSON(list)
