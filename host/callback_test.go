@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -83,6 +84,26 @@ func TestACallbackGetsTheSignedResult(t *testing.T) {
 				t.Errorf("signature %s, want %s", h.Get("X-Fn-Signature"), want)
 			}
 		})
+	}
+}
+
+func TestACallbackTellsThatARunWasCanceled(t *testing.T) {
+	running := make(chan bool, 1)
+	f := handle(t, map[string]any{"slow": func(ctx context.Context) error {
+		running <- true
+		<-ctx.Done()
+		return ctx.Err()
+	}}, private, func(c *host.Config) { c.Watch = nil })
+	r := newReceiver(t, 0)
+	location := f.async("POST", "/slow", "", "X-Callback-Url", r.URL)
+	<-running
+	if status, body, _ := f.do("DELETE", location, ""); status != 204 {
+		t.Fatalf("%d %s", status, body)
+	}
+	f.await("the callback arrives", func() bool { list, _ := r.got(); return len(list) > 0 })
+	requests, bodies := r.got()
+	if h := requests[0].Header; h.Get("X-Function-Status") != "499" || !strings.Contains(bodies[0], `"code":"canceled"`) || !strings.Contains(bodies[0], "was canceled") {
+		t.Errorf("%v %s", h, bodies[0])
 	}
 }
 

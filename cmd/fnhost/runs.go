@@ -24,8 +24,8 @@ func (a *app) runsCommand() *cobra.Command {
 		Long: `Show the runs of a function, the newest first: asynchronous calls, and attempts at events and schedules, of which those
 that failed are kept, and some of those that went well.
 
-An asynchronous call is one run, however often it is tried. Each attempt at an event is one of its own, and its ID begins with @:
-those are numbers of the host, for 'runs show', and cannot be chosen or canceled.`,
+An asynchronous call is one run, however often it is tried. Each attempt at an event is one of its own, done or failed,
+and its ID begins with @: those are numbers of the host, for 'runs show', and cannot be chosen or canceled.`,
 		Example: "  fnhost runs orders --state failed\n  fnhost runs show 3F2KQ0",
 		Args:    between(0, 1, "NAME"), ValidArgsFunction: a.completeFunctions,
 	}
@@ -47,7 +47,7 @@ those are numbers of the host, for 'runs show', and cannot be chosen or canceled
 		}
 		return a.printRuns(list)
 	}
-	cmd.Flags().StringVar(&q.State, "state", "", "only those that are queued, running, retrying, done, failed or canceled")
+	cmd.Flags().StringVar(&q.State, "state", "", "only those that are queued, running, retrying, done, failed or canceled; an attempt at an event is done or failed")
 	cmd.Flags().IntVar(&q.Limit, "limit", 50, "how many, at most 1000")
 	onlyFlags(cmd.Flags(), "state", "limit")
 	a.outputFlag(cmd, "table", "json")

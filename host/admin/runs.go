@@ -30,7 +30,7 @@ type Run struct {
 	Queued     *time.Time `json:"queued,omitempty"`
 	Started    *time.Time `json:"started,omitempty"` // the latest attempt
 	Ended      *time.Time `json:"ended,omitempty"`
-	Next       *time.Time `json:"next,omitempty"`     // attempt, while it is retrying
+	Next       *time.Time `json:"next,omitempty"`     // attempt, of a call that is retrying, or after a failed one at an event
 	Duration   string     `json:"duration,omitempty"` // of the latest attempt, such as "1.5s"
 	Status     int        `json:"status,omitempty"`   // of the answer
 	Error      string     `json:"error,omitempty"`
