@@ -126,7 +126,7 @@ const (
 
 func (s *Server) runRoutes() []route {
 	return []route{
-		{pattern: "POST /v1/async/{name...}", summary: "Store a call of a function, or of an endpoint of it, that is answered later; X-Call-Id is its ID, and X-Callback-Url gets the result",
+		{pattern: "POST /v1/async/{name...}", summary: "Store a call of a function, or of an endpoint of it, that is answered later; X-Call-Id is its ID, which one of another body cannot have, and X-Callback-Url gets the result",
 			body: "*/*", out: reflect.TypeFor[Run](), handler: s.submit},
 		{pattern: "GET /v1/runs", summary: "Runs, the newest first, without input and output", query: []string{"function", "state", "limit"}, out: reflect.TypeFor[[]Run](), handler: s.runs},
 		{pattern: "GET /v1/runs/{id}", summary: "A run, with its input, output and logs", query: []string{"wait"}, out: reflect.TypeFor[Run](), handler: s.run},

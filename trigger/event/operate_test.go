@@ -39,6 +39,13 @@ func TestStatusChangesNothing(t *testing.T) {
 	if s := r.status(t.Context()); !strings.Contains(s.Error, "no stream takes it") {
 		t.Errorf("status %+v", s)
 	}
+	named := spec("new.*")
+	named.Stream = "NOPE"
+	r = newReader(f.trigger, "shop", &named)
+	r.ctx = t.Context()
+	if s := r.status(t.Context()); !strings.HasPrefix(s.Error, "there is no stream NOPE: make it") {
+		t.Errorf("status %+v", s)
+	}
 	if _, err := f.js.Stream(t.Context(), EventStream); !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("the stream %s: %v", EventStream, err)
 	}
