@@ -1,6 +1,8 @@
 package host_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +17,7 @@ import (
 	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/runs"
+	"github.com/fnhost/fnhost/trigger"
 )
 
 // receiver takes callbacks.
@@ -83,6 +86,37 @@ func TestACallbackGetsTheSignedResult(t *testing.T) {
 				t.Errorf("signature %s, want %s", h.Get("X-Fn-Signature"), want)
 			}
 		})
+	}
+}
+
+func TestACallbackTellsThatARunWasCanceled(t *testing.T) {
+	running := make(chan bool, 1)
+	f := handle(t, map[string]any{
+		"slow": func(ctx context.Context) error {
+			running <- true
+			<-ctx.Done()
+			return ctx.Err()
+		},
+		"broken": func() error { return functions.RetryAfter(errors.New("not yet"), time.Hour) },
+	}, private)
+	for function, state := range map[string]trigger.RunState{"slow": trigger.RunRunning, "broken": trigger.RunRetrying} {
+		r := newReceiver(t, 0)
+		location := f.async("POST", "/"+function, "", "X-Callback-Url", r.URL)
+		f.await("it runs", func() bool {
+			run, err := f.LookUpRun(t.Context(), strings.TrimPrefix(location, "/_runs/"))
+			return err == nil && run.State == state
+		})
+		if function == "slow" {
+			<-running
+		}
+		if status, body, _ := f.do("DELETE", location, ""); status != 204 {
+			t.Fatalf("%d %s", status, body)
+		}
+		f.await("the callback arrives", func() bool { list, _ := r.got(); return len(list) > 0 })
+		requests, bodies := r.got()
+		if h := requests[0].Header; h.Get("X-Function-Status") != "499" || !strings.Contains(bodies[0], `"code":"canceled"`) || !strings.Contains(bodies[0], "was canceled") {
+			t.Errorf("%s: %v %s", function, h, bodies[0])
+		}
 	}
 }
 

@@ -388,6 +388,9 @@ func (f *function) named(ctx context.Context, name string) (*version, error) {
 	if v := f.version(); v != "" {
 		serves = "; " + v + " serves"
 	}
+	if f.deployed != nil {
+		serves += fmt.Sprintf(": `fnhost versions %s` lists what there is", f.name)
+	}
 	return nil, wire.Errorf(wire.NoFunction, "function %q has no version %q%s", f.name, name, serves)
 }
 

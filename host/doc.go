@@ -59,10 +59,10 @@
 // status below 500, and an error of such a code, ends the run without a retry. The
 // result is kept for the manifest's async.keep, up to 1 MiB of it, and sent to a
 // callback URL if the call names one: signed, at least once, six times at most, and to
-// public addresses alone unless Config.PrivateCallbacks is set. A call whose
-// function does not come back for a week is forgotten.
+// public addresses alone unless Config.PrivateCallbacks is set; of a canceled one it
+// is told status 499. A call whose function does not come back for a week is forgotten.
 //
-// [Host.Runs] has what has become of calls, and of attempts at events: those that
+// [Host.Runs] has what has become of calls, and of attempts at events, each of which is done or failed: those that
 // failed, up to 20 a second of those that did not, the latest 1000 of a function, for a week.
 //
 // # Data directory

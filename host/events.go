@@ -84,7 +84,7 @@ func (h *Host) PurgeDeadLetter(ctx context.Context, id uint64) error {
 }
 
 func letterError(err error) error {
-	if errors.Is(err, event.ErrNoLetter) || errors.Is(err, event.ErrNoEvent) {
+	if errors.Is(err, event.ErrNoLetter) || errors.Is(err, event.ErrNoEvent) || errors.Is(err, event.ErrNoStream) {
 		return wire.Errorf(wire.NotFound, "%v", err)
 	}
 	return err

@@ -161,6 +161,7 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 		deadline = time.Now().Add(v.manifest.Timeout)
 	}
 	for {
+		inv.Ran = v.name
 		result, err := f.run(ctx, deadline, v, inv)
 		if errors.Is(err, worker.ErrDraining) {
 			// Another version has taken over between the look-up and here.

@@ -85,7 +85,11 @@ func (b backend) Replay(ctx context.Context, req admin.ReplayRequest, yield func
 		return yield(admin.ReplayEvent{Plan: &admin.ReplayPlan{Stream: p.Stream, Subject: p.Subject, Endpoint: p.Endpoint, First: p.First, Last: p.Last}})
 	}, func(r event.Replayed) error {
 		e := admin.ReplayEvent{Sequence: r.Sequence, Subject: r.Subject, Time: &r.Time, Size: r.Size, Next: r.Next}
-		result.Ran, result.Next = result.Ran+1, r.Next
+		if result.Next = r.Next; req.Dry {
+			result.WouldRun++
+		} else {
+			result.Ran++
+		}
 		if r.Err != nil {
 			result.Failed++
 			e.Error, e.Code = r.Err.Error(), string(wire.AsError(r.Err).Code)
@@ -140,10 +144,19 @@ func deadLetter(l *event.Letter) admin.DeadLetter {
 // Redrive implements [admin.Events].
 func (b backend) Redrive(ctx context.Context, id uint64, version string) error {
 	err := b.h.Redrive(ctx, id, version)
-	if err != nil && wire.AsError(err).Code == wire.Internal {
-		return wire.Errorf(wire.Unprocessed, "it failed again, and stays: %v", err)
+	if err == nil || isRefused(wire.AsError(err)) {
+		return err
 	}
-	return err
+	return wire.Errorf(wire.Unprocessed, "it failed again, and stays: %v", err)
+}
+
+// isRefused reports whether the function has had no chance.
+func isRefused(e *wire.Error) bool {
+	switch e.Code {
+	case wire.NotFound, wire.NoFunction, wire.BadRequest, wire.Unavailable, wire.Overloaded, wire.Canceled:
+		return !e.Remote
+	}
+	return false
 }
 
 // PurgeDeadLetter implements [admin.Events].

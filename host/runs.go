@@ -40,7 +40,8 @@ func (h *Host) openRuns() error {
 // endpoint, and returns the ID of its run: the function runs then, at least
 // once, also if the host ends meanwhile. The error is, or wraps, an
 // *[functions.Error]: of code NoFunction if there is no such function or endpoint,
-// BadRequest for options that are wrong, Conflict if the ID is that of another call,
+// BadRequest for options that are wrong, Conflict if the ID is that of another call, or
+// of one with another body,
 // TooLarge for a body over the limit of the function or of a message, and Unavailable
 // if the call cannot be stored.
 func (h *Host) InvokeAsync(ctx context.Context, name string, body []byte, o AsyncOptions) (id string, err error) {
@@ -107,6 +108,9 @@ func (h *Host) WaitRun(ctx context.Context, id string) (*Run, error) {
 // of one that runs ends. The error is of code NotFound if there is none, and Conflict
 // if it has ended.
 func (h *Host) CancelRun(ctx context.Context, id string) error {
+	if strings.HasPrefix(id, runs.EventID) {
+		return wire.Errorf(wire.Conflict, "%s is an attempt at an event, which cannot be canceled: `fnhost trigger pause` has no further one begin", id)
+	}
 	_, err := h.events.CancelRun(ctx, id)
 	return err
 }

@@ -189,9 +189,15 @@ func TestACallOfAKnownIDIsStoredOnce(t *testing.T) {
 	if status, body, _ := f.do("POST", "/other", "", "X-Call-Id", "order-1", "Prefer", "respond-async"); status != 409 {
 		t.Errorf("for another function: %d %s", status, body)
 	}
+	if status, body, _ := f.do("POST", "/slow", "another body", "X-Call-Id", "order-1", "Prefer", "respond-async"); status != 409 {
+		t.Errorf("of another body: %d %s", status, body)
+	}
 	close(release)
 	if status, body, _ := f.result(location); status != 200 || body != "done" {
 		t.Errorf("%d %s", status, body)
+	}
+	if status, body, _ := f.do("POST", "/slow", "another body", "X-Call-Id", "order-1", "Prefer", "respond-async"); status != 409 {
+		t.Errorf("of another body, after the end: %d %s", status, body)
 	}
 	f.async("POST", "/slow", "", "X-Call-Id", "order-1")
 	if status, body, _ := f.do("POST", "/other", "", "X-Call-Id", "order-1", "Prefer", "respond-async"); status != 409 {
@@ -245,7 +251,7 @@ func TestFailuresAreTriedAgainAndEndTheRun(t *testing.T) {
 				t.Errorf("%d %s after %d calls, want %d %s after %d", status, body, n, test.status, test.body, test.want)
 			}
 			run, err := f.LookUpRun(t.Context(), strings.TrimPrefix(location, "/_runs/"))
-			if err != nil || run.Attempts != int(test.want) || !run.State.Ended() || run.Trigger != trigger.Async {
+			if err != nil || run.Attempts != int(test.want) || run.Version == "" || !run.State.Ended() || run.Trigger != trigger.Async {
 				t.Errorf("%+v %v", run, err)
 			}
 			if run.State == trigger.RunFailed && string(run.Data) != "the input" {
@@ -534,16 +540,20 @@ func Handle(ctx context.Context, e functions.Event) error {
 			t.Fatal(err)
 		}
 		for _, run := range list {
-			byState[fmt.Sprint(run.Trigger, " ", run.State)] = run
+			state := fmt.Sprint(run.Trigger, " ", run.State)
+			if !run.Next.IsZero() {
+				state += ", retried"
+			}
+			byState[state] = run
 		}
 		return len(byState) >= 4
 	})
 	for state, want := range map[string]struct {
 		attempts int
 		err      string
-	}{"event done": {1, ""}, "event retrying": {1, "it is bad"}, "event failed": {2, "it is bad"}, "schedule done": {1, ""}} {
+	}{"event done": {1, ""}, "event failed, retried": {1, "it is bad"}, "event failed": {2, "it is bad"}, "schedule done": {1, ""}} {
 		run := byState[state]
-		if run == nil || run.Attempts != want.attempts || run.Error != want.err || run.Invocation == "" || run.Input.Stream == "" || run.Duration <= 0 {
+		if run == nil || run.Attempts != want.attempts || run.Error != want.err || run.Invocation == "" || run.Version != "v1" || run.Ended.IsZero() || run.Input.Stream == "" || run.Duration <= 0 {
 			t.Errorf("%s: %+v", state, run)
 		}
 	}

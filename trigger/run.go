@@ -13,9 +13,9 @@ type RunState string
 const (
 	RunQueued   RunState = "queued"   // it is stored, and waits for a place
 	RunRunning  RunState = "running"  // its function works on it
-	RunRetrying RunState = "retrying" // an attempt has failed, and another one follows
+	RunRetrying RunState = "retrying" // a call, of which an attempt has failed, and another one follows
 	RunDone     RunState = "done"     // the function has answered, with whatever status
-	RunFailed   RunState = "failed"   // for good
+	RunFailed   RunState = "failed"   // a call for good, or this attempt at an event
 	RunCanceled RunState = "canceled" // by who knows its ID
 )
 
@@ -29,7 +29,7 @@ type Run struct {
 	ID       string   `json:"id"`
 	Function string   `json:"function"`
 	Endpoint string   `json:"endpoint,omitempty"`
-	Version  string   `json:"version,omitempty"` // that has answered
+	Version  string   `json:"version,omitempty"` // that has answered, or failed
 	Trigger  string   `json:"trigger"`
 	State    RunState `json:"state"`
 	Attempts int      `json:"attempts,omitempty"`
@@ -39,14 +39,16 @@ type Run struct {
 	Started    time.Time     `json:"started,omitzero"` // the latest attempt
 	Ended      time.Time     `json:"ended,omitzero"`   // the run
 	Duration   time.Duration `json:"duration,omitempty"`
-	Next       time.Time     `json:"next,omitzero"` // attempt, while it is retrying
-	Input      RunInput      `json:"input,omitzero"`
-	Status     int           `json:"status,omitempty"`     // that its answer has over HTTP
-	OutputSize int64         `json:"outputSize,omitempty"` // in bytes, whether they are kept or not
-	Dropped    bool          `json:"dropped,omitempty"`    // the output was too large to be kept
-	Error      string        `json:"error,omitempty"`
-	Code       wire.Code     `json:"code,omitempty"`
-	Callback   string        `json:"callback,omitempty"` // URL that is told of the end
+	// Next is when a call that is retrying is tried again, or was to be an event of
+	// which this attempt failed. The next attempt at an event is a run of its own.
+	Next       time.Time `json:"next,omitzero"`
+	Input      RunInput  `json:"input,omitzero"`
+	Status     int       `json:"status,omitempty"`     // that its answer has over HTTP
+	OutputSize int64     `json:"outputSize,omitempty"` // in bytes, whether they are kept or not
+	Dropped    bool      `json:"dropped,omitempty"`    // the output was too large to be kept
+	Error      string    `json:"error,omitempty"`
+	Code       wire.Code `json:"code,omitempty"`
+	Callback   string    `json:"callback,omitempty"` // URL that is told of the end
 
 	// Header and Output are the answer, where it is kept. The Output of a call that
 	// failed is empty, and Data what it was called with.
@@ -62,6 +64,7 @@ type RunInput struct {
 	Sequence uint64 `json:"sequence,omitempty"`
 	Subject  string `json:"subject,omitempty"`
 	Size     int64  `json:"size,omitempty"` // of the body of an asynchronous call
+	Hash     string `json:"hash,omitempty"` // of that body, if the client has chosen the ID
 }
 
 // Err returns the error of a run that failed or was canceled, nil for others.
@@ -78,7 +81,7 @@ func (r *Run) Err() error {
 // AsyncOptions say how an asynchronous call is stored.
 type AsyncOptions struct {
 	// ID is that of the run: 1 to 64 letters, digits, _ and -. A call of an ID that is
-	// known is not stored again. Default: one that cannot be guessed.
+	// known is not stored again, and refused if its body is another one. Default: one that cannot be guessed.
 	ID string
 	// Callback is a URL, http or https, that the result is sent to. Default: none.
 	Callback string

@@ -83,6 +83,7 @@ type Invocation struct {
 	Function string
 	Endpoint string // "" for the root
 	Version  string // that is asked for, "v3"; "" leaves it to the release
+	Ran      string // the invoker sets the version that it has chosen, also for one that fails
 	Trigger  string
 	Caller   string // the calling function, for the trigger Call
 	Depth    int    // calls above this one

@@ -69,7 +69,11 @@ func checkKey(s string) *problem {
 
 func checkRate(s string) *problem {
 	if !ratePattern.MatchString(s) {
-		return &problem{fmt.Sprintf("must be a number of events in a time, such as 100/s, 100/m or 100/h, not %.80q", s), ""}
+		hint := ""
+		if ratePattern.MatchString(s + "/s") {
+			hint = "write " + s + "/s"
+		}
+		return &problem{fmt.Sprintf("must be a number of events in a time, such as 100/s, 100/m or 100/h, not %.80q", s), hint}
 	}
 	if n, _ := ParseRate(s); n > MaxRate {
 		return &problem{fmt.Sprintf("must be from 1 to %d, not %d", MaxRate, n), ""}

@@ -28,6 +28,9 @@ func text(describe schema, check func(s string) *problem) value[string] {
 				hint := ""
 				if written, scalar := n.scalar(); scalar {
 					hint = fmt.Sprintf("write %q", written)
+					if p := check(written); p != nil {
+						hint = p.hint // quotes alone do not help
+					}
 				}
 				r.bad(n, hint, "must be text, not %s", n.describe())
 				return

@@ -36,6 +36,9 @@ names one.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		q := q
 		q.Subject = strings.Join(args, "")
+		if q.Limit < 1 {
+			return usagef("--limit %d: want 1 to 10000", q.Limit)
+		}
 		var err error
 		if q.From, err = parsePoint("--from", q.From); err != nil {
 			return err
@@ -49,7 +52,7 @@ names one.`,
 		}
 		list, err := c.StoredEvents(cmd.Context(), q)
 		if err != nil {
-			return err
+			return badRequest(err)
 		}
 		if a.output == "json" {
 			return a.printJSON(list)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -55,6 +56,17 @@ func (a *app) sayServer() {
 	if !a.quiet && a.serverName != defaultServer {
 		fmt.Fprintf(a.stderr, "on %s:\n", a.painter(a.stderr).paint(bold, a.serverName))
 	}
+}
+
+// unknownFunction is for a function, "" for any, of which nothing was found: it
+// returns an error if the host does not know it. Of one that was removed things may
+// be left, so it is not asked before.
+func unknownFunction(ctx context.Context, c *admin.Client, name string) error {
+	if name == "" {
+		return nil
+	}
+	_, err := c.Function(ctx, name)
+	return err
 }
 
 // completeFunctions offers the names that the host knows.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -94,6 +95,27 @@ func flagError(cmd *cobra.Command, err error) error {
 	cmd.LocalFlags().VisitAll(add)
 	cmd.InheritedFlags().VisitAll(add)
 	return usagef("unknown flag --%s%s", unknown.GetSpecifiedName(), flagHint(unknown.GetSpecifiedName(), have))
+}
+
+// parseVersion returns "v3" for "v3" or "3", and "" for none.
+func parseVersion(flag, s string) (string, error) {
+	n, err := strconv.Atoi(strings.TrimPrefix(s, "v"))
+	switch {
+	case s == "":
+		return "", nil
+	case err != nil || n < 1:
+		return "", usagef("%s %q: want a version such as v1", flag, s)
+	}
+	return "v" + strconv.Itoa(n), nil
+}
+
+// badRequest makes a usage error of err, if the host says that what was asked of it
+// cannot be meant.
+func badRequest(err error) error {
+	if errors.Is(err, functions.ErrBadRequest) {
+		return usageError{err: err}
+	}
+	return err
 }
 
 // exclusive checks that at most one of some flags is set.

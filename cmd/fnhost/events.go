@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fnhost/fnhost/functions"
+	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
 )
 
@@ -32,8 +34,11 @@ func (a *app) deadListCommand() *cobra.Command {
 		}
 		q.Function = strings.Join(args, "")
 		list, err := c.DeadLetters(cmd.Context(), q)
+		if err == nil && len(list) == 0 {
+			err = unknownFunction(cmd.Context(), c, q.Function)
+		}
 		if err != nil {
-			return err
+			return badRequest(err)
 		}
 		if a.output == "json" {
 			return a.printJSON(list)
@@ -102,6 +107,10 @@ event starts do not get it again.`,
 		Args:    between(0, 10_000, "ID"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		version, err := parseVersion("--version", version)
+		if err != nil {
+			return err
+		}
 		c, err := a.client()
 		if err != nil {
 			return err
@@ -110,20 +119,29 @@ event starts do not get it again.`,
 		if err != nil {
 			return err
 		}
-		failed := 0
+		failed, refused := 0, 0
 		for _, id := range ids {
 			if err := c.Redrive(cmd.Context(), id, version); err != nil {
 				if cmd.Context().Err() != nil || errors.Is(err, admin.ErrUnreachable) {
 					return err
 				}
-				failed++
+				if errors.Is(err, &wire.Error{Code: wire.Unprocessed}) {
+					failed++
+				} else {
+					refused++
+				}
 				fmt.Fprintf(a.stderr, "%d: %v\n", id, err)
 				continue
 			}
 			fmt.Fprintf(a.stdout, "%d handled\n", id)
 		}
-		if failed > 0 {
+		switch {
+		case failed > 0 && refused > 0:
+			return fmt.Errorf("%d of %d failed again, and stay; %d could not be tried", failed, len(ids), refused)
+		case failed > 0:
 			return fmt.Errorf("%d of %d failed again, and stay", failed, len(ids))
+		case refused > 0:
+			return fmt.Errorf("%d of %d could not be tried", refused, len(ids))
 		}
 		if len(ids) != 1 && !a.quiet {
 			fmt.Fprintf(a.stderr, "%d handled, none failed\n", len(ids))
@@ -148,13 +166,21 @@ func (a *app) deadPurgeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		missing := 0
 		for _, id := range ids {
-			if err := c.PurgeDeadLetter(cmd.Context(), id); err != nil {
+			err := c.PurgeDeadLetter(cmd.Context(), id)
+			if errors.Is(err, functions.ErrNotFound) {
+				missing++
+				fmt.Fprintf(a.stderr, "%d: %v\n", id, err)
+			} else if err != nil {
 				return err
 			}
 		}
-		if !a.quiet {
-			fmt.Fprintf(a.stderr, "%d removed\n", len(ids))
+		if removed := len(ids) - missing; !a.quiet && (removed > 0 || missing == 0) {
+			fmt.Fprintf(a.stderr, "%d removed\n", removed)
+		}
+		if missing > 0 {
+			return fmt.Errorf("%d of %d are not there: `fnhost dead ls` lists what is", missing, len(ids))
 		}
 		return nil
 	}
@@ -183,6 +209,9 @@ func chosenLetters(ctx context.Context, c *admin.Client, args []string, function
 		list, err := c.DeadLetters(ctx, q)
 		for _, l := range list {
 			ids = append(ids, l.ID)
+		}
+		if err == nil && len(ids) == 0 {
+			err = unknownFunction(ctx, c, function)
 		}
 		if err != nil || len(list) < q.Limit {
 			return ids, err

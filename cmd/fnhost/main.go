@@ -142,7 +142,7 @@ a flag beats the variable, which beats the file.`,
 
 // usageTemplate leaves out of cobra's that a command which only has others runs.
 func usageTemplate(template string) string {
-	return strings.NewReplacer("{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", " [command]{{end}}", " COMMAND{{end}}").Replace(template)
+	return strings.NewReplacer("{{if .Runnable}}", "{{if and .Runnable (or (not .HasAvailableSubCommands) (ne .Use .Name))}}", " [command]{{end}}", " COMMAND{{end}}").Replace(template)
 }
 
 // prepare runs before each command: it fills in the flags that the command line

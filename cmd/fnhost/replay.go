@@ -32,13 +32,13 @@ dead letters. The function sees functions.Event.Replayed. Interrupted, the comma
 		}
 		req := req
 		req.Function, req.Endpoint, _ = strings.Cut(args[0], "/")
-		if v := req.Version; v != "" && !strings.HasPrefix(v, "v") {
-			req.Version = "v" + v
-		}
 		if req.Limit < 0 || req.AtOnce < 1 || req.AtOnce > 1000 {
 			return usagef("want --limit from 0, and --at-once from 1 to 1000")
 		}
 		var err error
+		if req.Version, err = parseVersion("--to-version", req.Version); err != nil {
+			return err
+		}
 		if req.From, err = parsePoint("--from", req.From); err != nil {
 			return err
 		}
@@ -80,6 +80,7 @@ func (a *app) replay(ctx context.Context, req admin.ReplayRequest) error {
 	p := &replayPrinter{a: a, dry: req.Dry, said: time.Now()}
 	result, err := c.Replay(ctx, req, p.event)
 	if err != nil {
+		err = badRequest(err)
 		if p.next > 0 {
 			fmt.Fprintf(a.stderr, "stopped: %d ran, %d failed; what had begun goes to its end; go on with --from %d\n", p.ran, p.failed, p.next)
 		}
@@ -132,7 +133,7 @@ func (p *replayPrinter) result(req *admin.ReplayRequest, r *admin.ReplayResult) 
 	}
 	text := fmt.Sprintf("%d ran, %d ok, %d failed", r.Ran, r.OK, r.Failed)
 	if req.Dry {
-		text = fmt.Sprintf("%d would run", r.Ran)
+		text = fmt.Sprintf("%d would run", r.WouldRun)
 	}
 	_, err := fmt.Fprintln(p.a.stdout, text)
 	return err

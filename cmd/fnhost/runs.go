@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,7 +22,10 @@ func (a *app) runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs [NAME]", Short: "Show what has become of asynchronous calls and of events",
 		Long: `Show the runs of a function, the newest first: asynchronous calls, and attempts at events and schedules, of which those
-that failed are kept, and some of those that went well.`,
+that failed are kept, and some of those that went well.
+
+An asynchronous call is one run, however often it is tried. Each attempt at an event is one of its own, done or failed,
+and its ID begins with @: those are numbers of the host, for 'runs show', and cannot be chosen or canceled.`,
 		Example: "  fnhost runs orders --state failed\n  fnhost runs show 3F2KQ0",
 		Args:    between(0, 1, "NAME"), ValidArgsFunction: a.completeFunctions,
 	}
@@ -32,15 +36,18 @@ that failed are kept, and some of those that went well.`,
 			return err
 		}
 		list, err := c.Runs(cmd.Context(), q)
+		if err == nil && len(list) == 0 {
+			err = unknownFunction(cmd.Context(), c, q.Function)
+		}
 		if err != nil {
-			return err
+			return badRequest(err)
 		}
 		if a.output == "json" {
 			return a.printJSON(list)
 		}
 		return a.printRuns(list)
 	}
-	cmd.Flags().StringVar(&q.State, "state", "", "only those that are queued, running, retrying, done, failed or canceled")
+	cmd.Flags().StringVar(&q.State, "state", "", "only those that are queued, running, retrying, done, failed or canceled; an attempt at an event is done or failed")
 	cmd.Flags().IntVar(&q.Limit, "limit", 50, "how many, at most 1000")
 	onlyFlags(cmd.Flags(), "state", "limit")
 	a.outputFlag(cmd, "table", "json")
@@ -79,7 +86,11 @@ func runName(r *admin.Run) string {
 }
 
 func (a *app) runsShowCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "show ID", Short: "Show a run, with its input, output and logs", Args: between(1, 1, "ID")}
+	cmd := &cobra.Command{Use: "show ID", Short: "Show a run, with its input, output and logs", Args: between(1, 1, "ID"),
+		Long: `Show a run, with its input and output as far as they are kept, and what was logged in its latest attempt.
+
+Lines that the function wrote with functions.Log(ctx) are shown, since they carry the invocation; what it printed does not: see
+'fnhost logs'. The input of a call is not kept once it is done, and that of an event as long as its stream has it.`}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := a.client()
 		if err != nil {
@@ -206,12 +217,29 @@ are the middle three.`,
 	return cmd
 }
 
+// awaitRun returns a run, with its output, when it has ended. The run goes on where
+// the waiting ends before.
+func (a *app) awaitRun(ctx context.Context, c *admin.Client, id string) (admin.Run, error) {
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "run %s\n", id)
+	}
+	for {
+		r, err := c.Run(ctx, id, 30*time.Second)
+		if err != nil && !errors.Is(err, &wire.Error{Code: wire.NotFound}) {
+			fmt.Fprintf(a.stderr, "run %s goes on: `fnhost runs show %s` tells how\n", id, id)
+		}
+		if err != nil || r.Ended != nil {
+			return r, err
+		}
+	}
+}
+
 // submit has the function run later; with --await it waits, and prints the answer as
 // that of a call that is not asynchronous.
 func (a *app) submit(ctx context.Context, c *admin.Client, f *invokeFlags, name string, header http.Header, body []byte) error {
 	r, err := c.Submit(ctx, name, strings.ToUpper(f.method), f.path, header, bytes.NewReader(body), admin.AsyncOptions{ID: f.callID, Callback: f.callback})
 	if err != nil {
-		return err
+		return badRequest(err)
 	}
 	if !f.await {
 		if f.output == "json" {
@@ -223,10 +251,8 @@ func (a *app) submit(ctx context.Context, c *admin.Client, f *invokeFlags, name 
 		_, err := fmt.Fprintln(a.stdout, r.ID)
 		return err
 	}
-	for r.Ended == nil {
-		if r, err = c.Run(ctx, r.ID, 30*time.Second); err != nil {
-			return err
-		}
+	if r, err = a.awaitRun(ctx, c, r.ID); err != nil {
+		return err
 	}
 	if f.include {
 		fmt.Fprintf(a.stderr, "run %s, %s, status %d, version %s, attempts %d\n", r.ID, r.State, r.Status, orDash(r.Version), r.Attempts)

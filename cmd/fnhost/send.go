@@ -44,7 +44,7 @@ With --delay or --at it is stored at once, and sent when it is time, at most 30 
 		Args: between(1, 1, "SUBJECT"), ValidArgsFunction: a.completeSubjects,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		body, err := a.message(s.data)
+		body, err := a.message(cmd, s.data)
 		if err != nil {
 			return err
 		}
@@ -58,12 +58,15 @@ With --delay or --at it is stored at once, and sent when it is time, at most 30 
 		}
 		receipt, err := c.Publish(cmd.Context(), args[0], header, body)
 		if err != nil {
-			return err
+			return badRequest(err)
+		}
+		if receipt.Stream == "" && (s.id != "" || s.ttl > 0) && !a.quiet {
+			fmt.Fprintf(a.stderr, "no stream takes %s: --id and --ttl say nothing to those who listen\n", args[0])
 		}
 		return a.printStored(receipt, strings.TrimPrefix(strings.Join(header["Nats-Schedule"], ""), "@at "))
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&s.data, "data", "d", "", "what to send: text, @FILE, or @- for standard input")
+	flags.StringVarP(&s.data, "data", "d", "", "what to send: text, @FILE, or @- for standard input (default what is piped into that)")
 	flags.StringVar(&s.id, "id", "", "id of the message: a stream takes one of an id once")
 	flags.StringArrayVarP(&s.headers, "header", "H", nil, "header of the message, as NAME: VALUE; repeatable")
 	flags.DurationVar(&s.delay, "delay", 0, "send it after that time, such as 10m")
@@ -178,9 +181,12 @@ func (a *app) completeSubjects(cmd *cobra.Command, args []string, _ string) ([]s
 	return subjects, directive
 }
 
-// message reads what -d names.
-func (a *app) message(data string) (io.Reader, error) {
+// message reads what -d names, or without it what is piped into standard input.
+func (a *app) message(cmd *cobra.Command, data string) (io.Reader, error) {
 	switch file, ok := strings.CutPrefix(data, "@"); {
+	case !cmd.Flags().Changed("data"):
+		b, err := a.piped(cmd.Context())
+		return bytes.NewReader(b), err
 	case data == "@-":
 		return a.stdin, nil
 	case ok:
@@ -193,10 +199,20 @@ func (a *app) message(data string) (io.Reader, error) {
 	return strings.NewReader(data), nil
 }
 
+// sent is what became of a message, for programs.
+type sent struct {
+	Stored bool `json:"stored"`
+	admin.Receipt
+	Due string `json:"due,omitempty"` // when it is sent, if that is later
+}
+
 // printStored says where a message is; at is when it is sent, "" for now.
 func (a *app) printStored(s admin.Receipt, at string) error {
+	if s.Stream != "later" || s.Duplicate {
+		at = ""
+	}
 	if a.output == "json" {
-		return a.printJSON(s)
+		return a.printJSON(sent{s.Stream != "", s, at})
 	}
 	text := fmt.Sprintf("stored in %s as %d", s.Stream, s.Sequence)
 	switch {
@@ -204,7 +220,7 @@ func (a *app) printStored(s admin.Receipt, at string) error {
 		text = "sent to who listens; no stream takes this subject"
 	case s.Duplicate:
 		text += " before"
-	case s.Stream == "later":
+	case at != "":
 		text += ", and is sent at " + at
 	}
 	_, err := fmt.Fprintln(a.stdout, text)

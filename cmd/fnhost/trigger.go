@@ -34,6 +34,11 @@ func (a *app) triggerStatusCommand() *cobra.Command {
 		}
 		if len(args) > 0 {
 			list = slices.DeleteFunc(list, func(t admin.EventTrigger) bool { return t.Function != args[0] })
+			if len(list) == 0 {
+				if err := unknownFunction(cmd.Context(), c, args[0]); err != nil {
+					return err
+				}
+			}
 		}
 		return a.printTriggers(list)
 	}

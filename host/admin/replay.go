@@ -87,11 +87,12 @@ type ReplayPlan struct {
 
 // ReplayResult is what became of a replay.
 type ReplayResult struct {
-	Ran     int    `json:"ran"`
-	OK      int    `json:"ok"`
-	Failed  int    `json:"failed"`
-	Stopped string `json:"stopped,omitempty"` // why it ended before its end
-	Next    uint64 `json:"next"`              // where to go on
+	Ran      int    `json:"ran"`
+	OK       int    `json:"ok"`
+	Failed   int    `json:"failed"`
+	WouldRun int    `json:"wouldRun,omitempty"` // instead of Ran, if it was only to tell which
+	Stopped  string `json:"stopped,omitempty"`  // why it ended before its end
+	Next     uint64 `json:"next"`               // where to go on
 }
 
 func (s *Server) storedEvents(w http.ResponseWriter, r *http.Request) error {

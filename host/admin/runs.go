@@ -30,7 +30,7 @@ type Run struct {
 	Queued     *time.Time `json:"queued,omitempty"`
 	Started    *time.Time `json:"started,omitempty"` // the latest attempt
 	Ended      *time.Time `json:"ended,omitempty"`
-	Next       *time.Time `json:"next,omitempty"`     // attempt, while it is retrying
+	Next       *time.Time `json:"next,omitempty"`     // attempt, of a call that is retrying, or after a failed one at an event
 	Duration   string     `json:"duration,omitempty"` // of the latest attempt, such as "1.5s"
 	Status     int        `json:"status,omitempty"`   // of the answer
 	Error      string     `json:"error,omitempty"`
@@ -126,7 +126,7 @@ const (
 
 func (s *Server) runRoutes() []route {
 	return []route{
-		{pattern: "POST /v1/async/{name...}", summary: "Store a call of a function, or of an endpoint of it, that is answered later; X-Call-Id is its ID, and X-Callback-Url gets the result",
+		{pattern: "POST /v1/async/{name...}", summary: "Store a call of a function, or of an endpoint of it, that is answered later; X-Call-Id is its ID, which one of another body cannot have, and X-Callback-Url gets the result",
 			body: "*/*", out: reflect.TypeFor[Run](), handler: s.submit},
 		{pattern: "GET /v1/runs", summary: "Runs, the newest first, without input and output", query: []string{"function", "state", "limit"}, out: reflect.TypeFor[[]Run](), handler: s.runs},
 		{pattern: "GET /v1/runs/{id}", summary: "A run, with its input, output and logs", query: []string{"wait"}, out: reflect.TypeFor[Run](), handler: s.run},

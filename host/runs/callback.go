@@ -51,7 +51,7 @@ const (
 // Callback has the end of a run told to its callback URL: it is stored when Callback
 // returns nil.
 func (s *Store) Callback(ctx context.Context, run *trigger.Run) error {
-	if run.Callback == "" || run.State == trigger.RunCanceled {
+	if run.Callback == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
@@ -188,13 +188,17 @@ func (s *Store) send(run *trigger.Run) error {
 	status := run.Status
 	if e := run.Err(); e != nil && run.Status == 0 {
 		status, contentType = trigger.StatusOf(e), "application/problem+json"
+		title := http.StatusText(status)
+		if run.State == trigger.RunCanceled {
+			title = "Canceled"
+		}
 		if body, err = json.Marshal(struct {
 			Title    string    `json:"title"`
 			Status   int       `json:"status"`
 			Detail   string    `json:"detail"`
 			Code     wire.Code `json:"code"`
 			Function string    `json:"function"`
-		}{http.StatusText(status), status, run.Error, run.Code, run.Function}); err != nil {
+		}{title, status, e.Error(), wire.AsError(e).Code, run.Function}); err != nil {
 			return err
 		}
 	}

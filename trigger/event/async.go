@@ -2,7 +2,9 @@ package event
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -222,7 +224,7 @@ func CheckRunID(id string) error {
 
 // Submit stores an asynchronous call, and returns its run, which is queued, or,
 // if one of the given ID was stored before, as it is. The error is of code Conflict if
-// that is one of another function or endpoint, TooLarge for a call over the server's
+// that is one of another function, endpoint or body, TooLarge for a call over the server's
 // limit of a message, and Unavailable if it cannot be stored.
 func (t *Trigger) Submit(ctx context.Context, inv *trigger.Invocation, a manifest.Async, o trigger.AsyncOptions) (*trigger.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
@@ -279,7 +281,16 @@ func sameCall(run *trigger.Run, inv *trigger.Invocation, err error) (*trigger.Ru
 	if run.Function != inv.Function || run.Endpoint != inv.Endpoint {
 		return nil, wire.Errorf(wire.Conflict, "the ID %s is that of another call: choose one for each call", run.ID)
 	}
+	if run.Input.Hash != "" && run.Input.Hash != hashOf(inv.Payload) {
+		return nil, wire.Errorf(wire.Conflict, "the ID %s is that of a call with another body: choose one for each call", run.ID)
+	}
 	return run, nil
+}
+
+// hashOf tells the bodies of calls apart.
+func hashOf(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:16])
 }
 
 // queuedRun is what is known of a call that is stored, and of no attempt.
@@ -291,6 +302,9 @@ func queuedRun(m *nats.Msg, seq uint64, at time.Time) *trigger.Run {
 	}
 	if _, body, err := callParts(m.Data); err == nil {
 		run.Input.Size, run.Data = int64(len(body)), body
+		if m.Header.Get(headerGiven) != "" {
+			run.Input.Hash = hashOf(body)
+		}
 	}
 	return run
 }

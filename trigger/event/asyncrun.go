@@ -103,7 +103,13 @@ func (t *Trigger) CancelRun(ctx context.Context, id string) (*trigger.Run, error
 		if err != nil {
 			return nil, err
 		}
-		// From here on nobody begins with it. The rest makes that known sooner.
+		// From here on nobody begins with it. The rest makes that known sooner: not
+		// before its callback is stored, which else is done at the end of the attempt, or
+		// instead of the next one.
+		if err := t.calls.runs.Callback(ctx, run); err != nil {
+			t.log.Warn("a run is canceled, and its callback waits: "+err.Error(), "function", run.Function, "run", run.ID)
+			return run, nil
+		}
 		if stream, err := t.js.Stream(ctx, CallStream); err == nil {
 			stream.DeleteMsg(ctx, run.Input.Sequence)
 		}

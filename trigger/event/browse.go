@@ -71,11 +71,14 @@ type Range struct {
 // MaxRange is how many messages a list has at most.
 const MaxRange = 10_000
 
-// ErrNoEvent is wrapped by the errors for messages, and streams, that are not there.
-var ErrNoEvent = errors.New("no such event")
+// Wrapped by the errors for what is not there.
+var (
+	ErrNoEvent  = errors.New("no such event")
+	ErrNoStream = errors.New("no such stream")
+)
 
 // Events returns messages that streams hold, the oldest first, without their data.
-// It reads one after the other, without a consumer. The error wraps [ErrNoEvent] for
+// It reads one after the other, without a consumer. The error wraps [ErrNoStream] for
 // a stream that is named and is not there.
 func (t *Trigger) Events(ctx context.Context, q Range) (list []StoredEvent, err error) {
 	if q.Limit <= 0 || q.Limit > MaxRange {
@@ -149,7 +152,7 @@ func isInternal(info *jetstream.StreamInfo) bool {
 func (t *Trigger) namedStream(ctx context.Context, name string) (jetstream.Stream, error) {
 	s, err := t.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrInvalidStreamName) {
-		err = ErrNoEvent
+		err = ErrNoStream
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, err)
@@ -290,7 +293,7 @@ func eventType(m *jetstream.RawStreamMsg) string {
 }
 
 // Event returns one message of a stream, with its data and headers.
-// The error wraps [ErrNoEvent] if there is none.
+// The error wraps [ErrNoEvent] or [ErrNoStream] if there is none.
 func (t *Trigger) Event(ctx context.Context, stream string, sequence uint64) (*StoredEvent, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
@@ -307,5 +310,8 @@ func (t *Trigger) Event(ctx context.Context, stream string, sequence uint64) (*S
 	}
 	e := summary(stream, m)
 	e.Data, e.Header = m.Data, m.Header
+	for _, key := range []string{jetstream.StreamHeader, jetstream.SubjectHeader, jetstream.SequenceHeader, jetstream.TimeStampHeaer} {
+		e.Header.Del(key) // the server adds them where it answers without the stream's leader
+	}
 	return &e, nil
 }

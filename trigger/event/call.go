@@ -136,11 +136,10 @@ func (a *attempt) finished(run *trigger.Run) {
 
 // answer is what a function has answered to a call.
 type answer struct {
-	version string
-	status  int
-	header  wire.Header
-	output  []byte
-	size    int64
+	status int
+	header wire.Header
+	output []byte
+	size   int64
 }
 
 // invoke runs the function, as often as the host does not let it happen.
@@ -179,7 +178,7 @@ func readAnswer(result *trigger.Result, err error) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	ans := &answer{version: result.Version, status: result.Status(), header: result.Header, output: result.Payload, size: int64(len(result.Payload))}
+	ans := &answer{status: result.Status(), header: result.Header, output: result.Payload, size: int64(len(result.Payload))}
 	if result.Body != nil {
 		defer result.Body.Close()
 		rest, err := io.ReadAll(io.LimitReader(result.Body, MaxOutput+1))
@@ -204,6 +203,9 @@ func (a *attempt) end(ans *answer, err error) {
 	e := wire.AsError(err)
 	run := a.run
 	run.Duration = time.Since(run.Started)
+	if a.inv != nil {
+		run.Version = a.inv.Ran
+	}
 	switch {
 	case context.Cause(a.ctx) == errCanceled:
 		a.m.Ack() // the run says so
@@ -229,7 +231,7 @@ func (a *attempt) end(ans *answer, err error) {
 		run.Data = nil
 	}
 	if ans != nil {
-		run.Version, run.Status, run.Header, run.Output, run.OutputSize = ans.version, ans.status, ans.header, ans.output, ans.size
+		run.Status, run.Header, run.Output, run.OutputSize = ans.status, ans.header, ans.output, ans.size
 		if run.Dropped = ans.size > MaxOutput; run.Dropped {
 			run.Output = nil
 		}

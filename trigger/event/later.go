@@ -87,7 +87,7 @@ func checkHeaders(h nats.Header) (at time.Time, err error) {
 		return at, wire.Errorf(wire.BadRequest, "time of publishing %.60q: want @at and a time such as 2026-01-02T15:04:05Z", pattern)
 	}
 	if time.Until(at) > MaxLater {
-		return at, wire.Errorf(wire.BadRequest, "a message can be published at most %v ahead, and this one would be in %v", MaxLater, time.Until(at).Round(time.Second))
+		return at, wire.Errorf(wire.BadRequest, "a message can be published at most %d days ahead, and this one would be on %s", MaxLater/(24*time.Hour), at.Format("2006-01-02"))
 	}
 	if expect != "" && time.Until(at) > 0 {
 		return at, wire.Errorf(wire.BadRequest, "a message that is published later cannot expect a last sequence")

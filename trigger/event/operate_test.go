@@ -40,6 +40,13 @@ func TestStatusChangesNothing(t *testing.T) {
 	if s := r.status(t.Context()); !strings.Contains(s.Error, "no stream takes it") {
 		t.Errorf("status %+v", s)
 	}
+	named := spec("new.*")
+	named.Stream = "NOPE"
+	r = newReader(f.trigger, "shop", &named)
+	r.ctx = t.Context()
+	if s := r.status(t.Context()); !strings.HasPrefix(s.Error, "there is no stream NOPE: make it") {
+		t.Errorf("status %+v", s)
+	}
 	if _, err := f.js.Stream(t.Context(), EventStream); !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("the stream %s: %v", EventStream, err)
 	}
@@ -303,7 +310,7 @@ func TestEventsOfSeveralStreams(t *testing.T) {
 	if _, err := f.events(Range{Stream: "KV_bucket"}); err != nil {
 		t.Errorf("a bucket that is named: %v", err)
 	}
-	if _, err := f.events(Range{Stream: "none"}); !errors.Is(err, ErrNoEvent) {
+	if _, err := f.events(Range{Stream: "none"}); !errors.Is(err, ErrNoStream) {
 		t.Errorf("a stream that is not there: %v", err)
 	}
 	if _, err := f.events(Range{Subject: "nobody", From: Point{Sequence: 1}}); !errors.Is(err, ErrNoEvent) {
@@ -327,10 +334,13 @@ func TestOneStoredEvent(t *testing.T) {
 	if err != nil || string(e.Data) != string(m.Data) || e.Type != "order.created" || e.Subject != "a" || e.Size != len(m.Data) || e.Header.Get("Content-Type") == "" {
 		t.Errorf("%+v, %v", e, err)
 	}
-	for _, err := range []error{second(f.trigger.Event(t.Context(), "mine", 2)), second(f.trigger.Event(t.Context(), "mine", 0)), second(f.trigger.Event(t.Context(), "none", 1))} {
+	for _, err := range []error{second(f.trigger.Event(t.Context(), "mine", 2)), second(f.trigger.Event(t.Context(), "mine", 0))} {
 		if !errors.Is(err, ErrNoEvent) {
 			t.Errorf("%v, want %v", err, ErrNoEvent)
 		}
+	}
+	if _, err := f.trigger.Event(t.Context(), "none", 1); !errors.Is(err, ErrNoStream) {
+		t.Errorf("%v, want %v", err, ErrNoStream)
 	}
 }
 

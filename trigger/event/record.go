@@ -29,19 +29,19 @@ func (r *reader) record(inv *trigger.Invocation, m jetstream.Msg, meta *jetstrea
 	}
 	now := time.Now()
 	run := &trigger.Run{
-		Function: r.function, Endpoint: r.spec.Endpoint, Trigger: inv.Trigger, Invocation: inv.ID, State: trigger.RunDone,
+		Function: r.function, Endpoint: r.spec.Endpoint, Version: inv.Ran, Trigger: inv.Trigger, Invocation: inv.ID, State: trigger.RunDone,
 		Attempts: int(meta.NumDelivered), Queued: meta.Timestamp, Started: begin, Ended: now, Duration: now.Sub(begin),
 		Input: trigger.RunInput{Stream: meta.Stream, Sequence: meta.Sequence.Stream, Subject: m.Subject(), Size: int64(len(m.Data()))},
 	}
 	if result != nil {
-		run.Version, run.Status, run.OutputSize = result.Version, result.Status(), int64(len(result.Payload))
+		run.Status, run.OutputSize = result.Status(), int64(len(result.Payload))
 		run.Output = result.Payload[:min(len(result.Payload), maxEventOutput)]
 		run.Dropped = len(run.Output) < len(result.Payload)
 	}
 	if e := wire.AsError(err); e != nil {
 		run.State, run.Error, run.Code = trigger.RunFailed, e.Error()[:min(len(e.Error()), maxError)], e.Code
 		if e.Retry >= 0 && run.Attempts <= r.spec.Retries {
-			run.State, run.Ended = trigger.RunRetrying, time.Time{}
+			run.Next = now.Add(r.delay(run.Attempts, e))
 		}
 	}
 	r.t.runs.Record(run)

@@ -43,6 +43,9 @@ func (t *Trigger) findStream(ctx context.Context, name, subject string) (jetstre
 		return nil, fmt.Errorf("stream of %s: %w", subject, errNotTaken)
 	}
 	stream, err := t.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("there is no stream %s: make it (`nats stream add`), or leave the key out for the host's own", name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}

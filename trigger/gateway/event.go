@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -180,6 +181,9 @@ func eventOf(r *http.Request, media string, body []byte) (incoming, error) {
 			e.header[strings.ToLower(key)] = values
 		}
 	}
+	if err := checkBinary(r.Header); err != nil {
+		return e, err
+	}
 	id, err := requestID(r)
 	if err != nil {
 		return e, err
@@ -211,16 +215,37 @@ func requestID(r *http.Request) (string, error) {
 	return "", nil
 }
 
+// attributes are the headers of the attributes that a CloudEvent must have.
+var attributes = []string{"Ce-Specversion", "Ce-Id", "Ce-Source", "Ce-Type"}
+
+// checkBinary refuses the headers of a CloudEvent in binary mode that lacks what one
+// in structured mode must have. A request without any of them is no CloudEvent.
+func checkBinary(h http.Header) error {
+	if !slices.ContainsFunc(attributes, func(key string) bool { return h[key] != nil }) {
+		return nil
+	}
+	return checkAttributes(h.Get("Ce-Specversion"), h.Get("Ce-Id"), h.Get("Ce-Source"), h.Get("Ce-Type"))
+}
+
+func checkAttributes(version, id, source, kind string) error {
+	switch {
+	case version == "" || id == "" || source == "" || kind == "":
+		return wire.Errorf(wire.BadRequest, "a CloudEvent needs specversion, id, source and type")
+	case !strings.HasPrefix(version, "1."):
+		return wire.Errorf(wire.BadRequest, "a CloudEvent of specversion %.20q is not known here: want 1.0", version)
+	}
+	return nil
+}
+
 // cloudEventID returns what names a CloudEvent in structured mode: its source and
 // its id.
 func cloudEventID(data []byte) (string, error) {
 	var v struct{ SpecVersion, ID, Source, Type string }
-	err := json.Unmarshal(data, &v)
-	switch {
-	case err != nil:
+	if err := json.Unmarshal(data, &v); err != nil {
 		return "", wire.Errorf(wire.BadRequest, "it is no CloudEvent in JSON: %v", err)
-	case v.SpecVersion == "" || v.ID == "" || v.Source == "" || v.Type == "":
-		return "", wire.Errorf(wire.BadRequest, "a CloudEvent needs specversion, id, source and type")
+	}
+	if err := checkAttributes(v.SpecVersion, v.ID, v.Source, v.Type); err != nil {
+		return "", err
 	}
 	return v.Source + " " + v.ID, nil
 }

@@ -110,6 +110,9 @@ func TestEventsThatAreRefused(t *testing.T) {
 		{"a long body of unknown length", "POST", "/orders/a", endless(), nil, 413, wire.TooLarge},
 		{"a long ID", "POST", "/orders/a", nil, []string{"X-Event-Id", strings.Repeat("x", 300)}, 400, wire.BadRequest},
 		{"no CloudEvent", "POST", "/orders/a", strings.NewReader(`{"id":"1"}`), []string{"Content-Type", "application/cloudevents+json"}, 400, wire.BadRequest},
+		{"another version of CloudEvents", "POST", "/orders/a", strings.NewReader("1"), []string{"Ce-Specversion", "0.3", "Ce-Id", "1", "Ce-Source", "/s", "Ce-Type", "t"}, 400, wire.BadRequest},
+		{"a CloudEvent without type", "POST", "/orders/a", strings.NewReader("1"), []string{"Ce-Specversion", "1.0", "Ce-Id", "1", "Ce-Source", "/s"}, 400, wire.BadRequest},
+		{"a CloudEvent without source", "POST", "/orders/a", strings.NewReader("1"), []string{"Ce-Specversion", "1.0", "Ce-Id", "1", "Ce-Type", "t"}, 400, wire.BadRequest},
 		{"no JSON", "POST", "/orders/a", strings.NewReader(`{`), []string{"Content-Type", "application/cloudevents+json"}, 400, wire.BadRequest},
 		{"no batch", "POST", "/orders/a", strings.NewReader(`{}`), []string{"Content-Type", "application/cloudevents-batch+json"}, 400, wire.BadRequest},
 	}

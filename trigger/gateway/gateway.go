@@ -17,8 +17,10 @@
 // place of its run, /_runs/<id>, only then. There, GET answers as the function
 // has, once it has (?wait=10s waits, at most 60 s), and with 202 before; DELETE cancels.
 // Who knows the ID may do both; one that the gateway makes cannot be guessed. A client
-// that chooses it, by X-Call-Id, may repeat the request: it is one run all the same. The
-// result is sent to X-Callback-Url, if that is given.
+// that chooses it, by X-Call-Id, may repeat the request: it is one run all the same, and
+// one of another body is refused with 409. The result is sent to X-Callback-Url, if that
+// is given; that of a run that was canceled is an error of status 499. An event whose
+// headers are those of a CloudEvent (Ce-…) needs all that a CloudEvent must have.
 //
 // Hop-by-hop headers and X-Fn-… are not passed on. A request asks for a version of
 // the function by X-Fn-Version; without it the release decides. The response names
