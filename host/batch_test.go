@@ -64,9 +64,9 @@ func TestAFunctionTakesEventsInBatches(t *testing.T) {
 		for _, run := range list {
 			runs[fmt.Sprint(run.Input.Sequence, " ", run.State, " ", run.Attempts)] = run
 		}
-		return runs["8 retrying 1"] != nil && runs["8 done 2"] != nil
+		return runs["8 failed 1"] != nil && runs["8 done 2"] != nil
 	})
-	for name, want := range map[string]string{"8 retrying 1": "not yet", "8 done 2": ""} {
+	for name, want := range map[string]string{"8 failed 1": "not yet", "8 done 2": ""} {
 		if run := runs[name]; run.Error != want || run.Invocation == "" || run.Version != "v1" || run.Input.Subject != "orders" || run.Input.Size != 1 {
 			t.Errorf("%s: %+v", name, run)
 		}
