@@ -34,7 +34,8 @@
 // so a revision is a place in the bucket's history, and never comes again. A write
 // with [IfRevision] happens only if the key stands at that revision; if not, the
 // error is a [ConflictError] that has the one at which it stands. Revision 0 is a key that is not
-// there: never written, deleted or expired.
+// there: never written, deleted or expired. (The revision of a delete or an expiry can
+// be expected too, as long as the bucket keeps it.)
 //
 // # Time to live
 //

@@ -43,12 +43,20 @@ func (f Filter) Validate() error {
 		if len(part.text) > MaxKey {
 			return fmt.Errorf("%w: the %s has %d bytes, a key at most %d", ErrInvalidQuery, part.name, len(part.text), MaxKey)
 		}
+		if dots(part.name, part.text) {
+			return fmt.Errorf("%w: %s %q: no key has dots like that", ErrInvalidQuery, part.name, part.text)
+		}
 		bad := func(r rune) bool { return !isWord(r) && !strings.ContainsRune("/=."+part.signs, r) }
 		if strings.IndexFunc(part.text, bad) >= 0 {
 			return fmt.Errorf("%w: %s %q: no key has that in it", ErrInvalidQuery, part.name, part.text)
 		}
 	}
 	return nil
+}
+
+// dots is true for dots that no key has: at an end that is the key's, or two beside each other.
+func dots(part, text string) bool {
+	return strings.Contains(text, "..") || part != "suffix" && strings.HasPrefix(text, ".") || part != "prefix" && strings.HasSuffix(text, ".")
 }
 
 // glob reports whether a pattern fits the whole of s. It goes back to the latest star

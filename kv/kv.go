@@ -117,7 +117,7 @@ type Query struct {
 
 // Page is a part of a list.
 type Page struct {
-	Entries []Entry // as many as asked for, or fewer where values are large
+	Entries []Entry // as many as asked for; fewer, even none, where values are large or keys have gone
 	Next    string  // After of the next page, empty if this was the last
 }
 

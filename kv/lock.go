@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -103,11 +104,13 @@ func (l *Lease) Renew(ctx context.Context) error {
 	if l.revision == 0 {
 		return ErrLost
 	}
-	revision, err := l.bucket.Put(ctx, l.key, l.owner, IfRevision(l.revision), TTL(l.ttl))
-	if err == nil {
-		l.revision = revision
-	}
-	return l.lost(err)
+	return l.change(ctx, func() error {
+		revision, err := l.bucket.Put(ctx, l.key, l.owner, IfRevision(l.revision), TTL(l.ttl))
+		if err == nil {
+			l.revision = revision
+		}
+		return err
+	})
 }
 
 // Release gives the lock back. It returns ErrLost if it was lost before, and nil if it
@@ -118,16 +121,29 @@ func (l *Lease) Release(ctx context.Context) error {
 	if l.revision == 0 {
 		return nil
 	}
-	err := l.bucket.Delete(ctx, l.key, IfRevision(l.revision), Purge())
-	if err == nil {
-		l.revision = 0
-	}
-	return l.lost(err)
+	return l.change(ctx, func() error {
+		err := l.bucket.Delete(ctx, l.key, IfRevision(l.revision), Purge())
+		if err == nil {
+			l.revision = 0
+		}
+		return err
+	})
 }
 
-// lost makes ErrLost of a conflict.
-func (l *Lease) lost(err error) error {
+// change does do, whose conflict means that the lease is lost, unless the key holds
+// this lease's own value: then an earlier renewal has happened without being known.
+func (l *Lease) change(ctx context.Context, do func() error) error {
+	err := do()
 	if !isConflict(err) {
+		return err
+	}
+	e, err := l.bucket.Get(ctx, l.key)
+	if err == nil && bytes.Equal(e.Value, l.owner) {
+		l.revision = e.Revision
+		if err = do(); !isConflict(err) {
+			return err
+		}
+	} else if err != nil && !isNotFound(err) {
 		return err
 	}
 	l.revision = 0
