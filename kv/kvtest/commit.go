@@ -115,7 +115,7 @@ var commits = []test{
 		f.absent("one.more")
 	}},
 	{name: "money is neither made nor lost", run: func(f *fixture) {
-		const accounts, movers, each, money = 5, 8, 15, 100
+		const accounts, movers, each, money = 5, 6, 8, 100
 		for i := range accounts {
 			f.put(fmt.Sprint("account.", i), strconv.Itoa(money))
 		}

@@ -35,7 +35,7 @@ func Run(t *testing.T, open Open) {
 			for _, test := range part.tests {
 				t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
 					t.Parallel()
-					ctx, cancel := context.WithTimeout(t.Context(), 3*Patience)
+					ctx, cancel := context.WithTimeout(t.Context(), 4*Patience)
 					defer cancel()
 					test.run(&fixture{T: t, Bucket: open(t, max(test.history, 1)), ctx: ctx})
 				})
