@@ -138,6 +138,19 @@ func BenchmarkManyKeys(b *testing.B) {
 	run("List 100 under a prefix", list(kv.Query{Filter: kv.Prefix("group.500.")}, 100))
 	run("List 100 under a prefix with values", list(kv.Query{Filter: kv.Prefix("group.500."), Values: true}, 100))
 	run("List the first 100 of all", list(kv.Query{Limit: 100}, 100))
+	run("List all by pages of 1000", func(context.Context, int) error {
+		got := 0
+		for _, err := range kv.All(ctx, bucket, kv.Query{}) {
+			if err != nil {
+				return err
+			}
+			got++
+		}
+		if got != n {
+			return fmt.Errorf("%d of %d", got, n)
+		}
+		return nil
+	})
 	run("Count under a prefix", func(context.Context, int) error { _, err := bucket.Count(ctx, kv.Prefix("group.500.")); return err })
 	run("Count all", func(context.Context, int) error { _, err := bucket.Count(ctx, kv.Filter{}); return err })
 }

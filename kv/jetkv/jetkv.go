@@ -57,7 +57,7 @@ type Config struct {
 }
 
 // Bucket is a [kv.Bucket] in JetStream. It is safe for concurrent use, and has nothing
-// to close.
+// to close. Every call of Create and Open returns another one; use one for all.
 type Bucket struct {
 	js     jetstream.JetStream
 	legacy nats.JetStreamContext // for watchers: push consumers cost no polling
@@ -71,6 +71,7 @@ type Bucket struct {
 	batches chan struct{}  // places for atomic batches: the server takes 50 of a stream at once
 	adders  [64]sync.Mutex // those of this process come one after the other, by the hash of their key
 	seed    maphash.Seed
+	rests   rests
 }
 
 var _ kv.Bucket = (*Bucket)(nil)

@@ -10,15 +10,14 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/kv"
 )
 
 const (
-	pageBytes  = 4 << 20 // of values in a page, and in one answer of the server
-	chunk      = 256     // keys that are read at once; the server takes 1024
-	infoFilter = "subjects_filter"
+	pageBytes = 4 << 20 // of values in a page, and in one answer of the server
+	chunk     = 256     // keys that are read at once; the server takes 1024
+	overlap   = 1000    // of parts of a long list of subjects, so that it may shrink between two
 )
 
 // List returns a page of keys. The server tells the subjects that match; which of them
@@ -30,7 +29,7 @@ func (b *Bucket) List(ctx context.Context, query kv.Query) (kv.Page, error) {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	keys, size, err := b.keys(ctx, &query)
+	left, err := b.rest(ctx, &query)
 	if err != nil {
 		return kv.Page{}, err
 	}
@@ -38,9 +37,9 @@ func (b *Bucket) List(ctx context.Context, query kv.Query) (kv.Page, error) {
 	if limit == 0 {
 		limit = 1000
 	}
-	step := int(min(chunk, max(pageBytes/max(size, 1), 1)))
+	step := int(min(chunk, max(pageBytes/max(left.size, 1), 1)))
 	var page kv.Page
-	bytes := 0
+	bytes, keys := 0, left.keys
 	for len(keys) > 0 && len(page.Entries) < limit && bytes < pageBytes {
 		some := keys[:min(step, len(keys), limit-len(page.Entries))]
 		found, err := b.read(ctx, some)
@@ -64,52 +63,72 @@ func (b *Bucket) List(ctx context.Context, query kv.Query) (kv.Page, error) {
 			page.Next = ""
 		}
 	}
+	if page.Next != "" {
+		b.rests.keep(place{query.Filter, page.Next, query.Descending}, &rest{keys: keys, seq: left.seq, size: left.size})
+	}
 	return page, nil
 }
 
-// keys returns the keys that a query may choose, in its order and behind its After,
-// and the mean size of a message.
-func (b *Bucket) keys(ctx context.Context, q *kv.Query) (keys []string, size int64, err error) {
+// rest returns the keys that a query may choose, in its order and behind its After.
+func (b *Bucket) rest(ctx context.Context, q *kv.Query) (*rest, error) {
+	if left := b.rests.take(place{q.Filter, q.After, q.Descending}); left != nil && q.After != "" {
+		if ok, err := b.refresh(ctx, q, left); ok || err != nil {
+			return left, err
+		}
+	}
+	left := &rest{}
+	var highest string
 	for offset := 0; ; {
-		question, err := json.Marshal(map[string]any{infoFilter: b.subject(q.Filter), "offset": offset})
+		part, err := b.subjects(ctx, b.subject(q.Filter), offset)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		m, err := b.conn.RequestWithContext(ctx, b.api+"STREAM.INFO."+b.stream, question)
-		if err != nil {
-			return nil, 0, b.fail(ctx, "", err)
+		if offset == 0 {
+			*left = rest{seq: part.State.Last, size: part.State.Bytes / max(part.State.Messages, 1)}
+			highest = ""
 		}
-		var info struct {
-			Error *jetstream.APIError `json:"error"`
-			Total int                 `json:"total"`
-			State struct {
-				Messages int64          `json:"messages"`
-				Bytes    int64          `json:"bytes"`
-				Subjects map[string]int `json:"subjects"`
-			} `json:"state"`
-		}
-		if err := json.Unmarshal(m.Data, &info); err != nil {
-			return nil, 0, fmt.Errorf("kv: bucket %q: the server's answer: %w", b.name, err)
-		}
-		if info.Error != nil {
-			return nil, 0, b.fail(ctx, "", info.Error)
-		}
-		size = info.State.Bytes / max(info.State.Messages, 1)
-		for subject := range info.State.Subjects {
+		lowest, before := "", highest
+		for subject := range part.State.Subjects {
+			if lowest == "" || subject < lowest {
+				lowest = subject
+			}
+			highest = max(highest, subject)
 			if key, ok := strings.CutPrefix(subject, b.prefix); ok && q.Match(key) && behind(q, key) {
-				keys = append(keys, key)
+				left.keys = append(left.keys, key)
 			}
 		}
-		offset += len(info.State.Subjects)
-		if len(info.State.Subjects) == 0 || offset >= info.Total {
-			break
+		end := offset + len(part.State.Subjects)
+		switch {
+		case offset > 0 && (lowest == "" || lowest > before):
+			offset = 0 // so many have gone meanwhile that some may have been left out
+		case len(part.State.Subjects) == 0 || end >= part.Total:
+			left.keys = sorted(q, left.keys)
+			return left, nil
+		default:
+			offset = max(end-overlap, offset+1)
 		}
 	}
-	slices.Sort(keys)
-	if q.Descending {
-		slices.Reverse(keys)
+}
+
+// subjects returns a part of the stream's subjects that match a filter, at most 100,000 in
+// their order, from one on.
+func (b *Bucket) subjects(ctx context.Context, filter string, offset int) (*info, error) {
+	question, err := json.Marshal(map[string]any{"subjects_filter": filter, "offset": offset})
+	if err != nil {
+		return nil, err
 	}
-	return slices.Compact(keys), size, nil
+	m, err := b.conn.RequestWithContext(ctx, b.api+"STREAM.INFO."+b.stream, question)
+	if err != nil {
+		return nil, b.fail(ctx, "", err)
+	}
+	part := &info{}
+	if err := json.Unmarshal(m.Data, part); err != nil {
+		return nil, fmt.Errorf("kv: bucket %q: the server's answer: %w", b.name, err)
+	}
+	if part.Error != nil {
+		return nil, b.fail(ctx, "", part.Error)
+	}
+	return part, nil
 }
 
 func behind(q *kv.Query, key string) bool {

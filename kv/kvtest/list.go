@@ -81,6 +81,21 @@ var lists = []test{
 			f.Errorf("behind a key that is not there: %+v", page)
 		}
 	}},
+	{name: "a page has what was written after the page before", run: func(f *fixture) {
+		f.puts("a b c d e g")
+		page, err := f.List(f.ctx, kv.Query{Limit: 2})
+		f.ok(err)
+		f.puts("f ab z c")
+		f.delete("d")
+		f.delete("z")
+		if got := f.keys(kv.Query{Limit: 2, After: page.Next}); got != "c e f g" {
+			f.Errorf("behind %s: got %q", page.Next, got)
+		}
+		f.puts("bb")
+		if got := f.keys(kv.Query{Limit: 2, After: page.Next}); got != "bb c e f g" {
+			f.Errorf("behind %s: got %q", page.Next, got)
+		}
+	}},
 	{name: "with values and without", run: func(f *fixture) {
 		f.puts("a b")
 		page, err := f.List(f.ctx, kv.Query{Values: true})
