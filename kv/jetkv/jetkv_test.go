@@ -276,6 +276,26 @@ func TestMarkersHaveAnEnd(t *testing.T) {
 	})
 }
 
+func TestWatchersLeaveNoConsumer(t *testing.T) {
+	js, ctx := server(t), t.Context()
+	b := create(t, js, Config{})
+	bounded, cancel := context.WithCancel(ctx)
+	for _, o := range []kv.WatchOptions{{}, {Initial: true}, {From: 1}} {
+		w, err := b.Watch(ctx, o)
+		must(t, err)
+		must(t, w.Close())
+		_, err = b.Watch(bounded, o)
+		must(t, err)
+	}
+	cancel()
+	_, err := b.Count(ctx, kv.Filter{})
+	must(t, err)
+	await(t, "no consumer is left", func() bool {
+		s, err := js.Stream(ctx, b.stream)
+		return err == nil && s.CachedInfo().State.Consumers == 0
+	})
+}
+
 func TestNarrowestSubject(t *testing.T) {
 	b := &Bucket{prefix: "$KV.b."}
 	for _, test := range []struct {

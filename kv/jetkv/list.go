@@ -17,7 +17,6 @@ import (
 const (
 	pageBytes = 4 << 20 // of values in a page, and in one answer of the server
 	chunk     = 256     // keys that are read at once; the server takes 1024
-	overlap   = 1000    // of parts of a long list of subjects, so that it may shrink between two
 )
 
 // List returns a page of keys. The server tells the subjects that match; which of them
@@ -27,8 +26,6 @@ func (b *Bucket) List(ctx context.Context, query kv.Query) (kv.Page, error) {
 	if err := query.Validate(); err != nil {
 		return kv.Page{}, err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	left, err := b.rest(ctx, &query)
 	if err != nil {
 		return kv.Page{}, err
@@ -76,44 +73,32 @@ func (b *Bucket) rest(ctx context.Context, q *kv.Query) (*rest, error) {
 			return left, err
 		}
 	}
-	left := &rest{}
-	var highest string
-	for offset := 0; ; {
-		part, err := b.subjects(ctx, b.subject(q.Filter), offset)
-		if err != nil {
-			return nil, err
-		}
-		if offset == 0 {
-			*left = rest{seq: part.State.Last, size: part.State.Bytes / max(part.State.Messages, 1)}
-			highest = ""
-		}
-		lowest, before := "", highest
-		for subject := range part.State.Subjects {
-			if lowest == "" || subject < lowest {
-				lowest = subject
-			}
-			highest = max(highest, subject)
-			if key, ok := strings.CutPrefix(subject, b.prefix); ok && q.Match(key) && behind(q, key) {
-				left.keys = append(left.keys, key)
-			}
-		}
-		end := offset + len(part.State.Subjects)
-		switch {
-		case offset > 0 && (lowest == "" || lowest > before):
-			offset = 0 // so many have gone meanwhile that some may have been left out
-		case len(part.State.Subjects) == 0 || end >= part.Total:
-			left.keys = sorted(q, left.keys)
-			return left, nil
-		default:
-			offset = max(end-overlap, offset+1)
+	part, err := b.subjects(ctx, b.subject(q.Filter))
+	if err != nil {
+		return nil, err
+	}
+	left := &rest{seq: part.State.Last, size: part.State.Bytes / max(part.State.Messages, 1)}
+	add := func(key string) {
+		if q.Match(key) && behind(q, key) {
+			left.keys = append(left.keys, key)
 		}
 	}
+	if part.Total > len(part.State.Subjects) { // the server would collect all of them for each part
+		err = b.live(ctx, q.Filter, add)
+	} else {
+		for subject := range part.State.Subjects {
+			add(subject[len(b.prefix):])
+		}
+	}
+	left.keys = sorted(q, left.keys)
+	return left, err
 }
 
-// subjects returns a part of the stream's subjects that match a filter, at most 100,000 in
-// their order, from one on.
-func (b *Bucket) subjects(ctx context.Context, filter string, offset int) (*info, error) {
-	question, err := json.Marshal(map[string]any{"subjects_filter": filter, "offset": offset})
+// subjects returns the stream's subjects that match a filter, at most 100,000.
+func (b *Bucket) subjects(ctx context.Context, filter string) (*info, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	question, err := json.Marshal(map[string]string{"subjects_filter": filter})
 	if err != nil {
 		return nil, err
 	}
@@ -180,8 +165,6 @@ func (b *Bucket) History(ctx context.Context, key string) ([]kv.Entry, error) {
 	if err := kv.ValidateKey(key); err != nil {
 		return nil, err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	if !b.cfg.AllowDirect {
 		return nil, fmt.Errorf("bucket %q: its stream has no direct reads: %w", b.name, errors.ErrUnsupported)
 	}
@@ -206,6 +189,8 @@ func (b *Bucket) History(ctx context.Context, key string) ([]kv.Entry, error) {
 
 // ask sends one direct get whose answer is several messages, and reports whether that was all.
 func (b *Bucket) ask(ctx context.Context, question map[string]any, each func(kv.Entry)) (complete bool, err error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	body, err := json.Marshal(question)
 	if err != nil {
 		return false, err

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/fnhost/fnhost/kv"
 )
+
+// liveTimeout is how long going through all keys may take: some seconds for a million.
+const liveTimeout = 5 * time.Minute
 
 // watcher reads an ordered consumer, which nats.go makes anew, from where it was, if
 // it has missed something or the connection was lost.
@@ -136,20 +140,33 @@ func (w *watcher) close() error {
 	return w.err
 }
 
-// Count counts keys by their messages' headers, which tell keys from what a delete has left.
-func (b *Bucket) Count(ctx context.Context, filter kv.Filter) (int, error) {
+// Count returns how many keys there are.
+func (b *Bucket) Count(ctx context.Context, filter kv.Filter) (n int, err error) {
+	err = b.live(ctx, filter, func(string) { n++ })
+	return n, err
+}
+
+// live goes through all keys of a filter, in no order of theirs, by the headers of
+// their messages, which tell keys from what a delete has left.
+func (b *Bucket) live(ctx context.Context, filter kv.Filter, each func(key string)) error {
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
 	w, err := b.watch(ctx, kv.WatchOptions{Filter: filter, Initial: true, KeysOnly: true})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer w.Close()
-	for n := 0; ; n++ {
+	for {
 		e, err := w.Next(ctx)
+		if errors.Is(err, kv.ErrClosed) {
+			return ctx.Err()
+		}
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if e.Op == kv.OpReady {
-			return n, nil
+			return nil
 		}
+		each(e.Key)
 	}
 }
