@@ -6,12 +6,20 @@ import (
 	"fmt"
 	"hash/maphash"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/kv"
+)
+
+// A key that expires in a full bucket can do so only if the marker fits into its
+// place, so a value that is smaller than one comes with room for it.
+const (
+	roomHeader = "Fnhost-Room"
+	markerSize = 80
 )
 
 // Get returns the key's entry.
@@ -118,6 +126,9 @@ func (b *Bucket) message(c *kv.Change) *nats.Msg {
 			if history { // an older value would come back after it
 				set(m, jetstream.MsgRollup, jetstream.MsgRollupSubject)
 			}
+		}
+		if short := markerSize - len(c.Value); short > 0 && b.cfg.MaxBytes > 0 && (c.TTL > 0 || b.cfg.MaxAge > 0) {
+			set(m, roomHeader, strings.Repeat("-", short))
 		}
 	case c.Action == kv.ActDelete && history:
 		set(m, opHeader, opDelete)

@@ -7,7 +7,8 @@
 // A write is one message, with the expected revision in its header, and a Commit an
 // atomic batch of them. In a bucket without history a delete is a purge marker, which
 // the server removes after five minutes, so that deleted keys cost nothing for ever. Expiry is
-// the server's too, and leaves such a marker.
+// the server's too, and leaves such a marker. (In a bucket with history that is full, it waits
+// until there is room for one.)
 //
 // A revision that a Commit only checks goes with a message that writes another key,
 // or, if there are too few of these, with one on the subject $FN.kv.b.check, which is

@@ -226,6 +226,34 @@ func TestFullBucketSaysSoAndCanBeEmptied(t *testing.T) {
 	}
 }
 
+// The server leaves a marker of what has expired, which needs a place itself.
+func TestKeysOfAFullBucketExpire(t *testing.T) {
+	for _, cfg := range []Config{{MaxBytes: 16 << 10}, {MaxBytes: 16 << 10, TTL: 2 * time.Second}} {
+		t.Run(fmt.Sprint("ttl ", cfg.TTL), func(t *testing.T) {
+			t.Parallel()
+			b, ctx := create(t, server(t), cfg), t.Context()
+			var options []kv.Option
+			if cfg.TTL == 0 {
+				options = append(options, kv.TTL(2*time.Second))
+			}
+			for _, size := range []int{100, 1, 0} { // until not even the smallest has a place
+				var err error
+				for n := 0; err == nil; n++ {
+					_, err = b.Put(ctx, fmt.Sprint("k", size, ".", n), make([]byte, size), options...)
+				}
+				if !errors.Is(err, kv.ErrFull) {
+					t.Fatal(err)
+				}
+			}
+			await(t, "all expire", func() bool {
+				n, err := b.Count(ctx, kv.Filter{})
+				must(t, err)
+				return n == 0
+			})
+		})
+	}
+}
+
 func TestBucketsTTL(t *testing.T) {
 	t.Parallel()
 	js, ctx := server(t), t.Context()

@@ -78,4 +78,3 @@ var adds = []test{
 		f.holds("n", fmt.Sprint(writers*each))
 	}},
 }
-

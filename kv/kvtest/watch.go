@@ -188,4 +188,3 @@ func (f *fixture) until(w kv.Watcher, key string) {
 		}
 	}
 }
-
