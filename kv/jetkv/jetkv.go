@@ -10,6 +10,10 @@
 // the server's too, and leaves such a marker. (In a bucket with history that is full, it waits
 // until there is room for one.)
 //
+// A Commit that is more than one message costs the server some milliseconds, in which the bucket
+// takes no other write: it makes a store of files for each batch. A Commit of
+// one write and one check, which has no condition of its own, is one message, and costs no more than a Put.
+//
 // A revision that a Commit only checks goes with a message that writes another key,
 // or, if there are too few of these, with one on the subject $FN.kv.b.check, which is
 // no key.

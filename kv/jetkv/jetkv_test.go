@@ -228,13 +228,13 @@ func TestFullBucketSaysSoAndCanBeEmptied(t *testing.T) {
 
 // The server leaves a marker of what has expired, which needs a place itself.
 func TestKeysOfAFullBucketExpire(t *testing.T) {
-	for _, cfg := range []Config{{MaxBytes: 16 << 10}, {MaxBytes: 16 << 10, TTL: 2 * time.Second}} {
+	for _, cfg := range []Config{{MaxBytes: 16 << 10}, {MaxBytes: 16 << 10, TTL: 4 * time.Second}} {
 		t.Run(fmt.Sprint("ttl ", cfg.TTL), func(t *testing.T) {
 			t.Parallel()
 			b, ctx := create(t, server(t), cfg), t.Context()
 			var options []kv.Option
 			if cfg.TTL == 0 {
-				options = append(options, kv.TTL(2*time.Second))
+				options = append(options, kv.TTL(4*time.Second))
 			}
 			for _, size := range []int{100, 1, 0} { // until not even the smallest has a place
 				var err error
@@ -257,17 +257,17 @@ func TestKeysOfAFullBucketExpire(t *testing.T) {
 func TestBucketsTTL(t *testing.T) {
 	t.Parallel()
 	js, ctx := server(t), t.Context()
-	b := create(t, js, Config{TTL: 2 * time.Second})
+	b := create(t, js, Config{TTL: 5 * time.Second})
 	w, err := b.Watch(ctx, kv.WatchOptions{})
 	must(t, err)
 	defer w.Close()
 	_, err = b.Put(ctx, "a", nil)
 	must(t, err)
-	_, err = b.Put(ctx, "b", nil, kv.TTL(time.Second))
+	_, err = b.Put(ctx, "b", nil, kv.TTL(4*time.Second))
 	must(t, err)
 	_, err = b.Put(ctx, "c", nil, kv.TTL(time.Hour))
 	must(t, err)
-	for key, want := range map[string]time.Duration{"a": 2 * time.Second, "b": time.Second, "c": 2 * time.Second} {
+	for key, want := range map[string]time.Duration{"a": 5 * time.Second, "b": 4 * time.Second, "c": 5 * time.Second} {
 		if e, err := b.Get(ctx, key); err != nil || e.Expires.Sub(e.Created) != want {
 			t.Errorf("%s: %+v, %v, want it to expire after %v", key, e, err, want)
 		}

@@ -26,7 +26,7 @@ var locks = []test{
 		}
 	}},
 	{name: "an expired one is lost and can be taken", run: func(f *fixture) {
-		first, err := kv.TryLock(f.ctx, f.Bucket, "l", time.Second)
+		first, err := kv.TryLock(f.ctx, f.Bucket, "l", slack)
 		f.ok(err)
 		_, err = f.Commit(f.ctx, first.Check(), kv.Put("guarded", []byte("first")))
 		f.ok(err)
