@@ -233,7 +233,7 @@ func makeStreams(t *testing.T, dir, work string, duplicates time.Duration) {
 }
 
 func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
-	counts, accepted := killedDuringEvents(t, observedSource, 2*time.Minute)
+	counts, accepted := killedDuringEvents(t, observedSource, 5000, 2*time.Minute)
 	lost, again := tally(t, counts, accepted)
 	t.Logf("%d events accepted: %d lost, %d handled more than once", len(accepted), lost, again)
 	if again > len(accepted)/2 { // those in flight at each kill, and at each exit
@@ -244,7 +244,7 @@ func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
 // TestEffectsOfEventsAreExactWhateverIsKilled has streams that find no duplicates by
 // themselves.
 func TestEffectsOfEventsAreExactWhateverIsKilled(t *testing.T) {
-	counts, accepted := killedDuringEvents(t, atomicSource, 100*time.Millisecond)
+	counts, accepted := killedDuringEvents(t, atomicSource, 20_000, 100*time.Millisecond)
 	lost, again := tally(t, counts, accepted)
 	t.Logf("%d events accepted: %d lost, %d with a second effect", len(accepted), lost, again)
 	if again > 0 {
@@ -270,8 +270,8 @@ func tally(t *testing.T, counts map[string]int, accepted []string) (lost, again 
 // killedDuringEvents publishes events while the host and its workers are killed again
 // and again, and returns how often the function has published each, and which were
 // accepted.
-func killedDuringEvents(t *testing.T, source string, duplicates time.Duration) (counts map[string]int, accepted []string) {
-	const events, kills = 5000, 6
+func killedDuringEvents(t *testing.T, source string, events int, duplicates time.Duration) (counts map[string]int, accepted []string) {
+	const kills = 6
 	k := &killable{t: t, dir: benchDir(t, map[string]string{"observed/observed.go": source, "observed/function.yaml": observedManifest, "echo/echo.go": echoSource})}
 	makeStreams(t, filepath.Join(k.dir, "data"), "work", duplicates)
 	t.Cleanup(func() { k.kill() })
@@ -282,7 +282,7 @@ func killedDuringEvents(t *testing.T, source string, duplicates time.Duration) (
 	begin := time.Now()
 	for i := range kills {
 		k.start()
-		timer := time.AfterFunc(time.Duration(300+mathrand.IntN(500))*time.Millisecond, func() { k.cmd.Process.Kill() })
+		timer := time.AfterFunc(time.Duration(400+mathrand.IntN(800))*time.Millisecond, func() { k.cmd.Process.Kill() })
 		done := make(chan bool)
 		go func() {
 			defer close(done)

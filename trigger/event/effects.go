@@ -19,7 +19,7 @@ import (
 // Effects are messages that are published all or none, and once for an event. They
 // are written as one record first, on a subject that is made of the event and that
 // takes one record only, and then published, with ids that the record gives them. The
-// record is removed when the server has confirmed that the event is done. Where it is
+// record is removed a while after the server has confirmed that the event is done. Where it is
 // found, since something ended in the middle, what the streams do not hold yet is
 // published, and no second record can be written.
 const (
@@ -73,8 +73,20 @@ type record struct {
 type effects struct {
 	mu    sync.Mutex
 	known map[string][]record // by event
+	ended []endedRecord       // that are to be removed, the oldest first
 	again chan struct{}       // has one when a record could not be applied
 }
+
+// endedRecord is a record whose event was acknowledged then.
+type endedRecord struct {
+	record
+	at time.Time
+}
+
+// keepEnded is for how long a record stays after the server has confirmed that its
+// event is done: it writes that down a tenth of a second later, and a server that is
+// killed before has the event come again.
+const keepEnded = 5 * time.Second
 
 // maxKnown bounds the events of which records are known. Beyond it they are
 // forgotten: records stay in the stream then until they are too old.
@@ -301,17 +313,56 @@ func (t *Trigger) wasStored(ctx context.Context, m *nats.Msg, since time.Time) (
 // settle has the records for an event go that has ended well, or notes that they
 // were applied for one that comes again.
 func (t *Trigger) settle(list []record, gone bool) {
+	if gone {
+		t.effects.mu.Lock()
+		defer t.effects.mu.Unlock()
+		for _, r := range list {
+			t.effects.ended = append(t.effects.ended, endedRecord{r, time.Now()})
+		}
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
 	for _, r := range list {
-		var err error
-		if gone {
-			err = t.deleteRecord(ctx, r)
-		} else {
-			err = t.markApplied(ctx, r)
+		t.stays(t.markApplied(ctx, r))
+	}
+}
+
+func (t *Trigger) stays(err error) {
+	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		t.log.Warn("a record of effects stays for a while: " + err.Error())
+	}
+}
+
+// clearEffects removes the records of events that are done, until the trigger is
+// closed. What is left then stays until it is too old.
+func (t *Trigger) clearEffects() {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-t.ctx.Done():
+			return
+		case <-ticker.C:
 		}
-		if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-			t.log.Warn("a record of effects stays for a while: " + err.Error())
+		t.effects.mu.Lock()
+		n := 0
+		for n < len(t.effects.ended) && time.Since(t.effects.ended[n].at) > keepEnded {
+			n++
+		}
+		list := t.effects.ended[:n]
+		if t.effects.ended = t.effects.ended[n:]; len(t.effects.ended) == 0 {
+			t.effects.ended = nil
+		}
+		t.effects.mu.Unlock()
+		for _, r := range list {
+			ctx, cancel := context.WithTimeout(t.work, setupTimeout)
+			err := t.deleteRecord(ctx, r.record)
+			cancel()
+			if t.ctx.Err() != nil {
+				return
+			}
+			t.stays(err)
 		}
 	}
 }

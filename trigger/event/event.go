@@ -175,6 +175,7 @@ func New(cfg Config) (*Trigger, error) {
 		}
 	}
 	t.tasks.Go(t.recoverEffects)
+	t.tasks.Go(t.clearEffects)
 	return t, nil
 }
 
