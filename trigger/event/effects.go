@@ -193,7 +193,8 @@ func (t *Trigger) notYet(err error) error {
 // storeRecord writes a record, if there is none on its subject.
 func (t *Trigger) storeRecord(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, error) {
 	for again := false; ; again = true {
-		ack, err := t.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(0), jetstream.WithExpectStream(EffectStream))
+		ack, err := t.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(0), jetstream.WithExpectStream(EffectStream),
+			jetstream.WithRetryAttempts(0)) // where no stream answers there is none yet
 		if again || !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {
 			return ack, err
 		}
