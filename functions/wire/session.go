@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -71,7 +72,7 @@ func NewSession(rwc io.ReadWriteCloser, cfg Config) *Session {
 
 // Run reads frames until the stream ends, the peer breaks the protocol, or
 // Close; it then ends all exchanges, waits for the handlers it started, and
-// returns nil for a clean end of file or a Close, otherwise why it ended.
+// returns nil if the other side has gone, or for a Close, otherwise why it ended.
 func (s *Session) Run() error {
 	s.crew.members.Go(s.lead)
 	err := <-s.stopped
@@ -79,7 +80,7 @@ func (s *Session) Run() error {
 	case <-s.done:
 		err = nil
 	default:
-		if err == io.EOF {
+		if err == io.EOF || errors.Is(err, syscall.ECONNRESET) { // the latter if the other side has left something unread
 			err = nil
 		}
 	}
