@@ -125,7 +125,7 @@ func TestRecordsAreClearedWhileThereAreAny(t *testing.T) {
 		if clearing() {
 			t.Errorf("before event %d somebody clears", i)
 		}
-		f.publish("in", numbered(i + 1)...)
+		f.publish("in", numbered(i+1)...)
 		f.await("the effects", func() bool { return f.count("OUT") == uint64((i+1)*(i+2)) })
 		f.await("the records are gone, and who cleared them", func() bool { return f.count(EffectStream) == 0 && !clearing() })
 	}
