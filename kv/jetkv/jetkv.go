@@ -17,6 +17,8 @@
 // A revision that a Commit only checks goes with a message that writes another key,
 // or, if there are too few of these, with one on the subject $FN.kv.b.check, which is
 // no key.
+//
+// Blobs are object stores of NATS: parts of 128 KiB, and one message that makes them a blob.
 package jetkv
 
 import (
@@ -136,8 +138,13 @@ func Drop(ctx context.Context, js jetstream.JetStream, name string) error {
 
 func newBucket(js jetstream.JetStream, sc jetstream.StreamConfig) (*Bucket, error) {
 	name := sc.Name[len(streamPrefix):]
+	return newMessages(js, sc, name, subjectPrefix+name+".")
+}
+
+// newMessages returns what reads and writes the messages of a stream, by subject without a prefix.
+func newMessages(js jetstream.JetStream, sc jetstream.StreamConfig, name, prefix string) (*Bucket, error) {
 	b := &Bucket{js: js, conn: js.Conn(), api: jetstream.DefaultAPIPrefix, name: name, stream: sc.Name,
-		prefix: subjectPrefix + name + ".", cfg: sc, batches: make(chan struct{}, 16), seed: maphash.MakeSeed()}
+		prefix: prefix, cfg: sc, batches: make(chan struct{}, 16), seed: maphash.MakeSeed()}
 	if o := js.Options(); o.Domain != "" {
 		b.api = "$JS." + o.Domain + ".API."
 	} else if o.APIPrefix != "" {

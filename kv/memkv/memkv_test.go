@@ -39,6 +39,14 @@ func TestBucketsKeepTheirNumberOfKeys(t *testing.T) {
 	})
 }
 
+func TestBlobsKeepTheContract(t *testing.T) {
+	kvtest.RunBlobs(t, func(t *testing.T) kv.Blobs {
+		s, err := NewBlobs("b")
+		must(t, err)
+		return s
+	})
+}
+
 func TestConfigsThatAreNone(t *testing.T) {
 	for _, test := range []struct {
 		cfg  Config
