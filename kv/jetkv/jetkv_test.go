@@ -147,6 +147,9 @@ func TestConfigsThatAreNone(t *testing.T) {
 		{Config{Bucket: "b", History: -1}, nil},
 		{Config{Bucket: "b", MaxValue: -1}, nil},
 		{Config{Bucket: "b", MaxBytes: -1}, nil},
+		{Config{Bucket: "b", MaxKeys: -1}, nil},
+		{Config{Bucket: "b", MaxKeys: 10, History: 2}, nil},
+		{Config{Bucket: "b", MaxKeys: 10, Replicas: 3}, nil},
 	} {
 		_, err := Create(t.Context(), js, test.cfg)
 		if err == nil || test.want != nil && !errors.Is(err, test.want) {

@@ -66,7 +66,7 @@ func (b *Bucket) write(c *kv.Change, now time.Time) uint64 {
 			m.end = m.Expires
 		}
 	} else if b.alone(c) { // as a part of a history it stays with it
-		m.end = now.Add(markerTTL)
+		m.end = now.Add(b.markers())
 	}
 	b.store(m, len(b.replaced(c)))
 	return m.Revision
@@ -117,7 +117,7 @@ func (b *Bucket) expire(now time.Time) {
 			b.forget(m)
 			b.keys[m.Key] = slices.DeleteFunc(slices.Clone(list), func(other *message) bool { return other == m })
 		case m.Op == kv.OpPut:
-			b.store(&message{Entry: kv.Entry{Key: m.Key, Created: m.end, Op: kv.OpExpire}, end: m.end.Add(markerTTL)}, len(list))
+			b.store(&message{Entry: kv.Entry{Key: m.Key, Created: m.end, Op: kv.OpExpire}, end: m.end.Add(b.markers())}, len(list))
 		default:
 			b.forget(m)
 			delete(b.keys, m.Key)

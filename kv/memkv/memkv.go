@@ -24,8 +24,7 @@ const (
 	// buckets in JetStream.
 	DefaultMaxValue = 1<<20 - 1<<10
 
-	markerTTL = 5 * time.Minute // how long a delete or an expiry can be watched
-	overhead  = 64              // bytes of a message beside its key and value
+	overhead = 64 // bytes of a message beside its key and value
 )
 
 // Config describes a bucket. All but Bucket may be left out.
@@ -35,6 +34,7 @@ type Config struct {
 	TTL      time.Duration // of every write, whole seconds; 0: none. A write's own TTL counts if it is shorter
 	MaxValue int           // bytes of a value, 0: DefaultMaxValue
 	MaxBytes int64         // of all messages, 0: no limit
+	MaxKeys  int64         // 0: no limit; only without history
 }
 
 // Bucket is a [kv.Bucket] in memory. It is safe for concurrent use.
@@ -68,6 +68,9 @@ func New(cfg Config) (*Bucket, error) {
 	}
 	if cfg.MaxValue < 0 || cfg.MaxBytes < 0 {
 		return nil, fmt.Errorf("kv: bucket %q: values of %d bytes, %d in all: both from 0 on", cfg.Bucket, cfg.MaxValue, cfg.MaxBytes)
+	}
+	if cfg.MaxKeys < 0 || cfg.MaxKeys > 0 && cfg.History > 1 {
+		return nil, fmt.Errorf("kv: bucket %q: %d keys at most: from 0 on, and only without history", cfg.Bucket, cfg.MaxKeys)
 	}
 	cfg.History = max(cfg.History, 1)
 	if cfg.MaxValue == 0 {
@@ -233,9 +236,19 @@ func (b *Bucket) holds(c *kv.Change) error {
 	return conflict
 }
 
+// markers returns how long a delete or an expiry can be watched. Where keys are limited each takes
+// the place of a key.
+func (b *Bucket) markers() time.Duration {
+	if b.cfg.MaxKeys > 0 {
+		return time.Second
+	}
+	return 5 * time.Minute
+}
+
 // room returns ErrFull if values need more than there is. A delete always has a place.
 func (b *Bucket) room(changes []kv.Change) error {
 	bytes, grows := b.bytes, false
+	keys, more := int64(len(b.keys)), false
 	for i := range changes {
 		c := &changes[i]
 		if c.Action == kv.ActCheck {
@@ -245,11 +258,18 @@ func (b *Bucket) room(changes []kv.Change) error {
 		for _, m := range b.replaced(c) {
 			added -= size(m.Key, m.Value)
 		}
+		if b.keys[c.Key] == nil {
+			keys++
+			more = more || c.Action == kv.ActPut
+		}
 		bytes += added
 		grows = grows || c.Action == kv.ActPut && added > 0
 	}
 	if grows && b.cfg.MaxBytes > 0 && bytes > b.cfg.MaxBytes {
 		return fmt.Errorf("bucket %q: %w: it would have %d bytes, at most %d", b.cfg.Bucket, kv.ErrFull, bytes, b.cfg.MaxBytes)
+	}
+	if more && b.cfg.MaxKeys > 0 && keys > b.cfg.MaxKeys {
+		return fmt.Errorf("bucket %q: %w: it would have %d keys, at most %d", b.cfg.Bucket, kv.ErrFull, keys, b.cfg.MaxKeys)
 	}
 	return nil
 }
@@ -261,7 +281,7 @@ func (b *Bucket) Stats(ctx context.Context) (kv.Stats, error) {
 	}
 	defer b.mu.Unlock()
 	return kv.Stats{
-		Keys: int64(len(b.keys)), Bytes: b.bytes, MaxBytes: b.cfg.MaxBytes, MaxValue: int64(b.cfg.MaxValue),
-		History: b.cfg.History, TTL: b.cfg.TTL, Markers: markerTTL,
+		Keys: int64(len(b.keys)), MaxKeys: b.cfg.MaxKeys, Bytes: b.bytes, MaxBytes: b.cfg.MaxBytes, MaxValue: int64(b.cfg.MaxValue),
+		History: b.cfg.History, TTL: b.cfg.TTL, Markers: b.markers(),
 	}, nil
 }

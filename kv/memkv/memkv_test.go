@@ -33,6 +33,20 @@ func TestBucketsKeepTheContract(t *testing.T) {
 	})
 }
 
+func TestBucketsKeepTheirNumberOfKeys(t *testing.T) {
+	kvtest.RunMaxKeys(t, func(t *testing.T, keys int64) kv.Bucket {
+		return open(t, Config{MaxKeys: keys})
+	})
+}
+
+func TestBlobsKeepTheContract(t *testing.T) {
+	kvtest.RunBlobs(t, func(t *testing.T) kv.Blobs {
+		s, err := NewBlobs("b")
+		must(t, err)
+		return s
+	})
+}
+
 func TestConfigsThatAreNone(t *testing.T) {
 	for _, test := range []struct {
 		cfg  Config
@@ -46,6 +60,8 @@ func TestConfigsThatAreNone(t *testing.T) {
 		{Config{Bucket: "b", History: kv.MaxHistory + 1}, nil},
 		{Config{Bucket: "b", MaxValue: -1}, nil},
 		{Config{Bucket: "b", MaxBytes: -1}, nil},
+		{Config{Bucket: "b", MaxKeys: -1}, nil},
+		{Config{Bucket: "b", MaxKeys: 10, History: 2}, nil},
 	} {
 		_, err := New(test.cfg)
 		if err == nil || test.want != nil && !errors.Is(err, test.want) {
@@ -83,7 +99,7 @@ func TestTimesToLiveInABubble(t *testing.T) {
 		if got := strings.Join(got, ", "); got != want {
 			t.Errorf("expired:\n%s, want\n%s", got, want)
 		}
-		time.Sleep(markerTTL + time.Second)
+		time.Sleep(b.markers() + time.Second)
 		if s, err := b.Stats(ctx); err != nil || s.Keys != 0 || s.Bytes != 0 || len(b.order) != 0 || len(b.due) != 0 {
 			t.Errorf("what is left: %+v, %v, %v, %v", s, b.order, b.due, err)
 		}
