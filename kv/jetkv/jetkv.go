@@ -16,7 +16,7 @@
 //
 // A revision that a Commit only checks goes with a message that writes another key,
 // or, if there are too few of these, with one on the subject $FN.kv.b.check, which is
-// no key.
+// no key; nor is $FN.kv.b.once.>, the names of CommitOnce.
 //
 // Blobs are object stores of NATS: parts of 128 KiB, and one message that makes them a blob.
 package jetkv
@@ -186,7 +186,7 @@ func (c *Config) stream() (jetstream.StreamConfig, error) {
 		marker = time.Second
 	}
 	sc := jetstream.StreamConfig{
-		Name: streamPrefix + c.Bucket, Description: c.Description, Subjects: []string{subjectPrefix + c.Bucket + ".>", checkSubject(c.Bucket)},
+		Name: streamPrefix + c.Bucket, Description: c.Description, Subjects: []string{subjectPrefix + c.Bucket + ".>", ownSubjects(c.Bucket)},
 		MaxMsgsPerSubject: int64(history), MaxBytes: -1, MaxMsgs: -1, MaxConsumers: -1, MaxMsgSize: int32(value + overhead), MaxAge: c.TTL,
 		Replicas: max(c.Replicas, 1), Duplicates: 2 * time.Minute, Discard: jetstream.DiscardNew,
 		AllowRollup: true, DenyDelete: true, AllowDirect: true,
@@ -203,6 +203,9 @@ func (c *Config) stream() (jetstream.StreamConfig, error) {
 	}
 	return sc, nil
 }
+
+// ownSubjects are those of messages that are no keys.
+func ownSubjects(bucket string) string { return "$FN.kv." + bucket + ".>" }
 
 // checkSubject is that of messages which carry nothing but a revision to check.
 func checkSubject(bucket string) string { return "$FN.kv." + bucket + ".check" }
