@@ -90,8 +90,8 @@ func (a *app) runsShowCommand() *cobra.Command {
 		Long: `Show a run, with its input and output as far as they are kept, and what was logged in its latest attempt.
 
 The lines are those of functions.Log(ctx), which name the invocation; what the function wrote to stdout and stderr does not, and
-is in 'fnhost logs' alone. The input of a call that is done is not kept; that of one that failed is, and that of an event as
-long as its stream has it.`}
+is in 'fnhost logs' alone. The input of a call that is done or was canceled is not kept; that of one that failed
+is, and that of an event as long as its stream has it.`}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := a.client()
 		if err != nil {
