@@ -57,9 +57,13 @@
 // tried again, as the trigger says, until it is a dead letter; [Permanent] and
 // [RetryAfter] decide otherwise. Since an event may come again after it was handled,
 // a handler uses what names it (Stream and Sequence, or its ID) where doing
-// something twice matters. [Publish] sends messages, at once or later ([Delay], [At]),
-// for a while ([TTL]), or only after a certain one ([ExpectLast]). A message may be a
-// CloudEvent: an [Event] has its attributes, however it came, and [CloudEvent] makes one.
+// something twice matters. A handler that takes a slice, []Event or one of its own type,
+// gets batches where the trigger says so, and names those it could not handle in a
+// [BatchError]. [Publish] sends messages, at once or later ([Delay], [At]), for a while
+// ([TTL]), or only after a certain one ([ExpectLast]); what is published within
+// [Atomically] takes effect all or not at all, and, but for a batch, once for an event
+// that comes again. A message may be a CloudEvent: an [Event] has its attributes, however
+// it came, and [CloudEvent] makes one.
 //
 // # State
 //

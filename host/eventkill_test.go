@@ -76,6 +76,12 @@ func (k *killable) start() {
 	}
 	k.cmd = exec.Command(self)
 	k.cmd.Env = append(os.Environ(), "FNHOST_BENCH_ROLE=host", "FNHOST_BENCH_DIR="+k.dir)
+	log, err := os.Create(filepath.Join(k.dir, "host.log"))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer log.Close()
+	k.cmd.Stderr = log
 	out, err := k.cmd.StdoutPipe()
 	if err != nil {
 		k.t.Fatal(err)
@@ -85,7 +91,8 @@ func (k *killable) start() {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		k.t.Fatalf("the host does not start: %v", err)
+		said, _ := os.ReadFile(log.Name())
+		k.t.Fatalf("the host does not start: %v\n%s", err, said)
 	}
 	k.http, k.nats = strings.Fields(line)[0], strings.Fields(line)[1]
 }

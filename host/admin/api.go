@@ -23,7 +23,7 @@
 //	DELETE /v1/functions/{name}       removes a deployed function
 //	POST /v1/async/{name...}          stores a call that is answered later, as invoke; headers X-Call-Id, X-Callback-Url
 //	GET  /v1/runs                     what has become of calls and events; query: function, state, limit
-//	GET  /v1/runs/{id}                one, with input, output and logs; query: wait
+//	GET  /v1/runs/{id}                one, with input, output and lines of functions.Log; query: wait
 //	DELETE /v1/runs/{id}              cancels it
 //	GET  /v1/callback-secret          the key that callbacks are signed with
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
