@@ -304,11 +304,7 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 	case "committed": // it keeps nothing from one attempt to the next
 		return &wire.Response{Payload: []byte("no")}, nil
 	case "commit":
-		messages, err := wire.Messages(req.Payload)
-		for _, m := range messages {
-			r.publish(m.Header, m.Payload)
-		}
-		return &wire.Response{}, err
+		return r.commit(ctx, req.Payload)
 	case "invoke":
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "functest does not know the operation %q", op)

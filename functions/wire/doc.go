@@ -103,7 +103,7 @@
 //	             call (of those of NATS itself Nats-Msg-Id, Nats-TTL,
 //	             Nats-Expected-Last-Subject-Sequence, and Nats-Schedule as "@at" and a
 //	             time, each once); "commit" the publish calls that the payload holds ([Messages]),
-//	             all or none, and once; or whether that was done, "committed", which
+//	             and at most one "kv.commit", all or none, and once; or whether that was done, "committed", which
 //	             the payload "yes" answers; "kv.get" and others on buckets, see package kvwire
 //	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket
 //	:number      which commit of the invocation it is, from 1; with it go the headers

@@ -109,6 +109,8 @@ type Config struct {
 	// Runs keeps what has become of events, and of asynchronous calls. Default: nobody
 	// does, and there are no such calls.
 	Runs Runs
+	// State is what effects change beside publishing. Default: nothing.
+	State State
 }
 
 // Trigger is a [trigger.Trigger].
@@ -118,6 +120,7 @@ type Trigger struct {
 	invoker trigger.Invoker
 	log     *slog.Logger
 	report  func(function, subject string, err error)
+	state   State
 
 	ctx    context.Context // of taking events
 	cancel context.CancelFunc
@@ -154,7 +157,7 @@ func New(cfg Config) (*Trigger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
-	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
+	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, state: cfg.State, readers: make(map[string]*reader),
 		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, strayWait: strayWait, keepEnded: keepEnded,
 		effects: effects{again: make(chan struct{}, 1)}, wakeLater: make(chan struct{}, 1)}
 	if t.log == nil {
