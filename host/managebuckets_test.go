@@ -64,7 +64,7 @@ func TestBucketsAreManaged(t *testing.T) {
 	}
 	_, err = c.Bucket(ctx, "orders")
 	r.wants(err, wire.NotFound, "fnhost bucket create orders")
-	if bucket, err = r.Bucket(ctx, "orders"); err != nil { // functions have it made
+	if _, err := r.Bucket(ctx, "orders"); err != nil { // functions have it made
 		t.Fatal(err)
 	}
 	if err := c.DropBucket(ctx, "orders", false); err != nil {
