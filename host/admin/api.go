@@ -26,6 +26,13 @@
 //	GET  /v1/runs/{id}                one, with input, output and lines of functions.Log; query: wait
 //	DELETE /v1/runs/{id}              cancels it
 //	GET  /v1/callback-secret          the key that callbacks are signed with
+//	GET, POST /v1/buckets             the buckets of functions, and making one
+//	GET, DELETE /v1/buckets/{bucket}  one; query of DELETE: keys
+//	GET  /v1/buckets/{bucket}/keys    keys, an object a line; query: prefix, suffix, glob, after, limit, descending, values
+//	GET  /v1/buckets/{bucket}/watch   changes, an object a line; query: prefix, suffix, glob, initial, from, keysOnly
+//	GET, PUT, DELETE /v1/buckets/{bucket}/keys/{key}  a value as it is; query of PUT: ttl, ifRevision, of DELETE: ifRevision, purge
+//	GET  /v1/buckets/{bucket}/keys/{key}/history      what is kept of a key
+//	POST /v1/buckets/{bucket}/keys/{key}/add          adds to a number; query: delta, ttl
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //
@@ -109,6 +116,7 @@ type Backend interface {
 	Steerer
 	Events
 	RunKeeper
+	BucketKeeper
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)

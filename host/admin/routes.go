@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fnhost/fnhost/builder/manifest"
@@ -27,7 +28,7 @@ type route struct {
 
 func (s *Server) routes() []route {
 	deployQuery := []string{"dir", "name", "release", "canary", "url", "ref", "commit", "author", "message", "by"}
-	return append(s.runRoutes(), []route{
+	return slices.Concat(s.runRoutes(), s.bucketRoutes(), []route{
 		{pattern: "GET /healthz", summary: "200 while the host runs", handler: healthz},
 		{pattern: "GET /v1/info", summary: "What host this is, and where it listens", out: reflect.TypeFor[Info](),
 			handler: func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Info()) }},
@@ -66,7 +67,7 @@ func (s *Server) routes() []route {
 		{pattern: "DELETE /v1/dead/{id}", summary: "Remove a dead letter", handler: s.purgeDeadLetter},
 		{pattern: "GET /v1/schemas/function.json", summary: "The JSON schema of function.yaml", handler: manifestSchema},
 		{pattern: "GET /v1/openapi.json", summary: "This description", handler: s.openAPI},
-	}...)
+	})
 }
 
 // serve implements the route.
