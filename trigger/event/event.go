@@ -99,7 +99,8 @@ const (
 	ackWait      = 10 * time.Second   // without a sign that work goes on
 	setupTimeout = 10 * time.Second
 	retrySetup   = 2 * time.Second
-	maxWaiting   = 10_000 // events of a trigger that may wait for a retry beside those in flight
+	retryStream  = 5 * time.Second // of one that is not there
+	maxWaiting   = 10_000          // events of a trigger that may wait for a retry beside those in flight
 )
 
 // Config says how a Trigger works.
@@ -113,6 +114,9 @@ type Config struct {
 	// Runs keeps what has become of events, and of asynchronous calls. Default: nobody
 	// does, and there are no such calls.
 	Runs Runs
+	// Sources returns what a manifest has of triggers whose events are something else
+	// than messages for their own sake. Default: none.
+	Sources func(m *manifest.Manifest) []Source
 }
 
 // Trigger is a [trigger.Trigger].
@@ -122,6 +126,7 @@ type Trigger struct {
 	invoker trigger.Invoker
 	log     *slog.Logger
 	report  func(function, subject string, err error)
+	sources func(m *manifest.Manifest) []Source // may be nil
 
 	ctx    context.Context // of taking events
 	cancel context.CancelFunc
@@ -133,7 +138,7 @@ type Trigger struct {
 	takers     sync.Map     // subject → taker
 	takersSize atomic.Int64 // about
 
-	ackWait, retrySetup, strayWait time.Duration // the constants, but for tests
+	ackWait, retrySetup, retryStream, strayWait time.Duration // the constants, but for tests
 
 	keepers sync.Pool // of *keeper
 	effects effects
@@ -158,8 +163,8 @@ func New(cfg Config) (*Trigger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
-	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
-		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, strayWait: strayWait,
+	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, sources: cfg.Sources, readers: make(map[string]*reader),
+		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, retryStream: retryStream, strayWait: strayWait,
 		effects: effects{again: make(chan struct{}, 1)}, wakeLater: make(chan struct{}, 1)}
 	if t.log == nil {
 		t.log = slog.Default()
@@ -183,8 +188,8 @@ func New(cfg Config) (*Trigger, error) {
 func (t *Trigger) Update(table *trigger.Table) {
 	wanted := make(map[string]*reader)
 	for name, fn := range table.Functions {
-		for i := range fn.Manifest.Triggers.Event {
-			r := newReader(t, name, &fn.Manifest.Triggers.Event[i])
+		for _, s := range t.sourcesOf(fn.Manifest) {
+			r := sourceReader(t, name, s)
 			wanted[r.key] = r
 		}
 		for i := range fn.Manifest.Triggers.Schedule {
@@ -198,7 +203,7 @@ func (t *Trigger) Update(table *trigger.Table) {
 		return
 	}
 	for key, r := range t.readers {
-		if w := wanted[key]; w == nil || !reflect.DeepEqual(w.spec, r.spec) || w.schedule != r.schedule {
+		if w := wanted[key]; w == nil || !reflect.DeepEqual(w.source, r.source) || w.schedule != r.schedule {
 			r.cancel()
 			delete(t.readers, key)
 			if r.id != "" && w == nil {
@@ -279,10 +284,14 @@ type reader struct {
 	t        *Trigger
 	key      string
 	function string
-	spec     manifest.Event
+	source   Source
+	spec     manifest.Event    // of source
 	schedule manifest.Schedule // of a schedule,
 	id       string            // which has one; "" otherwise
 	from     uint64            // where to begin if its stream has taken the subject for it; 0 otherwise
+	begun    time.Time         // when the stream was made that it reads, zero for none yet
+	anew     bool              // all that the stream has is new, since there was none before
+	maxAge   atomic.Int64      // of the stream
 	latest   atomic.Pointer[lastFailure]
 	problem  atomic.Pointer[string] // why it does not work
 	skipped  atomic.Uint64          // events that were taken off without being handled
@@ -293,8 +302,12 @@ type reader struct {
 }
 
 func newReader(t *Trigger, function string, spec *manifest.Event) *reader {
-	sum := sha256.Sum256([]byte(spec.Stream + " " + spec.Subject + " " + spec.Endpoint))
-	return &reader{t: t, key: fmt.Sprintf("fn_%s_%x", function, sum[:4]), function: function, spec: *spec}
+	return sourceReader(t, function, eventSource(spec))
+}
+
+func sourceReader(t *Trigger, function string, s Source) *reader {
+	sum := sha256.Sum256([]byte(s.ID))
+	return &reader{t: t, key: fmt.Sprintf("fn_%s_%x", function, sum[:4]), function: function, source: s, spec: s.Spec}
 }
 
 // run sets the consumer up, and takes its events until the reader is canceled.
@@ -318,13 +331,10 @@ func (r *reader) run() {
 			text := err.Error() // which stays as it is for who reads it
 			r.problem.Store(&text)
 			failed = text
-			r.t.log.Error("an event trigger does not work: "+failed, "function", r.function, "subject", r.spec.Subject)
+			r.t.log.Error("an event trigger does not work: "+failed, "function", r.function, "subject", r.name())
 			r.t.report(r.function, r.name(), err)
 		}
-		select {
-		case <-r.ctx.Done():
-		case <-time.After(r.t.retrySetup):
-		}
+		r.pauseSetup(err)
 	}
 }
 
@@ -350,15 +360,17 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	}
 	stream, from, err := r.t.streamFor(ctx, &r.spec)
 	if err != nil {
+		r.anew = r.anew || errors.As(err, new(noStream))
 		return nil, err
 	}
+	r.meet(stream)
 	if from > 0 {
 		r.from = from
 	}
 	cfg := jetstream.ConsumerConfig{
 		Durable: r.key, FilterSubject: r.spec.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: r.t.ackWait,
 		MaxDeliver: -1, MaxAckPending: r.maxPending(stream.CachedInfo().Config.ConsumerLimits), InactiveThreshold: keepConsumer,
-		Metadata: map[string]string{"function": r.function, "endpoint": r.spec.Endpoint},
+		Metadata: map[string]string{"function": r.function, "endpoint": r.spec.Endpoint}, HeadersOnly: r.source.HeadersOnly,
 	}
 	if isPinned(&r.spec) {
 		cfg.AckWait = r.t.ackWait / 2 // an order has to wait for those that the server misses
@@ -370,9 +382,13 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	if cfg.DeliverPolicy == jetstream.DeliverNewPolicy && r.from > 0 { // an event may have come by now
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.from
 	}
+	if cfg.DeliverPolicy == jetstream.DeliverNewPolicy && r.anew {
+		cfg.DeliverPolicy = jetstream.DeliverAllPolicy
+	}
 	if old, err := stream.Consumer(ctx, r.key); err == nil { // where it begins cannot be changed any more, and a pause goes on
 		was := old.CachedInfo().Config
 		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime, cfg.PauseUntil = was.DeliverPolicy, was.OptStartSeq, was.OptStartTime, was.PauseUntil
+		r.tellGap(ctx, stream, old.CachedInfo())
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
 	}
@@ -380,6 +396,7 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
 	}
+	r.begun, r.anew = stream.CachedInfo().Created, false
 	if consumer.CachedInfo().Config.PriorityPolicy != cfg.PriorityPolicy {
 		return nil, errors.New("order: key, debounce and throttle need NATS 2.11 or later")
 	}
