@@ -75,6 +75,26 @@
 //		return functions.KV(ctx, "visits").Add(ctx, in.Page, 1, kv.TTL(24*time.Hour))
 //	}
 //
+// # Changes of keys
+//
+// A kv trigger runs an endpoint for the changes of a bucket's keys: at least once for the
+// latest of each key, as an event with an Entry. The value of a put is its data, so that a
+// handler may take a type of its own, if the trigger is on: [put] alone; a delete or an
+// expiry has no value, and is an error there.
+//
+//	func HandleSession(ctx context.Context, e functions.Event) error {
+//		switch e.Entry.Op {
+//		case kv.OpPut:
+//			return welcome(ctx, e.Entry.Key, e.Entry.Value)
+//		case kv.OpExpire:
+//			return remind(ctx, e.Entry.Key)
+//		}
+//		return nil
+//	}
+//
+// A value that was replaced before it came to it may be left out, so a handler looks at
+// what is, and not at how often that has changed.
+//
 // # Context
 //
 // The context of an invocation ends at the function's timeout, at the caller's

@@ -75,6 +75,13 @@
 //	    - subject: metrics.>
 //	      endpoint: count        # default: the function's root
 //	      each: false            # true: on each node
+//	  kv:                        # for each change of a bucket's keys
+//	    - bucket: sessions
+//	      keys: "user.**"        # *: any characters but dots, **: any, ?: one; default: all
+//	      on: [put, expire]      # and delete; default: all three
+//	      endpoint: changed      # default: the function's root
+//	      start: new             # and what event has: retries, backoff, backoffMax, inFlight,
+//	      order: key             # order, perKey, rate, debounce, throttle, batch
 //
 // # Strictness
 //

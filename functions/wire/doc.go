@@ -72,7 +72,7 @@
 //	:endpoint    name of the endpoint, absent or empty for the root
 //	:invocation  the invocation's id
 //	:timeout     microseconds that are left, in decimal
-//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", "async", …
+//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", "kv", "async", …
 //	:depth       how many function-to-function calls lie above it, absent for 0
 //	:caller      the function that called, for the trigger "call"
 //	:query       the raw query string of a request, without "?"
@@ -88,6 +88,12 @@
 //	:attempt     which attempt this is, from 1; also for the trigger "async", with
 //	             :stream and :sequence
 //	:replayed    "1" if somebody has the event run once more, as a trial or to repair
+//
+// and, for the trigger "kv", whose event is a change of a key in a bucket, those and
+//
+//	:bucket      name of the bucket, and the key in :key; its revision is in :sequence
+//	:change      "put", with the value in the payload, "delete" or "expire"
+//	:expires     when the value does, in nanoseconds since 1970; absent for never
 //
 // or, for several events at once,
 //
@@ -170,6 +176,10 @@ const (
 	KeyBatch      = ":batch"
 	KeyFailed     = ":failed"
 	KeyReplayed   = ":replayed"
+	KeyBucket     = ":bucket"
+	KeyKey        = ":key"
+	KeyChange     = ":change"
+	KeyExpires    = ":expires"
 )
 
 // Kinds of endpoints, as a ready frame tells them.

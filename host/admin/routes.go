@@ -49,7 +49,7 @@ func (s *Server) routes() []route {
 			query: deployQuery, body: bundleType, out: reflect.TypeFor[DeployEvent](), lines: true, handler: s.deploy},
 		{pattern: "GET /v1/deploys/{id}", summary: "What happens in a deploy, from its begin", out: reflect.TypeFor[DeployEvent](), lines: true, handler: s.follow},
 		{pattern: "DELETE /v1/deploys/{id}", summary: "Cancel a deploy; what serves stays as it was", handler: s.cancelDeploy},
-		{pattern: "GET /v1/triggers", summary: "How the event triggers, schedules and subscriptions are", out: reflect.TypeFor[[]EventTrigger](), handler: s.triggers},
+		{pattern: "GET /v1/triggers", summary: "How the event and kv triggers, schedules and subscriptions are", out: reflect.TypeFor[[]EventTrigger](), handler: s.triggers},
 		{pattern: "POST /v1/functions/{name}/pause", summary: "Have no event of its triggers begin, of one on a subject or all, until a time or resume",
 			query: []string{"subject", "until"}, out: reflect.TypeFor[[]EventTrigger](), handler: s.pause},
 		{pattern: "POST /v1/functions/{name}/resume", summary: "End a pause", query: []string{"subject"}, out: reflect.TypeFor[[]EventTrigger](), handler: s.resume},

@@ -328,7 +328,6 @@ func TestWatchersLeaveNoConsumer(t *testing.T) {
 }
 
 func TestNarrowestSubject(t *testing.T) {
-	b := &Bucket{prefix: "$KV.b."}
 	for _, test := range []struct {
 		filter kv.Filter
 		want   string
@@ -345,7 +344,7 @@ func TestNarrowestSubject(t *testing.T) {
 		{kv.Filter{Prefix: "a.b.", Glob: "a.*.c"}, "a.b.>"},
 		{kv.Key("a.b"), "a.b"},
 	} {
-		if got := b.subject(test.filter); got != "$KV.b."+test.want {
+		if got := Subject("b", test.filter); got != "$KV.b."+test.want {
 			t.Errorf("%+v: got %s, want %s", test.filter, got, test.want)
 		}
 	}
