@@ -83,6 +83,9 @@ type Fault struct {
 	at []string
 }
 
+// Keys returns the path as the keys and items that lead there.
+func (f *Fault) Keys() []string { return f.at }
+
 func (f *Fault) String() string { return cmp.Or(f.Path, "it") + " " + f.Message }
 
 // MisfitError says what does not fit a schema, in the order of the paths.
@@ -168,7 +171,11 @@ func faultsOf(list []Fault, v any, e *jsonschema.ValidationError) []Fault {
 		var each []string
 		for _, cause := range e.Causes {
 			for _, f := range faultsOf(nil, v, cause) {
-				each = append(each, f.String())
+				if text := f.String(); !slices.Equal(f.at, at) {
+					each = append(each, text)
+				} else {
+					each = append(each, f.Message)
+				}
 			}
 		}
 		add("fits none of what is allowed: " + strings.Join(each, ", or "))

@@ -36,7 +36,7 @@ func TestMisfitsSayWhatIsWantedAndWhatIsGiven(t *testing.T) {
 		{`{"limits":{},"region":"asia"}`, `region must be one of "eu", "us", not "asia"`},
 		{`{"limits":{},"region":"eu","id":"X"}`, `id must match ^[a-z]+$, not "X"`},
 		{`{"limits":{},"region":"eu","list":[{"name":1},{}]}`, `list.1.name is missing`},
-		{`{"limits":{},"region":"eu","either":"x"}`, `either fits none of what is allowed: either must be integer, not "x", or either must be boolean, not "x"`},
+		{`{"limits":{},"region":"eu","either":"x"}`, `either fits none of what is allowed: must be integer, not "x", or must be boolean, not "x"`},
 		{`{"limits":[],"region":"eu"}`, `limits must be object, not []`},
 	} {
 		err := s.Check(value(t, test.doc))
