@@ -61,6 +61,21 @@
 // for a while ([TTL]), or only after a certain one ([ExpectLast]). A message may be a
 // CloudEvent: an [Event] has its attributes, however it came, and [CloudEvent] makes one.
 //
+// # Configuration
+//
+// [Config] returns what is set with `fnhost config set` for the function and its
+// namespace, over the defaults in function.yaml, as it is now: it changes while the
+// function runs, without a restart, and reading it costs no more than memory. What does
+// not fit the schema in function.yaml is never set, so a handler can rely on that.
+//
+//	config, err := functions.Config(ctx)
+//	if err != nil {
+//		return err
+//	}
+//	if config.Bool("beta", false) { … }
+//
+// [OnConfig] is for what has to be made anew when it changes.
+//
 // # Context
 //
 // The context of an invocation ends at the function's timeout, at the caller's

@@ -99,6 +99,7 @@ type local struct {
 	f        *function
 	manifest *manifest.Manifest
 	endpoint *functions.Endpoint
+	feed     functions.Feed
 
 	mu       sync.Mutex
 	draining bool
@@ -170,6 +171,7 @@ func (l *local) Drain(ctx context.Context) {
 	case <-l.idle:
 	case <-ctx.Done():
 	}
+	l.feed.Close(ctx)
 }
 
 // Stats implements runner.
@@ -185,6 +187,8 @@ type localRuntime struct{ l *local }
 func (r localRuntime) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
 	return r.l.h.call(ctx, r.l.f, r.l.manifest, req)
 }
+
+func (r localRuntime) Feed() *functions.Feed { return &r.l.feed }
 
 func (r localRuntime) Log(_ context.Context, invocation string, level slog.Level, message string, attrs []byte) {
 	r.l.h.logs.Add(logs.Record{Level: level, Function: r.l.f.name, Invocation: invocation, Source: logs.Log,

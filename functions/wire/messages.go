@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 )
 
 // Message is one of several messages that one payload holds: a header block and a
@@ -42,6 +43,29 @@ func Messages(b []byte) ([]Message, error) {
 		b = b[h+p:]
 	}
 	return list, nil
+}
+
+// ReadMessage reads the next message of a stream of them, of which the payload has at
+// most limit bytes. It returns io.EOF at the end between two, io.ErrUnexpectedEOF within
+// one, the error of r, and one that wraps [ErrFrame] for what is no message.
+func ReadMessage(r io.Reader, limit int) (Message, error) {
+	var lengths [6]byte
+	if _, err := io.ReadFull(r, lengths[:]); err != nil {
+		return Message{}, err
+	}
+	h, p := int(binary.BigEndian.Uint16(lengths[:])), int(binary.BigEndian.Uint32(lengths[2:]))
+	if p > limit {
+		return Message{}, fmt.Errorf("%w: a message of %d bytes, at most %d", ErrFrame, p, limit)
+	}
+	b := make([]byte, h+p)
+	if _, err := io.ReadFull(r, b); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return Message{}, err
+	}
+	m := Message{Header: Header(b[:h:h]), Payload: b[h:]}
+	return m, m.Header.check()
 }
 
 // AppendItemError appends the error of the item i of a batch, from 0, to a payload
