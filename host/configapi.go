@@ -197,6 +197,7 @@ type EffectiveConfig struct {
 	Version  string // "" if there is no such function yet
 	Revision uint64
 	Values   map[string]any
+	Defaults map[string]any          // of the manifest, as far as the function may read them
 	From     map[string]config.Layer // of each leaf, by its path; the zero Layer: the manifest's defaults
 	Partial  bool                    // access.config leaves something out
 	Misfit   string                  // in what it does not fit the schema, "" for nothing
@@ -231,6 +232,7 @@ func (h *Host) EffectiveConfig(ctx context.Context, function string, number int)
 	}
 	e := &EffectiveConfig{Function: function, Version: v.name, From: make(map[string]config.Layer)}
 	e.Values, e.Partial, e.Revision = h.configs.read(state, function, v.number, v.manifest)
+	e.Defaults, _, _ = h.configs.read(&config.State{}, function, v.number, v.manifest)
 	origins := state.Origins(v.manifest.Config.Values(), bus.DefaultAccount, function, v.number)
 	for _, leaf := range config.Leaves(e.Values) {
 		e.From[leaf.Path] = origins[leaf.Path]

@@ -115,6 +115,10 @@ func TestConfigReachesAllWorkersWithoutRestart(t *testing.T) {
 		})
 	}
 	everywhere("none")
+	f.await("all workers have started", func() bool {
+		s, err := f.Function("rate")
+		return err == nil && s.Workers.Workers == processes
+	})
 	before, _ := f.Function("rate")
 	f.set(ofNamespace, "limits.rate", 5)
 	everywhere("5")

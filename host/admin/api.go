@@ -26,6 +26,10 @@
 //	GET  /v1/runs/{id}                one, with input, output and logs; query: wait
 //	DELETE /v1/runs/{id}              cancels it
 //	GET  /v1/callback-secret          the key that callbacks are signed with
+//	GET  /v1/config                   what is set in a layer of the configuration; query: function, version
+//	PUT  /v1/config                   sets path to the JSON that is the body; DELETE removes it
+//	GET  /v1/config/effective         what a function reads, and from which layers
+//	GET  /v1/config/history           revisions of a layer; POST /v1/config/rollback goes back to one
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //
@@ -109,6 +113,7 @@ type Backend interface {
 	Steerer
 	Events
 	RunKeeper
+	Configurer
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)
