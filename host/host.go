@@ -75,6 +75,8 @@ type Host struct {
 	closed    bool
 	ran       bool // Run was called
 
+	configs *configs
+
 	runs deployRuns
 	git  *gitpush.Server // nil without Config.GitPush
 
@@ -117,6 +119,7 @@ func New(cfg Config) (*Host, error) {
 	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function), stopped: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.waits, h.endWaits = context.WithCancel(h.ctx)
+	h.configs = newConfigs(h)
 	h.reindex()
 	if err := h.start(); err != nil {
 		h.Close()
@@ -241,6 +244,7 @@ func (h *Host) stopFunctions() {
 		wg.Go(func() { f.stop(ctx) })
 	}
 	wg.Wait()
+	h.configs.cancel()
 	h.tasks.Wait()
 }
 
@@ -259,6 +263,7 @@ func (h *Host) Close() error {
 			h.closers[i]()
 		}
 		h.cancel()
+		h.configs.cancel()
 	})
 	return nil
 }

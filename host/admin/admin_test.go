@@ -22,6 +22,7 @@ type echo struct {
 	Events
 	RunKeeper
 	BucketKeeper
+	Configurer
 	hub *logs.Hub
 }
 

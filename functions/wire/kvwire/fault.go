@@ -8,10 +8,8 @@ import (
 )
 
 const (
-	keyFault    = ":fault"
-	keyKey      = ":key"
-	keyWanted   = ":wanted"
-	keyRevision = ":revision"
+	keyFault  = ":fault"
+	keyWanted = ":wanted"
 )
 
 // faults are the errors of package kv, and their names.
@@ -49,8 +47,8 @@ func appendFault(h wire.Header, err error) (wire.Header, []byte, bool) {
 		if c.Wanted == 0 {
 			name = "exists"
 		}
-		h = addUint(h.Add(keyFault, name).Add(keyKey, c.Key), keyWanted, c.Wanted)
-		return addUint(h, keyRevision, c.Current), []byte(err.Error()), true
+		h = addUint(h.Add(keyFault, name).Add(wire.KeyKey, c.Key), keyWanted, c.Wanted)
+		return addUint(h, wire.KeyRevision, c.Current), []byte(err.Error()), true
 	}
 	for _, f := range faults {
 		if errors.Is(err, f.err) {
@@ -70,7 +68,7 @@ func faultOf(h wire.Header, text []byte) error {
 	case "":
 		return nil
 	case "conflict", "exists":
-		return &kv.ConflictError{Key: h.Get(keyKey), Wanted: uintOf(h, keyWanted), Current: uintOf(h, keyRevision)}
+		return &kv.ConflictError{Key: h.Get(wire.KeyKey), Wanted: uintOf(h, keyWanted), Current: uintOf(h, wire.KeyRevision)}
 	}
 	for _, f := range faults {
 		if f.name == name {
