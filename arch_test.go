@@ -20,8 +20,9 @@ var rules = []struct {
 }{
 	{"functions", nil, outsideSDK, "it is compiled into every function, offline: standard library and itself only"},
 	{"functions", []string{"functions/httpfn"}, is("net", "net/http"), "a function that does not use net/http must not link it: link time, size and cold start follow from it"},
-	{"kv", []string{"kv/jetkv", "kv/config"}, outsideSDK, "it is compiled into functions"},
+	{"kv", []string{"kv/jetkv", "kv/config", "kv/secrets"}, outsideSDK, "it is compiled into functions"},
 	{"kv/jetkv", nil, module("host", "trigger", "builder", "functions", "cmd"), "buckets know JetStream, and nothing of functions"},
+	{"kv/secrets", nil, module("host", "trigger", "builder", "functions", "cmd", "kv/jetkv"), "secrets know a bucket by its contract, and nothing of functions"},
 	{"builder", nil, module("host", "trigger", "cmd"), "it turns source into artifacts and knows nothing of running them"},
 	{"builder", nil, is("github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2/server"), "builds need no bus"},
 	{"builder/bundle", nil, outsideStd, "it reads what anybody may send, with as little code as can be: standard library only"},
