@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/fnhost/fnhost/kv"
 )
@@ -133,6 +134,7 @@ func TestRotationsUnderReadersAndWriters(t *testing.T) {
 					return
 				}
 				reads.Add(1)
+				time.Sleep(time.Millisecond) // or nobody else gets to run
 			}
 		})
 	}
@@ -143,6 +145,7 @@ func TestRotationsUnderReadersAndWriters(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			time.Sleep(time.Millisecond)
 		}
 	})
 	for range 100 {
