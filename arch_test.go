@@ -18,9 +18,11 @@ var rules = []struct {
 	forbidden func(path string) bool
 	why       string
 }{
-	{"functions", nil, outsideSDK, "it is compiled into every function, offline: standard library and itself only"},
+	{"functions", []string{"functions/functest"}, outsideSDK, "it is compiled into every function, offline: standard library and itself only"},
 	{"functions", []string{"functions/httpfn"}, is("net", "net/http"), "a function that does not use net/http must not link it: link time, size and cold start follow from it"},
+	{"functions/functest", nil, func(p string) bool { return outsideSDK(p) && p != Module+"/kv/memkv" }, "it is compiled into tests of functions"},
 	{"kv", []string{"kv/jetkv", "kv/config", "kv/secrets"}, outsideSDK, "it is compiled into functions"},
+	{"kv/memkv", nil, module("functions"), "it is compiled into tests of functions: standard library and kv only"},
 	{"kv/jetkv", nil, module("host", "trigger", "builder", "functions", "cmd"), "buckets know JetStream, and nothing of functions"},
 	{"kv/secrets", nil, module("host", "trigger", "builder", "functions", "cmd", "kv/jetkv"), "secrets know a bucket by its contract, and nothing of functions"},
 	{"builder", nil, module("host", "trigger", "cmd"), "it turns source into artifacts and knows nothing of running them"},

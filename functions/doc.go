@@ -61,6 +61,16 @@
 // for a while ([TTL]), or only after a certain one ([ExpectLast]). A message may be a
 // CloudEvent: an [Event] has its attributes, however it came, and [CloudEvent] makes one.
 //
+// # State
+//
+// A function keeps nothing in memory that matters: another worker runs the next
+// invocation. [KV] is a bucket of keys, with times to live, conditions, transactions,
+// counters and watchers, see package kv:
+//
+//	func Handle(ctx context.Context, in Visit) (int64, error) {
+//		return functions.KV(ctx, "visits").Add(ctx, in.Page, 1, kv.TTL(24*time.Hour))
+//	}
+//
 // # Context
 //
 // The context of an invocation ends at the function's timeout, at the caller's

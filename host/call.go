@@ -34,7 +34,11 @@ func (h *Host) serveCall(ctx context.Context, f *function, m *manifest.Manifest,
 
 // call does what a function asks the host for, if its manifest lets it.
 func (h *Host) call(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
-	switch op := req.Header.Get(wire.KeyOp); op {
+	op := req.Header.Get(wire.KeyOp)
+	if strings.HasPrefix(op, "kv.") {
+		return h.callBucket(ctx, f, m, req)
+	}
+	switch op {
 	case "invoke":
 		return h.callFunction(ctx, f, m, req)
 	case "publish":

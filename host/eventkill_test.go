@@ -95,6 +95,19 @@ func (k *killable) kill() {
 	k.cmd.Wait()
 }
 
+// connect connects to the host's server, which fails where the host was killed.
+func (k *killable) connect() (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := nats.Connect(k.nats, nats.NoReconnect())
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return nc, js, nil
+}
+
 // killWorkers kills the host's children.
 func (k *killable) killWorkers() (n int) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", k.cmd.Process.Pid, k.cmd.Process.Pid))
@@ -116,15 +129,11 @@ func (k *killable) killWorkers() (n int) {
 // publish sends numbered events until there are so many, or the host is killed, and
 // keeps those that it has accepted.
 func (k *killable) publish(accepted *[]string, most int) {
-	nc, err := nats.Connect(k.nats, nats.NoReconnect())
+	nc, js, err := k.connect()
 	if err != nil {
 		return
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		k.t.Fatal(err)
-	}
 	for i := len(*accepted); i < most; i++ {
 		text := fmt.Sprint("n", i)
 		if i%500 == 250 {
@@ -140,15 +149,11 @@ func (k *killable) publish(accepted *[]string, most int) {
 // observed returns how often each event was handled, from the stream of what the
 // function has published.
 func (k *killable) observed() (counts map[string]int, pending uint64, waiting int) {
-	nc, err := nats.Connect(k.nats)
+	nc, js, err := k.connect()
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		k.t.Fatal(err)
-	}
 	for name := range consumersOf(k.t, js, "events") {
 		c, err := js.Consumer(k.t.Context(), "events", name)
 		if err != nil {
@@ -181,15 +186,11 @@ func (k *killable) observed() (counts map[string]int, pending uint64, waiting in
 // built waits until the function is built, and its trigger is there: a host that is
 // killed takes its builds along.
 func (k *killable) built() {
-	nc, err := nats.Connect(k.nats)
+	nc, js, err := k.connect()
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		k.t.Fatal(err)
-	}
 	for deadline := time.Now().Add(time.Minute); len(consumersOf(k.t, js, "events")) == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			k.t.Fatal("the function is not built within a minute")

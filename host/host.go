@@ -57,6 +57,7 @@ type Host struct {
 	rpc        *rpc.Trigger
 	events     *event.Trigger
 	runStore   *runs.Store
+	buckets    *buckets
 	ids        idSource
 	sources    []*watched
 	registry   *registry.Registry // nil if NATS has no JetStream
@@ -156,6 +157,9 @@ func (h *Host) start() error {
 			h.log.Warn("closing NATS: " + err.Error())
 		}
 	})
+	if err := h.openBuckets(); err != nil {
+		return err
+	}
 	if h.spawner, err = worker.NewSpawner(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}

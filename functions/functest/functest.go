@@ -14,7 +14,7 @@
 //	}
 //
 // What a handler asks of its host is there, too: functions.Call reaches the
-// handlers in [Host.Functions], what goes to functions.Publish (under functions.Atomically, if
+// handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in memory, what goes to functions.Publish (under functions.Atomically, if
 // all went well) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
 // handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
@@ -38,6 +38,7 @@ import (
 
 	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/kv/memkv"
 )
 
 // Host stands in for the host of a function. It is safe for concurrent use; its
@@ -51,6 +52,7 @@ type Host struct {
 
 	lastID    atomic.Int64
 	mu        sync.Mutex
+	buckets   map[string]*memkv.Bucket
 	logs      []Record
 	published []Message
 }
@@ -291,7 +293,11 @@ const maxDepth = 32 // as a host has it
 
 // Do implements [functions.Runtime].
 func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
-	switch op := req.Header.Get(wire.KeyOp); op {
+	op := req.Header.Get(wire.KeyOp)
+	if strings.HasPrefix(op, "kv.") {
+		return r.kv(ctx, req)
+	}
+	switch op {
 	case "publish":
 		r.publish(req.Header, req.Payload)
 		return &wire.Response{}, nil

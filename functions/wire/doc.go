@@ -104,8 +104,8 @@
 //	             Nats-Expected-Last-Subject-Sequence, and Nats-Schedule as "@at" and a
 //	             time, each once); "commit" the publish calls that the payload holds ([Messages]),
 //	             all or none, and once; or whether that was done, "committed", which
-//	             the payload "yes" answers
-//	:target      what it is asked of: "function" or "function/endpoint"; a subject
+//	             the payload "yes" answers; "kv.get" and others on buckets, see package kvwire
+//	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket
 //	:number      which commit of the invocation it is, from 1; with it go the headers
 //	             :endpoint, :stream and :sequence of the invocation, if it has them
 //	:timeout     as above

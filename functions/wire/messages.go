@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 )
 
 // Message is one of several messages that one payload holds: a header block and a
@@ -42,6 +44,42 @@ func Messages(b []byte) ([]Message, error) {
 		b = b[h+p:]
 	}
 	return list, nil
+}
+
+// maxMessage bounds the payload of a message that ReadMessage returns, in bytes.
+const maxMessage = 64 << 20
+
+// ReadMessage reads one message of a stream of them. It returns io.EOF at the end of the
+// stream, an error that wraps [ErrFrame] for one that is cut short, is none, or has more
+// than 64 MiB, and otherwise the error of r.
+func ReadMessage(r io.Reader) (Message, error) {
+	var sizes [6]byte
+	if _, err := io.ReadFull(r, sizes[:]); err != nil {
+		return Message{}, cutShort(err)
+	}
+	h, p := int(binary.BigEndian.Uint16(sizes[:])), int64(binary.BigEndian.Uint32(sizes[2:]))
+	if p > maxMessage {
+		return Message{}, fmt.Errorf("%w: a message of %d bytes", ErrFrame, p)
+	}
+	// What is not there yet is not allocated either: the length is only a claim.
+	var b bytes.Buffer
+	b.Grow(int(min(int64(h)+p, 64<<10)))
+	if n, err := io.CopyN(&b, r, int64(h)+p); err != nil {
+		if err == io.EOF && n < int64(h)+p {
+			err = io.ErrUnexpectedEOF
+		}
+		return Message{}, cutShort(err)
+	}
+	all := b.Bytes()
+	m := Message{Header: Header(all[:h:h]), Payload: all[h:]}
+	return m, m.Header.check()
+}
+
+func cutShort(err error) error {
+	if err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%w: a message cut short", ErrFrame)
+	}
+	return err
 }
 
 // AppendItemError appends the error of the item i of a batch, from 0, to a payload

@@ -189,9 +189,12 @@ func (s *Store) Put(ctx context.Context, run *trigger.Run, keep time.Duration) e
 	return nil
 }
 
+// isWrongSequence reports whether somebody else has stored something meanwhile, or, in
+// a cluster, is about to.
 func isWrongSequence(err error) bool {
 	var e *jetstream.APIError
-	return errors.As(err, &e) && e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return errors.As(err, &e) &&
+		(e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // Get returns a call of a function, "*" for any. The error is of code NotFound if

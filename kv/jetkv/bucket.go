@@ -136,7 +136,11 @@ func (b *Bucket) message(c *kv.Change) *nats.Msg {
 		set(m, opHeader, opPurge)
 		set(m, jetstream.MsgRollup, jetstream.MsgRollupSubject)
 		if b.cfg.AllowMsgTTL {
-			set(m, jetstream.MsgTTLHeader, markerTTL.String())
+			ttl := markerTTL
+			if b.cfg.MaxMsgs > 0 {
+				ttl = b.cfg.SubjectDeleteMarkerTTL
+			}
+			set(m, jetstream.MsgTTLHeader, max(ttl, time.Second).String())
 		}
 	}
 	return m

@@ -27,6 +27,11 @@ const (
 
 // Commit makes all changes or none.
 func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, error) {
+	return b.commit(ctx, changes, nil)
+}
+
+// commit makes changes, unless the mark, a message beside them, is there already.
+func (b *Bucket) commit(ctx context.Context, changes []kv.Change, mark *nats.Msg) ([]uint64, error) {
 	if err := kv.ValidateChanges(changes); err != nil {
 		return nil, err
 	}
@@ -44,6 +49,9 @@ func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, er
 	}
 	for try := 1; ; try++ {
 		msgs, index := b.messages(changes, expected)
+		if mark != nil {
+			msgs, index = append(msgs, mark), append(index, -1)
+		}
 		last, err := b.publishAll(ctx, msgs)
 		switch {
 		case err == nil:
@@ -55,6 +63,11 @@ func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, er
 			}
 			return revisions, nil
 		case isWrongLast(err):
+			if mark != nil {
+				if done, err := b.happened(ctx, mark); done || err != nil {
+					return nil, err
+				}
+			}
 			if err := b.resolveAll(ctx, changes, expected); err != nil {
 				return nil, err
 			}

@@ -53,6 +53,11 @@ func (b *Bucket) lastOfLeader(ctx context.Context, key string) (kv.Entry, error)
 	if err != nil {
 		return kv.Entry{}, b.fail(ctx, key, err)
 	}
+	return b.ofLeader(ctx, key, m.Data)
+}
+
+// ofLeader returns the entry of its answer, one of revision 0 if there is none.
+func (b *Bucket) ofLeader(ctx context.Context, key string, data []byte) (e kv.Entry, err error) {
 	var answer struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message struct {
@@ -62,7 +67,7 @@ func (b *Bucket) lastOfLeader(ctx context.Context, key string) (kv.Entry, error)
 			Time     time.Time `json:"time"`
 		} `json:"message"`
 	}
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
+	if err := json.Unmarshal(data, &answer); err != nil {
 		return kv.Entry{}, fmt.Errorf("kv: bucket %q, key %q: the server's answer: %w", b.name, key, err)
 	}
 	if answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {

@@ -147,6 +147,9 @@ func TestConfigsThatAreNone(t *testing.T) {
 		{Config{Bucket: "b", History: -1}, nil},
 		{Config{Bucket: "b", MaxValue: -1}, nil},
 		{Config{Bucket: "b", MaxBytes: -1}, nil},
+		{Config{Bucket: "b", MaxKeys: -1}, nil},
+		{Config{Bucket: "b", MaxKeys: 10, History: 2}, nil},
+		{Config{Bucket: "b", MaxKeys: 10, Replicas: 3}, nil},
 	} {
 		_, err := Create(t.Context(), js, test.cfg)
 		if err == nil || test.want != nil && !errors.Is(err, test.want) {
@@ -371,5 +374,44 @@ func TestManyCommitsAtOnce(t *testing.T) {
 	}
 	if got, err := b.Count(t.Context(), kv.Filter{}); got != 2*n || err != nil {
 		t.Errorf("there are %d of %d, %v", got, 2*n, err)
+	}
+}
+
+func TestACommitOfANameHappensOnce(t *testing.T) {
+	b := create(t, server(t), Config{})
+	ctx := t.Context()
+	add := func(name string) error {
+		n, err := b.Add(ctx, "n", 0)
+		must(t, err)
+		e, err := b.Get(ctx, "n")
+		must(t, err)
+		return b.CommitOnce(ctx, name, kv.Put("n", fmt.Append(nil, n+1), kv.IfRevision(e.Revision)), kv.Put("other."+name, nil))
+	}
+	for range 3 {
+		for _, name := range []string{"one", "two"} {
+			must(t, add(name))
+		}
+	}
+	if n, err := b.Add(ctx, "n", 0); n != 2 || err != nil {
+		t.Errorf("%d %v", n, err)
+	}
+	err := b.CommitOnce(ctx, "three", kv.Put("n", nil, kv.IfRevision(1)))
+	if !errors.Is(err, kv.ErrConflict) {
+		t.Errorf("a conflict: %v", err)
+	}
+	must(t, b.CommitOnce(ctx, "three", kv.Put("n", []byte("7")))) // it has not happened
+	if list, err := b.List(ctx, kv.Query{}); err != nil || len(list.Entries) != 3 {
+		t.Errorf("names are no keys: %+v %v", list, err)
+	}
+	must(t, b.ForgetOnce(ctx, "three"))
+	must(t, b.CommitOnce(ctx, "three", kv.Put("n", []byte("8"))))
+	if e, err := b.Get(ctx, "n"); err != nil || string(e.Value) != "8" {
+		t.Errorf("%s %v", e.Value, err)
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		must(t, b.ForgetOnce(ctx, name))
+	}
+	if s, err := b.Stats(ctx); err != nil || s.Keys != 3 {
+		t.Errorf("what is forgotten takes no place: %+v %v", s, err)
 	}
 }

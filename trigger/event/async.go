@@ -258,10 +258,11 @@ func (t *Trigger) Submit(ctx context.Context, inv *trigger.Invocation, a manifes
 	if err == nil {
 		ack, err = t.js.PublishMsg(ctx, m, opts...)
 	}
-	var refused *jetstream.APIError
-	if errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		run, err := t.FindRun(ctx, id)
-		return sameCall(run, inv, err)
+	if isWrongLast(err) {
+		run, e := t.FindRun(ctx, id)
+		if !isComing(err) || !errors.Is(e, notFound) { // else whoever called asks again
+			return sameCall(run, inv, e)
+		}
 	}
 	if err != nil {
 		return nil, wire.Errorf(wire.Unavailable, "the call cannot be stored: %v", err)

@@ -71,22 +71,12 @@ type record struct {
 // effects is what is known of the records for events in progress, all of which are
 // applied. It is forgotten when the event ends; what is not here is in the stream.
 type effects struct {
-	mu    sync.Mutex
-	known map[string][]record // by event
-	ended []endedRecord       // that are to be removed, the oldest first
-	again chan struct{}       // has one when a record could not be applied
+	mu       sync.Mutex
+	known    map[string][]record // by event
+	ended    []endedRecord       // that are to be removed, the oldest first
+	clearing bool                // a goroutine does that
+	again    chan struct{}       // has one when a record could not be applied
 }
-
-// endedRecord is a record whose event was acknowledged then.
-type endedRecord struct {
-	record
-	at time.Time
-}
-
-// keepEnded is for how long a record stays after the server has confirmed that its
-// event is done: it writes that down a tenth of a second later, and a server that is
-// killed before has the event come again.
-const keepEnded = 5 * time.Second
 
 // maxKnown bounds the events of which records are known. Beyond it they are
 // forgotten: records stay in the stream then until they are too old.
@@ -159,10 +149,11 @@ func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) er
 		return wire.Errorf(wire.TooLarge, "messages of %d bytes together are over the limit of %d", m.Size(), limit)
 	}
 	ack, err := t.storeRecord(ctx, m)
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		_, err = t.Committed(ctx, c)
-		return err
+	if isWrongLast(err) {
+		done, e := t.Committed(ctx, c)
+		if done || e != nil || !isComing(err) {
+			return e
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("effects: %w", err)
@@ -243,22 +234,6 @@ func (t *Trigger) Committed(ctx context.Context, c Commit) (bool, error) {
 	return true, nil
 }
 
-// applyRecord publishes what a record holds and the streams do not.
-func (t *Trigger) applyRecord(ctx context.Context, m *jetstream.RawStreamMsg) error {
-	if m.Header.Get(headerApplied) != "" {
-		return nil
-	}
-	list, err := wire.Messages(m.Data)
-	if err != nil {
-		return fmt.Errorf("record %d: %w", m.Sequence, err)
-	}
-	messages := make([]*nats.Msg, len(list))
-	for i, one := range list {
-		messages[i] = messageOf(one)
-	}
-	return t.apply(ctx, messages, m.Time)
-}
-
 // apply publishes messages; if some of them may have been already, since a time,
 // those that were not.
 func (t *Trigger) apply(ctx context.Context, messages []*nats.Msg, since time.Time) error {
@@ -276,192 +251,6 @@ func (t *Trigger) apply(ctx context.Context, messages []*nats.Msg, since time.Ti
 		}
 	}
 	return nil
-}
-
-// wasStored reports whether the stream of a message has taken it since a time. The
-// stream itself would know for as long as its window for duplicates is.
-func (t *Trigger) wasStored(ctx context.Context, m *nats.Msg, since time.Time) (bool, error) {
-	name, err := t.taker(ctx, m.Subject)
-	if name == "" || err != nil {
-		return false, err
-	}
-	c, err := t.js.CreateConsumer(ctx, name, jetstream.ConsumerConfig{
-		FilterSubject: m.Subject, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, AckPolicy: jetstream.AckNonePolicy,
-		HeadersOnly: true, MemoryStorage: true, InactiveThreshold: time.Minute,
-	})
-	if err != nil {
-		return false, fmt.Errorf("stream %s: %w", name, err)
-	}
-	defer t.js.DeleteConsumer(ctx, name, c.CachedInfo().Name)
-	for left := int(c.CachedInfo().NumPending); left > 0; {
-		batch, err := c.Fetch(min(left, 500), jetstream.FetchContext(ctx))
-		if err != nil {
-			return false, fmt.Errorf("stream %s: %w", name, err)
-		}
-		n, found := 0, false
-		for got := range batch.Messages() {
-			n++
-			found = found || got.Headers().Get(jetstream.MsgIDHeader) == m.Header.Get(jetstream.MsgIDHeader)
-		}
-		if err := batch.Error(); found || err != nil {
-			return found, err
-		}
-		left -= max(n, 1)
-	}
-	return false, nil
-}
-
-// settle has the records for an event go that has ended well, or notes that they
-// were applied for one that comes again.
-func (t *Trigger) settle(list []record, gone bool) {
-	if gone {
-		t.effects.mu.Lock()
-		defer t.effects.mu.Unlock()
-		for _, r := range list {
-			t.effects.ended = append(t.effects.ended, endedRecord{r, time.Now()})
-		}
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
-	defer cancel()
-	for _, r := range list {
-		t.stays(t.markApplied(ctx, r))
-	}
-}
-
-func (t *Trigger) stays(err error) {
-	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		t.log.Warn("a record of effects stays for a while: " + err.Error())
-	}
-}
-
-// clearEffects removes the records of events that are done, until the trigger is
-// closed. What is left then stays until it is too old.
-func (t *Trigger) clearEffects() {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-t.ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		t.effects.mu.Lock()
-		n := 0
-		for n < len(t.effects.ended) && time.Since(t.effects.ended[n].at) > keepEnded {
-			n++
-		}
-		list := t.effects.ended[:n]
-		if t.effects.ended = t.effects.ended[n:]; len(t.effects.ended) == 0 {
-			t.effects.ended = nil
-		}
-		t.effects.mu.Unlock()
-		for _, r := range list {
-			ctx, cancel := context.WithTimeout(t.work, setupTimeout)
-			err := t.deleteRecord(ctx, r.record)
-			cancel()
-			if t.ctx.Err() != nil {
-				return
-			}
-			t.stays(err)
-		}
-	}
-}
-
-func (t *Trigger) deleteRecord(ctx context.Context, r record) error {
-	stream, err := t.js.Stream(ctx, EffectStream)
-	if err == nil {
-		err = stream.DeleteMsg(ctx, r.sequence)
-	}
-	if err != nil {
-		return fmt.Errorf("record %d: %w", r.sequence, err)
-	}
-	return nil
-}
-
-// markApplied puts a small record in the place of one, for later attempts and starts.
-func (t *Trigger) markApplied(ctx context.Context, r record) error {
-	m := nats.NewMsg(r.subject)
-	m.Header.Set(headerApplied, "yes")
-	_, err := t.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(r.sequence))
-	return err
-}
-
-// recoverEffects publishes what a host that was killed had still to publish, and
-// what could not be when it was due, until the trigger is closed.
-func (t *Trigger) recoverEffects() {
-	for t.ctx.Err() == nil {
-		err := t.recoverRecords()
-		wait := t.effects.again
-		if err != nil && t.ctx.Err() == nil {
-			t.log.Warn("effects wait: " + err.Error())
-			wait = nil
-		}
-		var retry <-chan time.Time
-		if err != nil {
-			retry = time.After(t.retrySetup)
-		}
-		select {
-		case <-t.ctx.Done():
-		case <-wait:
-			select { // what could not be a moment ago
-			case <-t.ctx.Done():
-			case <-time.After(t.retrySetup):
-			}
-		case <-retry:
-		}
-	}
-}
-
-// recoverRecords returns the first error. A record that cannot be applied, since its
-// stream refuses it for now or for ever, does not hold up others.
-func (t *Trigger) recoverRecords() error {
-	stream, err := t.js.Stream(t.ctx, EffectStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", EffectStream, err)
-	}
-	var first error
-	for next := uint64(1); t.ctx.Err() == nil; {
-		m, err := stream.GetMsg(t.ctx, next, jetstream.WithGetMsgSubject(effectPrefix+">"))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return first
-		}
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", EffectStream, err)
-		}
-		if m.Header.Get(headerApplied) == "" {
-			if err := t.recoverRecord(m); err != nil && first == nil {
-				first = fmt.Errorf("stream %s: record %d: %w", EffectStream, m.Sequence, err)
-			}
-		}
-		next = m.Sequence + 1
-	}
-	return first
-}
-
-func (t *Trigger) recoverRecord(m *jetstream.RawStreamMsg) error {
-	ctx, cancel := context.WithTimeout(t.ctx, setupTimeout)
-	defer cancel()
-	r := record{m.Subject, m.Sequence}
-	event := m.Header.Get(headerEvent)
-	if t.effects.has(event, r) {
-		return nil
-	}
-	if err := t.applyRecord(ctx, m); err != nil {
-		return err
-	}
-	if event == "" {
-		return t.deleteRecord(ctx, r)
-	}
-	err := t.markApplied(ctx, r)
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		return nil // its event has ended meanwhile
-	}
-	return err
 }
 
 // headerOf and messageOf are a message as a record holds it, and back.

@@ -109,6 +109,28 @@ func TestEffectsTogetherOverTheLimit(t *testing.T) {
 	}
 }
 
+// Nobody looks for records to clear while there are none.
+func TestRecordsAreClearedWhileThereAreAny(t *testing.T) {
+	f := newFixture(t)
+	f.out()
+	f.trigger.keepEnded = 50 * time.Millisecond
+	f.set(f.commitTwo)
+	f.serve(spec("in"))
+	clearing := func() bool {
+		f.trigger.effects.mu.Lock()
+		defer f.trigger.effects.mu.Unlock()
+		return f.trigger.effects.clearing
+	}
+	for i := range 3 {
+		if clearing() {
+			t.Errorf("before event %d somebody clears", i)
+		}
+		f.publish("in", numbered(i+1)...)
+		f.await("the effects", func() bool { return f.count("OUT") == uint64((i+1)*(i+2)) })
+		f.await("the records are gone, and who cleared them", func() bool { return f.count(EffectStream) == 0 && !clearing() })
+	}
+}
+
 // TestEffectsThatAKillHasCutShort has records that a host has written and of which it
 // has published nothing, some, and all.
 func TestEffectsThatAKillHasCutShort(t *testing.T) {

@@ -66,8 +66,7 @@ func (r *reader) isRepeated(meta *jetstream.MsgMetadata) bool {
 		if err == nil {
 			return false
 		}
-		var api *jetstream.APIError
-		if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence && ctx.Err() == nil {
+		if isWrongLast(err) && ctx.Err() == nil {
 			continue // another node has noted one
 		}
 		r.t.log.Warn("a run of a schedule cannot be noted, and may be repeated after a crash: "+err.Error(), "function", r.function)

@@ -1,0 +1,47 @@
+package functest
+
+import (
+	"context"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/functions/wire/kvwire"
+	"github.com/fnhost/fnhost/kv"
+	"github.com/fnhost/fnhost/kv/memkv"
+)
+
+// Bucket returns the bucket that functions.KV reaches by this name, to fill it before and
+// to look into it after. It is in memory, has a history of 1, and is made when it is first asked for. It panics
+// for what is not a name of a bucket.
+func (h *Host) Bucket(name string) kv.Bucket {
+	b, err := h.bucket(name)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func (h *Host) bucket(name string) (*memkv.Bucket, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b := h.buckets[name]; b != nil {
+		return b, nil
+	}
+	b, err := memkv.New(memkv.Config{Bucket: name})
+	if err != nil {
+		return nil, err
+	}
+	if h.buckets == nil {
+		h.buckets = make(map[string]*memkv.Bucket)
+	}
+	h.buckets[name] = b
+	return b, nil
+}
+
+// kv answers an operation on a bucket.
+func (r runtime) kv(ctx context.Context, req *wire.Request) (*wire.Response, error) {
+	b, err := r.h.bucket(req.Header.Get(wire.KeyTarget))
+	if err != nil {
+		return kvwire.Fault(err)
+	}
+	return kvwire.Serve(ctx, b, req.Header, req.Payload)
+}

@@ -1,0 +1,30 @@
+package functions
+
+import (
+	"context"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/functions/wire/kvwire"
+	"github.com/fnhost/fnhost/kv"
+)
+
+// KV returns the bucket name of the function's namespace: state that outlives the
+// worker, and that all workers of all functions share. A bucket that does not exist is
+// made when it is first used, with a history of 1 and no limits; `fnhost bucket create`
+// makes others. The bucket itself costs nothing, and may be used after the invocation, by
+// contexts that have not ended.
+//
+//	sessions := functions.KV(ctx, "sessions")
+//	rev, err := sessions.Put(ctx, id, data, kv.TTL(30*time.Minute))
+//	users := kv.Of[User](functions.KV(ctx, "users"))
+//
+// Beside the errors of package kv its methods return an *[Error]: of code [Forbidden]
+// for a bucket that the manifest's access list does not name (access.buckets), or that is the
+// host's own, and [Unavailable] when state cannot be reached; and [ErrNoHost].
+func KV(ctx context.Context, name string) kv.Bucket {
+	s := scopeOf(ctx)
+	if s == nil {
+		return kvwire.New(name, func(context.Context, *wire.Request) (*wire.Response, error) { return nil, ErrNoHost }, nil)
+	}
+	return kvwire.New(name, s.runtime.Do, wire.Header(nil).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation)))
+}

@@ -1,0 +1,122 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/functions/wire/kvwire"
+	"github.com/fnhost/fnhost/kv"
+	"github.com/fnhost/fnhost/kv/jetkv"
+)
+
+// buckets are those of a namespace, opened when somebody uses them.
+type buckets struct {
+	js   jetstream.JetStream
+	open sync.Map // name to *jetkv.Bucket
+
+	making sync.Mutex // held while one is opened or made
+}
+
+// reserved are the names of buckets that are the host's own. They are in an account
+// of their own, but for a NATS server elsewhere.
+func reserved(name string) bool {
+	return name == "registry" || name == "config" || name == "secrets"
+}
+
+// get returns a bucket, and makes one that is not there.
+func (b *buckets) get(ctx context.Context, name string) (*jetkv.Bucket, error) {
+	if known, ok := b.open.Load(name); ok {
+		return known.(*jetkv.Bucket), nil
+	}
+	if err := kv.ValidateBucket(name); err != nil {
+		return nil, err
+	}
+	b.making.Lock()
+	defer b.making.Unlock()
+	if known, ok := b.open.Load(name); ok {
+		return known.(*jetkv.Bucket), nil
+	}
+	bucket, err := jetkv.Open(ctx, b.js, name)
+	if errors.Is(err, kv.ErrNoBucket) {
+		bucket, err = jetkv.Create(ctx, b.js, jetkv.Config{Bucket: name})
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.open.Store(name, bucket)
+	return bucket, nil
+}
+
+// forget has a bucket opened anew when it is next used.
+func (b *buckets) forget(name string) { b.open.Delete(name) }
+
+// openBuckets prepares the buckets of functions.
+func (h *Host) openBuckets() error {
+	js, err := jetstream.New(h.bus.Conn())
+	if err != nil {
+		return fmt.Errorf("host: buckets: %w", err)
+	}
+	h.buckets = &buckets{js: js}
+	return nil
+}
+
+// Bucket returns the bucket name of the functions' namespace, the one that
+// functions.KV gives functions, and makes it if it is not there. It returns
+// kv.ErrInvalidBucket, and an *[functions.Error] of code Forbidden for a name of the host's own.
+func (h *Host) Bucket(ctx context.Context, name string) (kv.Bucket, error) {
+	b, err := h.bucket(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (h *Host) bucket(ctx context.Context, name string) (*jetkv.Bucket, error) {
+	if reserved(name) {
+		return nil, wire.Errorf(wire.Forbidden, "the bucket %q is the host's own: choose another name", name)
+	}
+	return h.buckets.get(ctx, name)
+}
+
+// callBucket answers an operation on a bucket, if the function's manifest lets it.
+func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+	name := req.Header.Get(wire.KeyTarget)
+	if m.Access != nil && !matchesAny(m.Access.Buckets, name) {
+		return nil, wire.Errorf(wire.Forbidden, "function %q may not use the bucket %q: add it to access.buckets in its %s", f.name, name, manifest.FileName)
+	}
+	body, err := h.callBody(req)
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		r, err := h.onBucket(ctx, name, req.Header, body)
+		if err == nil && try == 1 && kvwire.Gone(r) { // somebody has removed it: what is asked now makes it anew
+			h.buckets.forget(name)
+			continue
+		}
+		return r, unavailableBucket(ctx, name, err)
+	}
+}
+
+func (h *Host) onBucket(ctx context.Context, name string, header wire.Header, body []byte) (*wire.Response, error) {
+	b, err := h.bucket(ctx, name)
+	if err != nil {
+		return kvwire.Fault(err)
+	}
+	return kvwire.Serve(ctx, b, header, body)
+}
+
+// unavailableBucket makes an error of code Unavailable of one that is of none.
+func unavailableBucket(ctx context.Context, name string, err error) error {
+	var e *wire.Error
+	if err == nil || errors.As(err, &e) || ctx.Err() != nil {
+		return err
+	}
+	return wire.Errorf(wire.Unavailable, "the bucket %q cannot be reached: %v", name, err)
+}
