@@ -71,6 +71,11 @@
 //		return functions.KV(ctx, "visits").Add(ctx, in.Page, 1, kv.TTL(24*time.Hour))
 //	}
 //
+// # Secrets
+//
+// [Secret] is a secret that `fnhost secret set` has set, if the manifest lets the
+// function have it. Its value is in no environment and in no file.
+//
 // # Context
 //
 // The context of an invocation ends at the function's timeout, at the caller's

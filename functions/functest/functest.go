@@ -14,7 +14,7 @@
 //	}
 //
 // What a handler asks of its host is there, too: functions.Call reaches the
-// handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in memory, what goes to functions.Publish (under functions.Atomically, if
+// handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in memory, functions.Secret has what is in [Host.Secrets], what goes to functions.Publish (under functions.Atomically, if
 // all went well) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
 // handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
@@ -49,6 +49,8 @@ type Host struct {
 	// Functions are what functions.Call reaches, "orders" or "orders/create" for
 	// an endpoint: handlers, or endpoints made by functions.Handle or httpfn.
 	Functions map[string]any
+	// Secrets are what functions.Secret returns, by name.
+	Secrets map[string]string
 
 	lastID    atomic.Int64
 	mu        sync.Mutex
@@ -309,6 +311,8 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 			r.publish(m.Header, m.Payload)
 		}
 		return &wire.Response{}, err
+	case "secret":
+		return r.secret(req.Header.Get(wire.KeyTarget))
 	case "invoke":
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "functest does not know the operation %q", op)
@@ -329,6 +333,14 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 		return nil, err
 	}
 	return &wire.Response{Header: a.header, Payload: a.body}, nil
+}
+
+func (r runtime) secret(name string) (*wire.Response, error) {
+	value, ok := r.h.Secrets[name]
+	if !ok {
+		return nil, wire.Errorf(wire.NotFound, "no secret %q in functest.Host.Secrets", name)
+	}
+	return &wire.Response{Payload: []byte(value)}, nil
 }
 
 func (r runtime) publish(h wire.Header, data []byte) {

@@ -104,8 +104,9 @@
 //	             Nats-Expected-Last-Subject-Sequence, and Nats-Schedule as "@at" and a
 //	             time, each once); "commit" the publish calls that the payload holds ([Messages]),
 //	             all or none, and once; or whether that was done, "committed", which
-//	             the payload "yes" answers; "kv.get" and others on buckets, see package kvwire
-//	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket
+//	             the payload "yes" answers; "kv.get" and others on buckets, see package kvwire; the value of a "secret", which the payload
+//	             of the reply is, with its version in ":revision"
+//	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket; a secret
 //	:number      which commit of the invocation it is, from 1; with it go the headers
 //	             :endpoint, :stream and :sequence of the invocation, if it has them
 //	:timeout     as above
@@ -170,6 +171,7 @@ const (
 	KeyBatch      = ":batch"
 	KeyFailed     = ":failed"
 	KeyReplayed   = ":replayed"
+	KeyRevision   = ":revision"
 )
 
 // Kinds of endpoints, as a ready frame tells them.

@@ -26,6 +26,11 @@
 //	GET  /v1/runs/{id}                one, with input, output and logs; query: wait
 //	DELETE /v1/runs/{id}              cancels it
 //	GET  /v1/callback-secret          the key that callbacks are signed with
+//	GET  /v1/secrets                  the secrets; values are never told
+//	GET  /v1/secrets/{name...}        the versions of one
+//	PUT  /v1/secrets/{name...}        sets one to the body; query: by
+//	DELETE /v1/secrets/{name...}      removes it
+//	POST /v1/master-key/rotate        seals all secrets with a new master key
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //
@@ -109,6 +114,7 @@ type Backend interface {
 	Steerer
 	Events
 	RunKeeper
+	SecretKeeper
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)

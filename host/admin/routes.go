@@ -27,7 +27,7 @@ type route struct {
 
 func (s *Server) routes() []route {
 	deployQuery := []string{"dir", "name", "release", "canary", "url", "ref", "commit", "author", "message", "by"}
-	return append(s.runRoutes(), []route{
+	return append(append(s.runRoutes(), s.secretRoutes()...), []route{
 		{pattern: "GET /healthz", summary: "200 while the host runs", handler: healthz},
 		{pattern: "GET /v1/info", summary: "What host this is, and where it listens", out: reflect.TypeFor[Info](),
 			handler: func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Info()) }},

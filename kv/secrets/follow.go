@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -152,7 +153,7 @@ func (s *Store) haveKey(ctx context.Context) error {
 			return err
 		}
 		var err error
-		if ring, made, err = s.cfg.Source.make(ctx); err != nil {
+		if ring, made, err = s.cfg.Source.Make(ctx); err != nil {
 			return err
 		}
 	}
@@ -166,10 +167,15 @@ func (s *Store) haveKey(ctx context.Context) error {
 	s.ring = ring
 	s.mu.Unlock()
 	if made {
-		s.log.Warn("the master key of the secrets was made in "+s.cfg.Source.Own+": it protects against somebody who gets the streams alone, "+
-			"not against one who gets the whole data directory; to keep it elsewhere move it there, and name it with --master-key-file", "key", ring.Primary().ID())
+		s.cfg.Source.Tell(s.log, ring)
 	}
 	return nil
+}
+
+// Tell says in a log where the key is that Make has made.
+func (s *Source) Tell(log *slog.Logger, ring *Keyring) {
+	log.Warn("the master key was made in "+s.Own+": it protects against somebody who gets the streams alone, not against one who gets the whole "+
+		"data directory; to keep it elsewhere, move the file there and name it with --master-key-file", "key", ring.Primary().ID())
 }
 
 func (s *Store) keyring() *Keyring {
@@ -178,9 +184,10 @@ func (s *Store) keyring() *Keyring {
 	return s.ring
 }
 
-// make returns the keys of the host's own file, which it makes if it is not there.
-func (s *Source) make(ctx context.Context) (*Keyring, bool, error) {
-	ring, err := s.Load(ctx)
+// Make returns the keys as Load does. Where there are none it makes one, in the host's own
+// file, and made is true.
+func (s *Source) Make(ctx context.Context) (ring *Keyring, made bool, err error) {
+	ring, err = s.Load(ctx)
 	if err != nil || ring != nil {
 		return ring, false, err
 	}

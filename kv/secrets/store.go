@@ -91,16 +91,18 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.cancel = cancel
 	w, err := s.bucket.Watch(following, kv.WatchOptions{Initial: true})
 	if err == nil {
-		if err = s.catchUp(ctx, w); err == nil {
-			err = s.checkKeys(s.ring)
-		}
-		if err != nil {
+		if err = s.catchUp(ctx, w); err != nil {
 			w.Close()
 		}
 	}
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("secrets: %w", err)
+	}
+	if err := s.checkKeys(s.ring); err != nil {
+		w.Close()
+		cancel()
+		return nil, err
 	}
 	go func() {
 		defer close(s.ended)
@@ -121,6 +123,10 @@ func (s *Store) Close() {
 	s.ring, s.closed = nil, true
 }
 
+// Prepare makes sure that there is a master key, which it makes if need be, as Set does.
+// The error wraps [ErrWrongKey], or is one of the bucket or the source.
+func (s *Store) Prepare(ctx context.Context) error { return s.haveKey(ctx) }
+
 // checkKeys returns an error if a keyring is not the one of this bucket.
 func (s *Store) checkKeys(ring *Keyring) error {
 	s.mu.Lock()
@@ -138,8 +144,10 @@ func (s *Store) checkKeys(ring *Keyring) error {
 	if ring.find(s.check.Key) == nil {
 		return wrongKey(s.check.Key, ring, "what is stored")
 	}
-	_, err := ring.Open(s.check.Sealed, s.check.place()...)
-	return err
+	if _, err := ring.Open(s.check.Sealed, s.check.place()...); err != nil {
+		return fmt.Errorf("the record %q of the bucket %q: %w", checkKey, s.bucket.Name(), err)
+	}
+	return nil
 }
 
 func wrongKey(id string, ring *Keyring, what string) error {
