@@ -426,3 +426,38 @@ func TestEncryptedStore(t *testing.T) {
 		t.Error("a server elsewhere is encrypted")
 	}
 }
+
+// What a function pays for a secret, and for output when it was given some.
+func BenchmarkSecret(b *testing.B) {
+	const source = `package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context, n int) (string, error) {
+	start := time.Now()
+	for range n {
+		if _, err := functions.Secret(ctx, "db"); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprint(time.Since(start).Nanoseconds() / int64(n)), nil
+}
+`
+	f := start(b, map[string]string{"bench/b.go": source}, nil)
+	f.set("db", password)
+	for b.Loop() {
+		out, err := f.Invoke(b.Context(), "bench", []byte("2000"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var ns float64
+		fmt.Sscan(strings.Trim(string(out), `"`), &ns)
+		b.ReportMetric(ns, "ns/secret")
+	}
+}

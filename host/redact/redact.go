@@ -36,7 +36,10 @@ type Redactor struct {
 	first map[uint32][]needle  // by these bytes, the longest first
 }
 
-type given struct{ name, value string }
+type given struct {
+	name, value string
+	forms       []string
+}
 
 // needle is a form of a value.
 type needle struct{ text, name string }
@@ -56,7 +59,7 @@ func (r *Redactor) With(name string, value []byte) *Redactor {
 	if r != nil {
 		next.given = slices.Clone(r.given)
 	}
-	next.given = append(next.given, given{name, string(value)})
+	next.given = append(next.given, given{name, string(value), slices.Compact(slices.Sorted(slices.Values(forms(string(value)))))})
 	named := func(g given) bool { return g.name == name }
 	n := 0
 	for _, g := range next.given {
@@ -72,7 +75,7 @@ func (r *Redactor) With(name string, value []byte) *Redactor {
 		next.given = slices.Delete(next.given, 0, 1)
 	}
 	for _, g := range next.given {
-		for _, form := range forms(g.value) {
+		for _, form := range g.forms {
 			next.add(needle{form, g.name})
 		}
 	}
@@ -87,11 +90,9 @@ func (r *Redactor) add(n needle) {
 		return
 	}
 	w := word(n.text)
-	if !slices.ContainsFunc(r.first[w], func(o needle) bool { return o.text == n.text }) {
-		r.first[w] = append(r.first[w], n)
-		h := hash(w)
-		r.bits[h/64] |= 1 << (h % 64)
-	}
+	r.first[w] = append(r.first[w], n)
+	h := hash(w)
+	r.bits[h/64] |= 1 << (h % 64)
 }
 
 func word(s string) uint32 {

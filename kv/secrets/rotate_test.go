@@ -134,7 +134,7 @@ func TestRotationsUnderReadersAndWriters(t *testing.T) {
 					return
 				}
 				reads.Add(1)
-				time.Sleep(time.Millisecond) // or nobody else gets to run
+				time.Sleep(5 * time.Millisecond) // or nobody else gets to run
 			}
 		})
 	}
@@ -145,7 +145,7 @@ func TestRotationsUnderReadersAndWriters(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(5 * time.Millisecond)
 		}
 	})
 	for range 100 {
