@@ -11,6 +11,7 @@ import (
 
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/functions/wire/kvwire"
 	"github.com/fnhost/fnhost/trigger"
 	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/nats-io/nats.go"
@@ -116,7 +117,7 @@ func message(f *function, m *manifest.Manifest, header wire.Header, body []byte)
 	return msg, nil
 }
 
-// callCommit publishes messages for a function, all or none.
+// callCommit publishes messages and changes a bucket for a function, all or none.
 func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	body, err := h.callBody(req)
 	if err != nil {
@@ -129,16 +130,29 @@ func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest
 	if err != nil {
 		return nil, wire.Errorf(wire.BadRequest, "%v", err)
 	}
-	messages := make([]*nats.Msg, len(list))
-	for i, one := range list {
-		if messages[i], err = message(f, m, one.Header, one.Payload); err == nil {
-			err = h.checkMessage(messages[i])
+	var e event.Effects
+	for _, one := range list {
+		if one.Header.Get(wire.KeyOp) == "kv.commit" {
+			if err := h.stateEffect(f, m, one, &e); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		msg, err := message(f, m, one.Header, one.Payload)
+		if err == nil {
+			err = h.checkMessage(msg)
 		}
 		if err != nil {
 			return nil, err
 		}
+		e.Messages = append(e.Messages, msg)
 	}
-	return &wire.Response{}, stored(h.events.Commit(ctx, event.CommitOf(f.name, req.Header), messages))
+	err = h.events.Commit(ctx, event.CommitOf(f.name, req.Header), e)
+	if err == nil {
+		return &wire.Response{}, nil
+	}
+	r, err := kvwire.Fault(err)
+	return r, stored(err)
 }
 
 // callCommitted answers whether that was done before.

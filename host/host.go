@@ -28,6 +28,7 @@ import (
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/fnhost/fnhost/trigger/gateway"
+	"github.com/fnhost/fnhost/trigger/kvwatch"
 	"github.com/fnhost/fnhost/trigger/rpc"
 )
 
@@ -183,7 +184,8 @@ func (h *Host) start() error {
 	if err := h.openRuns(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
-	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport, Runs: h.runStore}); err != nil {
+	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport,
+		Runs: h.runStore, State: effectState{h}, Sources: kvwatch.Sources}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, func() {

@@ -148,9 +148,10 @@ func (h *Host) Do(ctx context.Context, handler any, req Request) (*Response, err
 // Send runs handler for an event, once: what becomes of an error is the trigger's
 // business, errors.As and a *[functions.Error] tell what it would be. Of the event,
 // Data and Header are sent as they are, its attributes as those of a CloudEvent in
-// binary mode, and an Attempt of 0 is the first.
+// binary mode, and an Attempt of 0 is the first. One with an Entry is what a kv trigger
+// brings: the rest of it may be left out but for Bucket.
 func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
-	_, err := h.run(ctx, h.name(), handler, eventHeader(e).Add(wire.KeyTrigger, "event"), e.Data, nil)
+	_, err := h.run(ctx, h.name(), handler, eventHeader(e).Add(wire.KeyTrigger, kindOf(e)), eventData(e), nil)
 	return err
 }
 
@@ -159,7 +160,7 @@ func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
 func (h *Host) SendBatch(ctx context.Context, handler any, events []functions.Event) error {
 	var payload []byte
 	for _, e := range events {
-		payload = wire.AppendMessage(payload, eventHeader(e), e.Data)
+		payload = wire.AppendMessage(payload, eventHeader(e), eventData(e))
 	}
 	a, err := h.run(ctx, h.name(), handler, wire.Header(nil).Add(wire.KeyTrigger, "event").AddInt(wire.KeyBatch, int64(len(events))), payload, nil)
 	if err != nil {
@@ -179,8 +180,49 @@ func (h *Host) SendBatch(ctx context.Context, handler any, events []functions.Ev
 	return failed
 }
 
+// kindOf returns the trigger that brings such events.
+func kindOf(e functions.Event) string {
+	if e.Entry != nil {
+		return "kv"
+	}
+	return "event"
+}
+
+func eventData(e functions.Event) []byte {
+	if e.Entry != nil && e.Data == nil {
+		return e.Entry.Value
+	}
+	return e.Data
+}
+
+// change returns the headers of the change of a key, and completes the event by it.
+func change(e *functions.Event) (h wire.Header) {
+	if e.Entry == nil {
+		return nil
+	}
+	if e.Bucket == "" {
+		e.Bucket = "bucket"
+	}
+	if e.Subject == "" {
+		e.Subject, e.Stream = "$KV."+e.Bucket+"."+e.Entry.Key, "KV_"+e.Bucket
+	}
+	if e.Sequence == 0 {
+		e.Sequence = e.Entry.Revision
+	}
+	if e.Time.IsZero() {
+		e.Time = e.Entry.Created
+	}
+	h = h.Add(wire.KeyBucket, e.Bucket).Add(wire.KeyKey, e.Entry.Key).Add(wire.KeyChange, e.Entry.Op.String())
+	if !e.Entry.Expires.IsZero() {
+		h = h.AddInt(wire.KeyExpires, e.Entry.Expires.UnixNano())
+	}
+	return h
+}
+
 func eventHeader(e functions.Event) wire.Header {
+	known := change(&e)
 	header := wire.Header(nil).Add(wire.KeySubject, e.Subject).Add(wire.KeyStream, e.Stream).AddInt(wire.KeyAttempt, int64(max(e.Attempt, 1)))
+	header = append(header, known...)
 	if e.Sequence > 0 {
 		header = header.AddInt(wire.KeySequence, int64(e.Sequence))
 	}
@@ -306,11 +348,7 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 	case "committed": // it keeps nothing from one attempt to the next
 		return &wire.Response{Payload: []byte("no")}, nil
 	case "commit":
-		messages, err := wire.Messages(req.Payload)
-		for _, m := range messages {
-			r.publish(m.Header, m.Payload)
-		}
-		return &wire.Response{}, err
+		return r.commit(ctx, req.Payload)
 	case "secret":
 		return r.secret(req.Header.Get(wire.KeyTarget))
 	case "invoke":

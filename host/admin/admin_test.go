@@ -22,6 +22,7 @@ type echo struct {
 	Events
 	RunKeeper
 	SecretKeeper
+	BucketKeeper
 	hub *logs.Hub
 }
 

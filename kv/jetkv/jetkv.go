@@ -26,7 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"slices"
 	"sync"
 	"time"
 
@@ -117,7 +116,7 @@ func Open(ctx context.Context, js jetstream.JetStream, name string) (*Bucket, er
 		return nil, fmt.Errorf("kv: bucket %q: %w", name, err)
 	}
 	sc := s.CachedInfo().Config
-	if sc.MaxMsgsPerSubject < 1 || !slices.Contains(sc.Subjects, subjectPrefix+name+".>") {
+	if !isBucket(sc) {
 		return nil, fmt.Errorf("%w: %q: its stream was not made as a bucket", kv.ErrNoBucket, name)
 	}
 	return newBucket(js, sc)
@@ -219,23 +218,11 @@ func (b *Bucket) Stats(ctx context.Context) (kv.Stats, error) {
 	if err != nil {
 		return kv.Stats{}, b.fail(ctx, "", err)
 	}
-	info := s.CachedInfo()
-	return kv.Stats{
-		Keys: int64(info.State.NumSubjects), MaxKeys: max(info.Config.MaxMsgs, 0),
-		Bytes: int64(info.State.Bytes), MaxBytes: max(info.Config.MaxBytes, 0), MaxValue: b.maxValue(),
-		History: int(info.Config.MaxMsgsPerSubject), TTL: info.Config.MaxAge, Markers: info.Config.SubjectDeleteMarkerTTL,
-	}, nil
+	return describe(b.js, s.CachedInfo()).Stats, nil
 }
 
-// maxValue returns the bucket's limit. One without any has the server's, which is
-// that of messages with their headers.
-func (b *Bucket) maxValue() int64 {
-	most := b.conn.MaxPayload()
-	if b.cfg.MaxMsgSize > 0 {
-		most = min(most, int64(b.cfg.MaxMsgSize))
-	}
-	return max(most-overhead, 0)
-}
+// maxValue returns the bucket's limit.
+func (b *Bucket) maxValue() int64 { return maxValue(b.js, b.cfg.MaxMsgSize) }
 
 // bounded gives ctx a deadline if it has none: a request that nobody answers must end.
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {

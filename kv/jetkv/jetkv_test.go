@@ -328,7 +328,6 @@ func TestWatchersLeaveNoConsumer(t *testing.T) {
 }
 
 func TestNarrowestSubject(t *testing.T) {
-	b := &Bucket{prefix: "$KV.b."}
 	for _, test := range []struct {
 		filter kv.Filter
 		want   string
@@ -345,7 +344,7 @@ func TestNarrowestSubject(t *testing.T) {
 		{kv.Filter{Prefix: "a.b.", Glob: "a.*.c"}, "a.b.>"},
 		{kv.Key("a.b"), "a.b"},
 	} {
-		if got := b.subject(test.filter); got != "$KV.b."+test.want {
+		if got := Subject("b", test.filter); got != "$KV.b."+test.want {
 			t.Errorf("%+v: got %s, want %s", test.filter, got, test.want)
 		}
 	}
@@ -413,5 +412,35 @@ func TestACommitOfANameHappensOnce(t *testing.T) {
 	}
 	if s, err := b.Stats(ctx); err != nil || s.Keys != 3 {
 		t.Errorf("what is forgotten takes no place: %+v %v", s, err)
+	}
+}
+
+func TestListOfBuckets(t *testing.T) {
+	js, ctx := server(t), t.Context()
+	if list, err := List(ctx, js); len(list) != 0 || err != nil {
+		t.Errorf("got %+v, %v", list, err)
+	}
+	_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "KV_other", Subjects: []string{"$KV.other.x"}})
+	must(t, err)
+	_, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "z"})
+	must(t, err)
+	a, err := Create(ctx, js, Config{Bucket: "a", Description: "the first", MaxKeys: 10, MaxBytes: 1 << 20, TTL: time.Hour})
+	must(t, err)
+	_, err = a.Put(ctx, "k", nil)
+	must(t, err)
+	list, err := List(ctx, js)
+	must(t, err)
+	if len(list) != 2 || list[0].Name != "a" || list[1].Name != "z" {
+		t.Fatalf("got %+v", list)
+	}
+	one, err := Describe(ctx, js, "a")
+	must(t, err)
+	if one != list[0] || one.Keys != 1 || one.MaxKeys != 10 || one.MaxBytes != 1<<20 || one.TTL != time.Hour || one.Description != "the first" || one.Created.IsZero() || one.Replicas != 1 {
+		t.Errorf("got %+v, in the list %+v", one, list[0])
+	}
+	for _, name := range []string{"other", "none"} {
+		if _, err := Describe(ctx, js, name); !errors.Is(err, kv.ErrNoBucket) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -19,10 +19,14 @@ type reader struct {
 	t        *Trigger
 	key      string
 	function string
-	spec     manifest.Event
+	source   Source
+	spec     manifest.Event    // of source
 	schedule manifest.Schedule // of a schedule,
 	id       string            // which has one; "" otherwise
 	from     uint64            // where to begin if its stream has taken the subject for it; 0 otherwise
+	begun    time.Time         // when the stream was made that it reads, zero for none yet
+	anew     bool              // all that the stream has is new, since there was none before
+	maxAge   atomic.Int64      // of the stream
 	latest   atomic.Pointer[lastFailure]
 	problem  atomic.Pointer[string] // why it does not work
 	skipped  atomic.Uint64          // events that were taken off without being handled
@@ -33,8 +37,12 @@ type reader struct {
 }
 
 func newReader(t *Trigger, function string, spec *manifest.Event) *reader {
-	sum := sha256.Sum256([]byte(spec.Stream + " " + spec.Subject + " " + spec.Endpoint))
-	return &reader{t: t, key: fmt.Sprintf("fn_%s_%x", function, sum[:4]), function: function, spec: *spec}
+	return sourceReader(t, function, eventSource(spec))
+}
+
+func sourceReader(t *Trigger, function string, s Source) *reader {
+	sum := sha256.Sum256([]byte(s.ID))
+	return &reader{t: t, key: fmt.Sprintf("fn_%s_%x", function, sum[:4]), function: function, source: s, spec: s.Spec}
 }
 
 // run sets the consumer up, and takes its events until the reader is canceled.
@@ -58,13 +66,10 @@ func (r *reader) run() {
 			text := err.Error() // which stays as it is for who reads it
 			r.problem.Store(&text)
 			failed = text
-			r.t.log.Error("an event trigger does not work: "+failed, "function", r.function, "subject", r.spec.Subject)
+			r.t.log.Error("an event trigger does not work: "+failed, "function", r.function, "subject", r.name())
 			r.t.report(r.function, r.name(), err)
 		}
-		select {
-		case <-r.ctx.Done():
-		case <-time.After(r.t.retrySetup):
-		}
+		r.pauseSetup(err)
 	}
 }
 
@@ -90,15 +95,17 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	}
 	stream, from, err := r.t.streamFor(ctx, &r.spec)
 	if err != nil {
+		r.anew = r.anew || errors.As(err, new(noStream))
 		return nil, err
 	}
+	r.meet(stream)
 	if from > 0 {
 		r.from = from
 	}
 	cfg := jetstream.ConsumerConfig{
 		Durable: r.key, FilterSubject: r.spec.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: r.t.ackWait,
 		MaxDeliver: -1, MaxAckPending: r.maxPending(stream.CachedInfo().Config.ConsumerLimits), InactiveThreshold: keepConsumer,
-		Metadata: map[string]string{"function": r.function, "endpoint": r.spec.Endpoint},
+		Metadata: map[string]string{"function": r.function, "endpoint": r.spec.Endpoint}, HeadersOnly: r.source.HeadersOnly,
 	}
 	if isPinned(&r.spec) {
 		cfg.AckWait = r.t.ackWait / 2 // an order has to wait for those that the server misses
@@ -110,9 +117,13 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	if cfg.DeliverPolicy == jetstream.DeliverNewPolicy && r.from > 0 { // an event may have come by now
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.from
 	}
+	if cfg.DeliverPolicy == jetstream.DeliverNewPolicy && r.anew {
+		cfg.DeliverPolicy = jetstream.DeliverAllPolicy
+	}
 	if old, err := stream.Consumer(ctx, r.key); err == nil { // where it begins cannot be changed any more, and a pause goes on
 		was := old.CachedInfo().Config
 		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime, cfg.PauseUntil = was.DeliverPolicy, was.OptStartSeq, was.OptStartTime, was.PauseUntil
+		r.tellGap(ctx, stream, old.CachedInfo())
 	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
 	}
@@ -120,6 +131,7 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
 	}
+	r.begun, r.anew = stream.CachedInfo().Created, false
 	if consumer.CachedInfo().Config.PriorityPolicy != cfg.PriorityPolicy {
 		return nil, errors.New("order: key, debounce and throttle need NATS 2.11 or later")
 	}

@@ -117,7 +117,9 @@ func appendChanges(changes []kv.Change) ([]byte, error) {
 	return b, nil
 }
 
-func changesOf(b []byte) ([]kv.Change, error) {
+// Changes returns the changes of a commit, from its payload. It returns an *[wire.Error] of code
+// BadRequest for what is none.
+func Changes(b []byte) ([]kv.Change, error) {
 	messages, err := wire.Messages(b)
 	if err != nil {
 		return nil, wire.Errorf(wire.BadRequest, "%v", err)

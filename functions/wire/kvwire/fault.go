@@ -60,6 +60,9 @@ func appendFault(h wire.Header, err error) (wire.Header, []byte, bool) {
 	return h, nil, false
 }
 
+// FaultOf returns the error of package kv that an answer tells, nil for none.
+func FaultOf(r *wire.Response) error { return faultOf(r.Header, r.Payload) }
+
 // faultOf returns the error that an answer tells, nil for none.
 func faultOf(h wire.Header, text []byte) error {
 	name := h.Get(keyFault)

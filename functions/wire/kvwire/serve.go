@@ -98,7 +98,7 @@ func write(ctx context.Context, b kv.Bucket, op string, h wire.Header, payload [
 }
 
 func commit(ctx context.Context, b kv.Bucket, payload []byte) (*wire.Response, error) {
-	changes, err := changesOf(payload)
+	changes, err := Changes(payload)
 	if err != nil {
 		return nil, err
 	}
