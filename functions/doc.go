@@ -110,6 +110,11 @@
 //
 // [OnConfig] is for what has to be made anew when it changes.
 //
+// # Secrets
+//
+// [Secret] is a secret that `fnhost secret set` has set, if the manifest lets the
+// function have it. Its value is in no environment and in no file.
+//
 // # Context
 //
 // The context of an invocation ends at the function's timeout, at the caller's

@@ -53,6 +53,8 @@ func (h *Host) call(ctx context.Context, f *function, v *version, req *wire.Requ
 		return h.callCommitted(ctx, f, req)
 	case "follow":
 		return h.callFollow(ctx, f, v)
+	case "secret":
+		return h.callSecret(ctx, f, m, req)
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "this host does not know the operation %q: it may be older than the function's library", op)
 	}
@@ -234,8 +236,9 @@ func (p publisher) Store(ctx context.Context, subject string, header map[string]
 // matchesAny reports whether a pattern, in which * is any run of characters,
 // matches name.
 func matchesAny(patterns []string, name string) bool {
+	name = strings.ReplaceAll(name, "/", "\x00") // which * is not for to path.Match
 	for _, p := range patterns {
-		if ok, err := path.Match(p, name); err == nil && ok {
+		if ok, err := path.Match(strings.ReplaceAll(p, "/", "\x00"), name); err == nil && ok {
 			return true
 		}
 	}

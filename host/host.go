@@ -59,6 +59,7 @@ type Host struct {
 	events     *event.Trigger
 	runStore   *runs.Store
 	buckets    *buckets
+	keeper     keeper
 	ids        idSource
 	sources    []*watched
 	registry   *registry.Registry // nil if NATS has no JetStream
@@ -150,8 +151,15 @@ func (h *Host) start() error {
 		}
 		h.check, h.token = t.Check, fresh
 	}
+	if err := h.openKeys(); err != nil {
+		return err
+	}
+	storeKey, err := h.openStoreKey()
+	if err != nil {
+		return err
+	}
 	h.bus, err = bus.Start(bus.Config{
-		URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, Durability: h.cfg.Durability, Logger: h.log,
+		URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, StoreKey: storeKey, Durability: h.cfg.Durability, Logger: h.log,
 	})
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
@@ -162,6 +170,9 @@ func (h *Host) start() error {
 		}
 	})
 	if err := h.openBuckets(); err != nil {
+		return err
+	}
+	if err := h.openSecrets(); err != nil {
 		return err
 	}
 	if h.spawner, err = worker.NewSpawner(); err != nil {

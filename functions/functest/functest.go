@@ -15,7 +15,7 @@
 //
 // What a handler asks of its host is there, too: functions.Call reaches the
 // handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in
-// memory, and functions.Config returns [Host.Config]; what goes to functions.Publish (under functions.Atomically, if
+// memory, functions.Config returns [Host.Config], and functions.Secret what is in [Host.Secrets]; what goes to functions.Publish (under functions.Atomically, if
 // all went well) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
 // handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
@@ -54,16 +54,18 @@ type Host struct {
 	// object, of values that encoding/json can encode. [Host.SetConfig] changes it.
 	Config map[string]any
 
+	// Secrets are what functions.Secret returns, by name.
+	Secrets map[string]string
+
 	feed       functions.Feed
 	configured sync.Once
 	configErr  error
 	revision   atomic.Uint64
-
-	lastID    atomic.Int64
-	mu        sync.Mutex
-	buckets   map[string]*memkv.Bucket
-	logs      []Record
-	published []Message
+	lastID     atomic.Int64
+	mu         sync.Mutex
+	buckets    map[string]*memkv.Bucket
+	logs       []Record
+	published  []Message
 }
 
 // Message is something that a handler has published.
@@ -391,6 +393,8 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 		return &wire.Response{Payload: []byte("no")}, nil
 	case "commit":
 		return r.commit(ctx, req.Payload)
+	case "secret":
+		return r.secret(req.Header.Get(wire.KeyTarget))
 	case "invoke":
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "functest does not know the operation %q", op)
@@ -411,6 +415,14 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 		return nil, err
 	}
 	return &wire.Response{Header: a.header, Payload: a.body}, nil
+}
+
+func (r runtime) secret(name string) (*wire.Response, error) {
+	value, ok := r.h.Secrets[name]
+	if !ok {
+		return nil, wire.Errorf(wire.NotFound, "no secret %q in functest.Host.Secrets", name)
+	}
+	return &wire.Response{Payload: []byte(value)}, nil
 }
 
 func (r runtime) publish(h wire.Header, data []byte) {

@@ -111,8 +111,10 @@
 //	             time, each once); "commit" the publish calls that the payload holds ([Messages]),
 //	             and at most one "kv.commit", all or none, and once; or whether that was done, "committed", which
 //	             the payload "yes" answers; "kv.get" and others on buckets, see package kvwire;
-//	             "follow", what the function is to know as it changes (see Following)
-//	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket
+//	             "follow", what the function is to know as it changes (see Following);
+//	             the value of a "secret", which the payload of the reply is, with its version in
+//	             ":revision"
+//	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket; a secret
 //	:number      which commit of the invocation it is, from 1; with it go the headers
 //	             :endpoint, :stream and :sequence of the invocation, if it has them
 //	:timeout     as above

@@ -21,6 +21,7 @@ type echo struct {
 	Steerer // nobody asks for
 	Events
 	RunKeeper
+	SecretKeeper
 	BucketKeeper
 	Configurer
 	hub *logs.Hub

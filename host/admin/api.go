@@ -26,6 +26,11 @@
 //	GET  /v1/runs/{id}                one, with input, output and lines of functions.Log; query: wait
 //	DELETE /v1/runs/{id}              cancels it
 //	GET  /v1/callback-secret          the key that callbacks are signed with
+//	GET  /v1/secrets                  the secrets; values are never told
+//	GET  /v1/secrets/{name...}        the versions of one
+//	PUT  /v1/secrets/{name...}        sets one to the body; query: by
+//	DELETE /v1/secrets/{name...}      removes it
+//	POST /v1/master-key/rotate        seals all secrets with a new master key
 //	GET, POST /v1/buckets             the buckets of functions, and making one
 //	GET, DELETE /v1/buckets/{bucket}  one; query of DELETE: keys
 //	GET  /v1/buckets/{bucket}/keys    keys, an object a line; query: prefix, suffix, glob, after, limit, descending, values
@@ -120,6 +125,7 @@ type Backend interface {
 	Steerer
 	Events
 	RunKeeper
+	SecretKeeper
 	BucketKeeper
 	Configurer
 	Info() Info
