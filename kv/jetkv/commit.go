@@ -44,6 +44,9 @@ func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, er
 	}
 	for try := 1; ; try++ {
 		msgs, index := b.messages(changes, expected)
+		for _, m := range msgs {
+			mark(ctx, m)
+		}
 		last, err := b.publishAll(ctx, msgs)
 		switch {
 		case err == nil:

@@ -62,6 +62,12 @@
 // Asynchronous calls are taken from the stream "calls" in the same way, and what has
 // become of them is kept (see [Runs]).
 //
+// The events of other triggers come the same way, as [Config.Sources] says: the changes
+// of buckets are those of package kvwatch.
+//
+// A stream that a trigger names and that is not there is waited for, and all that it has then
+// is new; so it is if it is removed and made anew.
+//
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.
 package event
