@@ -21,6 +21,9 @@ func (e noStream) Error() string {
 	return fmt.Sprintf("there is no stream %s: make it (`nats stream add`), or leave the key out for the host's own", e.name)
 }
 
+// Is makes it ErrNoStream.
+func (e noStream) Is(target error) bool { return target == ErrNoStream }
+
 // createdAdvisory begins the subjects on which the server tells of streams that are made.
 const createdAdvisory = "$JS.EVENT.ADVISORY.STREAM.CREATED."
 

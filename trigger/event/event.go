@@ -115,7 +115,8 @@ type Config struct {
 	Invoker trigger.Invoker
 	Logger  *slog.Logger // default: slog.Default
 	// Report is told why a trigger of a function does not work, nil when it does
-	// again. Default: nobody but the log.
+	// again. The error wraps [ErrNoStream] while it waits for a stream, or a bucket, that is not there.
+	// Default: nobody but the log.
 	Report func(function, subject string, err error)
 	// Runs keeps what has become of events, and of asynchronous calls. Default: nobody
 	// does, and there are no such calls.
@@ -337,7 +338,11 @@ func (r *reader) run() {
 			text := err.Error() // which stays as it is for who reads it
 			r.problem.Store(&text)
 			failed = text
-			r.t.log.Error("an event trigger does not work: "+failed, "function", r.function, "subject", r.name())
+			level := slog.LevelError
+			if errors.Is(err, ErrNoStream) {
+				level = slog.LevelWarn // it may yet be made
+			}
+			r.t.log.Log(r.ctx, level, "an event trigger does not work: "+failed, "function", r.function, "subject", r.name())
 			r.t.report(r.function, r.name(), err)
 		}
 		r.pauseSetup(err)
