@@ -297,7 +297,11 @@ func (h *Host) Logs() *logs.Hub { return h.logs }
 // does so again.
 func (h *Host) triggerReport(function, subject string, err error) {
 	if err != nil {
-		h.note(slog.LevelError, function, "", "events on %s: %v", subject, err)
+		level := slog.LevelError
+		if errors.Is(err, event.ErrNoStream) {
+			level = slog.LevelWarn // it may yet be made
+		}
+		h.note(level, function, "", "events on %s: %v", subject, err)
 		return
 	}
 	h.note(slog.LevelInfo, function, "", "events on %s arrive again", subject)
