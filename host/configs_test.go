@@ -142,7 +142,7 @@ func TestConfigThatDoesNotFitIsRefused(t *testing.T) {
 	f := start(t, nil, func(c *host.Config) { c.Watch = nil })
 	source := tree(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": rateManifest})
 	_, err := f.Deploy(t.Context(), source, host.DeployOptions{})
-	if !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) || !strings.Contains(err.Error(), `the configuration of function "rate" does not fit its schema: region is missing: `+"`fnhost config set PATH VALUE --function rate`") {
+	if !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) || !strings.Contains(err.Error(), `the configuration of function "rate" does not fit: region is missing: `+"`fnhost config set PATH VALUE --function rate`") {
 		t.Errorf("deploy without what is required: %v", err)
 	}
 	f.set(ofRate, "region", "eu")
@@ -284,3 +284,64 @@ func TestConfigErrors(t *testing.T) {
 }
 
 func errOf[T any](_ T, err error) error { return err }
+
+const envFunction = `package env
+
+import "os"
+
+func Handle() string { return os.Getenv("REGION") + " " + os.Getenv("RATE") + " " + os.Getenv("TEXT") }
+`
+
+const envManifest = `
+concurrency: 4
+env:
+  REGION: in ${config:region}
+  RATE: ${config:limits.rate:10}/s
+  TEXT: $${config:region}
+`
+
+func TestEnvironmentOfConfig(t *testing.T) {
+	f := start(t, map[string]string{"env/e.go": envFunction, "env/function.yaml": envManifest}, nil)
+	f.awaitState("env", host.Failed)
+	if e, _ := f.event("env", host.Failed); e.Err == nil || !strings.Contains(e.Err.Error(), "region is missing, to which env.REGION refers") {
+		t.Errorf("failed with %v", e.Err)
+	}
+	f.set(ofNamespace, "region", "eu")
+	f.awaitState("env", host.Ready)
+	f.answer("env", "in eu 10/s ${config:region}")
+	if _, err := f.RemoveConfig(t.Context(), ofNamespace, "", "region"); !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) {
+		t.Errorf("what it needs was removed: %v", err)
+	}
+
+	// Workers are replaced, and no invocation is lost.
+	ctx, stop := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	var ran, lost atomic.Int64
+	for range 8 {
+		callers.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := f.Invoke(context.Background(), "env", nil); err != nil {
+					lost.Add(1)
+					t.Error(err)
+				}
+				ran.Add(1)
+			}
+		})
+	}
+	for i := range 5 {
+		f.set(ofNamespace, "limits.rate", i)
+		f.awaitSays("env", fmt.Sprintf("in eu %d/s ${config:region}", i))
+	}
+	stop()
+	callers.Wait()
+	if lost.Load() > 0 {
+		t.Errorf("%d of %d invocations were lost", lost.Load(), ran.Load())
+	}
+	if s, err := f.Function("env"); err != nil || s.Workers.Crashed > 0 || s.Version != "v1" {
+		t.Errorf("then: %+v, %v", s, err)
+	}
+	f.set(ofNamespace, "other", 1)
+	f.write("env/function.yaml", "env: {REGION: x}\n")
+	f.awaitSays("env", "x  ")
+	f.await("nobody follows for the old version", func() bool { return f.Views() == 0 })
+}
