@@ -158,6 +158,7 @@ func TestExamples(t *testing.T) {
 		{"nightly", testNightly},
 		{"counter", testCounter},
 		{"sessions", testSessions},
+		{"feature-flags", testFeatureFlags},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, r) })
@@ -173,7 +174,7 @@ func testFunctions(t *testing.T, r *running) {
 			t.Errorf("%s has no documentation", f.Name)
 		}
 	}
-	if got, want := strings.Join(names, " "), "checkout clock counter hello markdown nightly orders prices sessions thumbnail thumbnailer"; got != want {
+	if got, want := strings.Join(names, " "), "checkout clock counter feature-flags hello markdown nightly orders prices sessions thumbnail thumbnailer"; got != want {
 		t.Errorf("functions = %s, want %s", got, want)
 	}
 }
