@@ -32,6 +32,7 @@ var rules = []struct {
 	{"builder/gitpush", nil, is("net/http/cgi"), "git http-backend as a CGI program fails for chunked pushes, and shows nothing before its end"},
 	{"trigger", nil, module("host", "cmd"), "triggers know the host by trigger.Invoker alone"},
 	{"trigger", nil, is("github.com/nats-io/nats-server/v2/server"), "only host/bus knows the server"},
+	{"trigger/event", nil, module("kv"), "it reads streams, and what a bucket makes of one is for trigger/kvwatch to know"},
 	{"host/worker", nil, module("host/bus", "host/admin", "trigger", "builder"), "a pool runs processes, whatever made them"},
 	{"host/redact", nil, outsideStd, "it sees secrets: standard library only"},
 	{"host/logs", nil, module("host", "trigger", "builder"), "records belong to everybody"},

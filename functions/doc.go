@@ -95,6 +95,21 @@
 // A value that was replaced before it came to it may be left out, so a handler looks at
 // what is, and not at how often that has changed.
 //
+// # Configuration
+//
+// [Config] returns what is set with `fnhost config set` for the function and its
+// namespace, over the defaults in function.yaml, as it is now: it changes while the
+// function runs, without a restart, and reading it costs no more than memory. What does
+// not fit the schema in function.yaml is never set, so a handler can rely on that.
+//
+//	config, err := functions.Config(ctx)
+//	if err != nil {
+//		return err
+//	}
+//	if config.Bool("beta", false) { … }
+//
+// [OnConfig] is for what has to be made anew when it changes.
+//
 // # Secrets
 //
 // [Secret] is a secret that `fnhost secret set` has set, if the manifest lets the

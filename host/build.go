@@ -93,6 +93,9 @@ func (f *function) build(ctx context.Context, changed time.Time) (failed string,
 		return "", nil
 	}
 	f.h.emit(Event{Time: time.Now(), Function: f.name, State: Building, Version: f.version()})
+	if err := f.h.configs.checkManifest(ctx, f.name, f.nextNumber(), m); err != nil {
+		return "", err // it is tried again when the configuration has changed
+	}
 	a, err := f.h.builder.Build(ctx, f.src)
 	if err != nil {
 		return "", err
@@ -106,6 +109,13 @@ func (f *function) build(ctx context.Context, changed time.Time) (failed string,
 	f.switchTo(wholeRelease(next), Event{Took: time.Since(changed), How: a.How})
 	f.h.tasks.Go(func() { f.learnSchemas(next) })
 	return "", nil
+}
+
+// nextNumber is that of the version that a build makes.
+func (f *function) nextNumber() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.versions + 1
 }
 
 // isKnown reports whether a source is what serves, or what has failed. Otherwise

@@ -18,11 +18,14 @@ import (
 )
 
 // serveCall answers what a worker of f asks the host.
-func (h *Host) serveCall(ctx context.Context, f *function, m *manifest.Manifest, x *wire.Exchange) {
-	r, err := h.call(ctx, f, m, &wire.Request{Header: x.Header(), Payload: x.Payload(), Body: x.Body()})
+func (h *Host) serveCall(ctx context.Context, f *function, v *version, x *wire.Exchange) {
+	r, err := h.call(ctx, f, v, &wire.Request{Header: x.Header(), Payload: x.Payload(), Body: x.Body()})
 	if err != nil {
 		x.Fail(wire.AsError(err))
 		return
+	}
+	if _, follows := r.Body.(*follower); follows {
+		x.Linger()
 	}
 	if err := x.Respond(r.Header, r.Payload, r.Body != nil); err != nil || r.Body == nil {
 		return
@@ -34,8 +37,8 @@ func (h *Host) serveCall(ctx context.Context, f *function, m *manifest.Manifest,
 }
 
 // call does what a function asks the host for, if its manifest lets it.
-func (h *Host) call(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
-	op := req.Header.Get(wire.KeyOp)
+func (h *Host) call(ctx context.Context, f *function, v *version, req *wire.Request) (*wire.Response, error) {
+	m, op := v.manifest, req.Header.Get(wire.KeyOp)
 	if strings.HasPrefix(op, "kv.") {
 		return h.callBucket(ctx, f, m, req)
 	}
@@ -48,6 +51,8 @@ func (h *Host) call(ctx context.Context, f *function, m *manifest.Manifest, req 
 		return h.callCommit(ctx, f, m, req)
 	case "committed":
 		return h.callCommitted(ctx, f, req)
+	case "follow":
+		return h.callFollow(ctx, f, v)
 	case "secret":
 		return h.callSecret(ctx, f, m, req)
 	default:

@@ -76,6 +76,8 @@ type Host struct {
 	closed    bool
 	ran       bool // Run was called
 
+	configs *configs
+
 	runs deployRuns
 	git  *gitpush.Server // nil without Config.GitPush
 
@@ -118,6 +120,7 @@ func New(cfg Config) (*Host, error) {
 	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function), stopped: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.waits, h.endWaits = context.WithCancel(h.ctx)
+	h.configs = newConfigs(h)
 	h.reindex()
 	if err := h.start(); err != nil {
 		h.Close()
@@ -252,6 +255,7 @@ func (h *Host) stopFunctions() {
 		wg.Go(func() { f.stop(ctx) })
 	}
 	wg.Wait()
+	h.configs.cancel()
 	h.tasks.Wait()
 }
 
@@ -270,6 +274,7 @@ func (h *Host) Close() error {
 			h.closers[i]()
 		}
 		h.cancel()
+		h.configs.cancel()
 	})
 	return nil
 }
@@ -292,7 +297,11 @@ func (h *Host) Logs() *logs.Hub { return h.logs }
 // does so again.
 func (h *Host) triggerReport(function, subject string, err error) {
 	if err != nil {
-		h.note(slog.LevelError, function, "", "events on %s: %v", subject, err)
+		level := slog.LevelError
+		if errors.Is(err, event.ErrNoStream) {
+			level = slog.LevelWarn // it may yet be made
+		}
+		h.note(level, function, "", "events on %s: %v", subject, err)
 		return
 	}
 	h.note(slog.LevelInfo, function, "", "events on %s arrive again", subject)

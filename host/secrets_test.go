@@ -84,7 +84,7 @@ triggers:
 
 const password = `hunter2/"huntér"+2`
 
-func (f *fixture) set(name, value string) {
+func (f *fixture) setSecret(name, value string) {
 	f.t.Helper()
 	if _, err := f.SetSecret(f.t.Context(), name, []byte(value), "ada"); err != nil {
 		f.t.Fatal(err)
@@ -104,13 +104,13 @@ func hides(t testing.TB, where, text string) {
 
 func TestSecretsOfFunctions(t *testing.T) {
 	f := start(t, map[string]string{"vault/v.go": vault, "vault/function.yaml": vaultManifest}, nil)
-	f.set("db", "before")
-	f.set("mail/smtp", "of mail")
-	f.set("other", "of others")
+	f.setSecret("db", "before")
+	f.setSecret("mail/smtp", "of mail")
+	f.setSecret("other", "of others")
 	if out, err := f.Invoke(t.Context(), "vault", []byte("db")); err != nil || string(out) != "before" {
 		t.Fatalf("%q, %v", out, err)
 	}
-	f.set("db", password)
+	f.setSecret("db", password)
 	if out, err := f.Invoke(t.Context(), "vault", []byte("db")); err != nil || string(out) != password {
 		t.Fatalf("after it was set again: %q, %v", out, err)
 	}
@@ -150,7 +150,7 @@ func TestSecretsDoNotLeaveTheHost(t *testing.T) {
 	var log lockedBuffer
 	f := start(t, map[string]string{"vault/v.go": vault, "vault/function.yaml": vaultManifest},
 		func(c *host.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-	f.set("db", password)
+	f.setSecret("db", password)
 	_, err := f.Invoke(t.Context(), "vault/leak", []byte("db"))
 	if err == nil || err.Error() != "cannot log in with [secret db]" {
 		t.Errorf("the error is %v", err)
@@ -260,7 +260,7 @@ func holds(t testing.TB, dir string, want bool, texts ...[]byte) {
 
 func TestSecretsOfFunctionsInProcess(t *testing.T) {
 	f := start(t, nil, nil)
-	f.set("db", password)
+	f.setSecret("db", password)
 	err := f.Handle("own", func(ctx context.Context, name string) (string, error) {
 		s, err := functions.Secret(ctx, name)
 		functions.Log(ctx).Info("it is " + s)
@@ -287,7 +287,7 @@ func TestMasterKeyOfAHost(t *testing.T) {
 	if _, err := f.RotateMasterKey(t.Context()); !errors.Is(err, functions.ErrConflict) {
 		t.Errorf("a rotation without a secret: %v", err)
 	}
-	f.set("db", password)
+	f.setSecret("db", password)
 	before, err := os.ReadFile(filepath.Join(f.data, "master.key"))
 	if err != nil {
 		t.Fatal(err)
@@ -402,7 +402,7 @@ func TestEncryptedStore(t *testing.T) {
 
 	f = start(t, nil, encrypt)
 	fill(f)
-	f.set("db", password)
+	f.setSecret("db", password)
 	if _, err := f.RotateMasterKey(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -459,7 +459,7 @@ func Handle(ctx context.Context, n int) (string, error) {
 }
 `
 	f := start(b, map[string]string{"bench/b.go": source}, nil)
-	f.set("db", password)
+	f.setSecret("db", password)
 	for b.Loop() {
 		out, err := f.Invoke(b.Context(), "bench", []byte("2000"))
 		if err != nil {

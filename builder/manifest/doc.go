@@ -17,12 +17,19 @@
 //	env:                  # environment of the workers
 //	  LOG_LEVEL: debug
 //	  PORT: 8080          # numbers and true/false need no quotes
+//	  REGION: ${config:region:eu} # configuration, and what is meant without; $${ is the text
 //	access:               # what it may touch; without it, all of its namespace
 //	  functions: [stock, "pay-*"]
 //	  buckets: [orders]
 //	  subjects: ["orders.>"]
 //	  config: ["orders.*"]
 //	  secrets: [stripe-key]
+//	config:               # that the function reads; without it, whatever is set
+//	  schema:             # a JSON Schema that it must fit, draft 2020-12
+//	    properties:
+//	      limits: {type: object, properties: {rate: {type: integer, minimum: 1}}}
+//	  defaults:           # where nothing else is set
+//	    limits: {rate: 10}
 //	cors:                 # without it, no CORS headers
 //	  origins: ["https://*.example.com"]
 //	  methods: [GET, PUT]
@@ -101,7 +108,8 @@
 // # Access lists
 //
 // An entry of functions, buckets, config or secrets is a name in which each *
-// stands for any number of characters. An entry of subjects is a NATS subject:
+// stands for any number of characters. One of config allows what is below it, too:
+// limits has limits.rate. An entry of subjects is a NATS subject:
 // there * stands for one token and a final > for one or more. A manifest with
 // access but without one of its kinds allows nothing of that kind; with
 // "access: {}" the function may touch nothing.

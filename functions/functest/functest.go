@@ -14,7 +14,8 @@
 //	}
 //
 // What a handler asks of its host is there, too: functions.Call reaches the
-// handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in memory, functions.Secret has what is in [Host.Secrets], what goes to functions.Publish (under functions.Atomically, if
+// handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in
+// memory, functions.Config returns [Host.Config], and functions.Secret what is in [Host.Secrets]; what goes to functions.Publish (under functions.Atomically, if
 // all went well) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
 // handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
@@ -49,14 +50,22 @@ type Host struct {
 	// Functions are what functions.Call reaches, "orders" or "orders/create" for
 	// an endpoint: handlers, or endpoints made by functions.Handle or httpfn.
 	Functions map[string]any
+	// Config is the configuration of all of them, which functions.Config returns: an
+	// object, of values that encoding/json can encode. [Host.SetConfig] changes it.
+	Config map[string]any
+
 	// Secrets are what functions.Secret returns, by name.
 	Secrets map[string]string
 
-	lastID    atomic.Int64
-	mu        sync.Mutex
-	buckets   map[string]*memkv.Bucket
-	logs      []Record
-	published []Message
+	feed       functions.Feed
+	configured sync.Once
+	configErr  error
+	revision   atomic.Uint64
+	lastID     atomic.Int64
+	mu         sync.Mutex
+	buckets    map[string]*memkv.Bucket
+	logs       []Record
+	published  []Message
 }
 
 // Message is something that a handler has published.
@@ -242,6 +251,38 @@ func eventHeader(e functions.Event) wire.Header {
 	return header
 }
 
+// SetConfig changes the configuration, also while handlers run, and returns when those
+// of functions.OnConfig were told of it. It returns an error for what is not JSON.
+func (h *Host) SetConfig(config map[string]any) error {
+	h.configured.Do(func() {}) // Config has been overtaken
+	data, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("functest: configuration: %w", err)
+	}
+	if config == nil {
+		data = []byte("{}")
+	}
+	return h.feed.Set(h.name(), h.revision.Add(1), data, runtime{h, h.name()})
+}
+
+// configure makes Config known, before anything runs.
+func (h *Host) configure() error {
+	h.configured.Do(func() {
+		config := h.Config
+		if config == nil {
+			config = make(map[string]any)
+		}
+		data, err := json.Marshal(config)
+		if err == nil {
+			err = h.feed.Set(h.name(), 0, data, runtime{h, h.name()})
+		}
+		if err != nil {
+			h.configErr = fmt.Errorf("functest: Host.Config: %w", err)
+		}
+	})
+	return h.configErr
+}
+
 // Published returns what was published so far.
 func (h *Host) Published() []Message {
 	h.mu.Lock()
@@ -269,6 +310,9 @@ func (h *Host) run(ctx context.Context, name string, handler any, header wire.He
 		e = functions.Handle("", handler)
 	}
 	if err := e.Err(); err != nil {
+		return nil, err
+	}
+	if err := h.configure(); err != nil {
 		return nil, err
 	}
 	header = header.Add(wire.KeyInvocation, fmt.Sprintf("test-%d", h.lastID.Add(1)))
@@ -395,6 +439,9 @@ func (r runtime) publish(h wire.Header, data []byte) {
 	defer r.h.mu.Unlock()
 	r.h.published = append(r.h.published, m)
 }
+
+// Feed implements [functions.Runtime].
+func (r runtime) Feed() *functions.Feed { return &r.h.feed }
 
 // Log implements [functions.Runtime].
 func (r runtime) Log(_ context.Context, invocation string, level slog.Level, message string, attrs []byte) {

@@ -111,6 +111,7 @@
 //	             time, each once); "commit" the publish calls that the payload holds ([Messages]),
 //	             and at most one "kv.commit", all or none, and once; or whether that was done, "committed", which
 //	             the payload "yes" answers; "kv.get" and others on buckets, see package kvwire;
+//	             "follow", what the function is to know as it changes (see Following);
 //	             the value of a "secret", which the payload of the reply is, with its version in
 //	             ":revision"
 //	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket; a secret
@@ -119,6 +120,20 @@
 //	:timeout     as above
 //	:invocation  the invocation on whose behalf it is made
 //	:depth       as it came with that invocation
+//
+// # Following
+//
+// The answer to a call of "follow" goes on until the worker or the host ends. Its body
+// is a run of messages (as [AppendMessage] makes them, read by [ReadMessage]), each with
+// an ":op" of its own; a worker ignores those that it does not know:
+//
+//	config       the payload is the function's configuration from now on, a JSON object;
+//	             ":revision" is where it stands, and ":partial" "1" if the function's
+//	             access list leaves something out
+//	ready        all that there was to tell at first has been told
+//
+// What was told is current until the next message of its kind, or until the answer
+// ends, in whichever way: a worker that needs to know then asks anew.
 //
 // # Headers of a ready
 //
@@ -183,6 +198,7 @@ const (
 	KeyChange     = ":change"
 	KeyExpires    = ":expires"
 	KeyRevision   = ":revision"
+	KeyPartial    = ":partial"
 )
 
 // Kinds of endpoints, as a ready frame tells them.

@@ -23,6 +23,7 @@ type echo struct {
 	RunKeeper
 	SecretKeeper
 	BucketKeeper
+	Configurer
 	hub *logs.Hub
 }
 

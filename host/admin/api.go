@@ -38,6 +38,10 @@
 //	GET, PUT, DELETE /v1/buckets/{bucket}/keys/{key}  a value as it is; query of PUT: ttl, ifRevision, of DELETE: ifRevision, purge
 //	GET  /v1/buckets/{bucket}/keys/{key}/history      what is kept of a key
 //	POST /v1/buckets/{bucket}/keys/{key}/add          adds to a number; query: delta, ttl
+//	GET  /v1/config                   what is set in a layer of the configuration; query: function, version
+//	PUT  /v1/config                   sets path to the JSON that is the body; DELETE removes it
+//	GET  /v1/config/effective         what a function reads, and from which layers
+//	GET  /v1/config/history           revisions of a layer; POST /v1/config/rollback goes back to one
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //
@@ -123,6 +127,7 @@ type Backend interface {
 	RunKeeper
 	SecretKeeper
 	BucketKeeper
+	Configurer
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)

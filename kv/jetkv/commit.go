@@ -30,8 +30,8 @@ func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, er
 	return b.commit(ctx, changes, nil)
 }
 
-// commit makes changes, unless the mark, a message beside them, is there already.
-func (b *Bucket) commit(ctx context.Context, changes []kv.Change, mark *nats.Msg) ([]uint64, error) {
+// commit makes changes, unless once, a message beside them, is there already.
+func (b *Bucket) commit(ctx context.Context, changes []kv.Change, once *nats.Msg) ([]uint64, error) {
 	if err := kv.ValidateChanges(changes); err != nil {
 		return nil, err
 	}
@@ -49,8 +49,11 @@ func (b *Bucket) commit(ctx context.Context, changes []kv.Change, mark *nats.Msg
 	}
 	for try := 1; ; try++ {
 		msgs, index := b.messages(changes, expected)
-		if mark != nil {
-			msgs, index = append(msgs, mark), append(index, -1)
+		for _, m := range msgs {
+			mark(ctx, m)
+		}
+		if once != nil {
+			msgs, index = append(msgs, once), append(index, -1)
 		}
 		last, err := b.publishAll(ctx, msgs)
 		switch {
@@ -63,8 +66,8 @@ func (b *Bucket) commit(ctx context.Context, changes []kv.Change, mark *nats.Msg
 			}
 			return revisions, nil
 		case isWrongLast(err):
-			if mark != nil {
-				if done, err := b.happened(ctx, mark); done || err != nil {
+			if once != nil {
+				if done, err := b.happened(ctx, once); done || err != nil {
 					return nil, err
 				}
 			}

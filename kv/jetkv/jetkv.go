@@ -128,7 +128,14 @@ func Drop(ctx context.Context, js jetstream.JetStream, name string) error {
 	if err := kv.ValidateBucket(name); err != nil {
 		return err
 	}
-	err := js.DeleteStream(ctx, streamPrefix+name)
+	s, err := js.Stream(ctx, streamPrefix+name)
+	if err == nil {
+		// A server that still removes the files of another bucket of the name leaves
+		// these where they are (NATS 2.15), and the next one would begin with them.
+		if err = s.Purge(ctx); err == nil {
+			err = js.DeleteStream(ctx, streamPrefix+name)
+		}
+	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w: %q", kv.ErrNoBucket, name)
 	}

@@ -29,10 +29,10 @@ func (b *Bucket) CommitOnce(ctx context.Context, name string, changes ...kv.Chan
 	if !slices.Contains(b.cfg.Subjects, ownSubjects(b.name)) {
 		return fmt.Errorf("bucket %q was made without commits that happen once: %w", b.name, errors.ErrUnsupported)
 	}
-	mark := &nats.Msg{Subject: onceSubject(b.name, name)}
-	set(mark, jetstream.MsgTTLHeader, keepOnce.String())
-	expect(mark, "", 0)
-	_, err := b.commit(ctx, changes, mark)
+	once := &nats.Msg{Subject: onceSubject(b.name, name)}
+	set(once, jetstream.MsgTTLHeader, keepOnce.String())
+	expect(once, "", 0)
+	_, err := b.commit(ctx, changes, once)
 	return err
 }
 
@@ -48,11 +48,11 @@ func (b *Bucket) ForgetOnce(ctx context.Context, name string) error {
 	return nil
 }
 
-// happened reports whether a mark is there already.
-func (b *Bucket) happened(ctx context.Context, mark *nats.Msg) (bool, error) {
+// happened reports whether the message of a name is there already.
+func (b *Bucket) happened(ctx context.Context, once *nats.Msg) (bool, error) {
 	s, err := b.js.Stream(ctx, b.stream)
 	if err == nil {
-		_, err = s.GetLastMsgForSubject(ctx, mark.Subject)
+		_, err = s.GetLastMsgForSubject(ctx, once.Subject)
 	}
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil

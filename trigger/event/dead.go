@@ -116,6 +116,9 @@ func (t *Trigger) Redrive(ctx context.Context, id uint64, version string) error 
 		}
 	}
 	inv := &trigger.Invocation{Function: l.Function, Endpoint: l.Endpoint, Version: version, Trigger: trigger.Event, Header: h, Payload: l.Data}
+	if l.known.Get(wire.KeyBucket) != "" {
+		inv.Trigger = trigger.KV
+	}
 	err = t.runAlone(ctx, inv, t.specOf(ctx, l.Function, version, l.Endpoint, l.Subject))
 	committed := t.effects.take(Commit{Function: l.Function, Endpoint: l.Endpoint, Stream: l.Stream, Sequence: l.Sequence}.event)
 	if err != nil {

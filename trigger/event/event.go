@@ -62,6 +62,12 @@
 // Asynchronous calls are taken from the stream "calls" in the same way, and what has
 // become of them is kept (see [Runs]).
 //
+// The events of other triggers come the same way, as [Config.Sources] says: the changes
+// of buckets are those of package kvwatch.
+//
+// A stream that a trigger names and that is not there is waited for, and all that it has then
+// is new; so it is if it is removed and made anew.
+//
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.
 package event
@@ -106,7 +112,8 @@ type Config struct {
 	Invoker trigger.Invoker
 	Logger  *slog.Logger // default: slog.Default
 	// Report is told why a trigger of a function does not work, nil when it does
-	// again. Default: nobody but the log.
+	// again. The error wraps [ErrNoStream] while it waits for a stream, or a bucket, that is not there.
+	// Default: nobody but the log.
 	Report func(function, subject string, err error)
 	// Runs keeps what has become of events, and of asynchronous calls. Default: nobody
 	// does, and there are no such calls.

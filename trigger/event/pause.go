@@ -80,7 +80,7 @@ func (r *reader) pause(ctx context.Context, until time.Time) error {
 	if err == nil {
 		_, err = stream.PauseConsumer(ctx, r.key, until)
 	}
-	if errors.Is(err, errNotTaken) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, errNotTaken) || errors.Is(err, ErrNoStream) || errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return wire.Errorf(wire.Unavailable, "the trigger %s of function %q is not set up yet: `fnhost trigger status %s` tells when it is", r.name(), r.function, r.function)
 	}
 	if err != nil {

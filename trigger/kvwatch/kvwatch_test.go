@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/kv"
 	"github.com/fnhost/fnhost/kv/jetkv"
 	"github.com/fnhost/fnhost/trigger"
@@ -178,7 +179,7 @@ func TestDeadLettersAreRedrivenAsTheChangeTheyWere(t *testing.T) {
 	if got, want := f.seen(), []string{"put a 1", "delete a", "put s x", "expire s"}; !slices.Equal(got, want) {
 		t.Errorf("redriven: %q, want %q", got, want)
 	}
-	if c := f.call("put s x"); c.bucket != "b" || !c.expires || c.attempt != 3 {
+	if c := f.call("put s x"); c.trigger != trigger.KV || c.bucket != "b" || !c.expires || c.attempt != 3 {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -438,4 +439,47 @@ func TestBucketsOfOtherClients(t *testing.T) {
 	if err := f.letters(); len(err) > 0 {
 		t.Error(err)
 	}
+}
+
+// A function that changes the key it is run for ends after a while, if its writes say
+// what has led to them.
+func TestALoopHasAnEnd(t *testing.T) {
+	f := newFixture(t)
+	b := f.bucket(jetkv.Config{})
+	f.set(func(ctx context.Context, c call) error {
+		_, err := b.Put(jetkv.WithHeader(ctx, event.HeaderDepth, strconv.Itoa(c.depth+1)), "a", []byte("x"))
+		return err
+	})
+	f.serve(spec())
+	f.put(b, "a", "x")
+	f.await("a dead letter", func() bool { return len(f.letters()) == 1 })
+	if l := f.letters()[0]; l.Code != string(wire.Loop) || len(f.seen()) < 33 {
+		t.Errorf("after %d rounds: %+v", len(f.seen()), l)
+	}
+}
+
+// Here a bucket that forgets an expiry after a second.
+func TestWhatABucketHasForgottenIsTold(t *testing.T) {
+	f := newFixture(t)
+	b := f.bucket(jetkv.Config{History: 2})
+	f.serve(spec())
+	f.put(b, "a", "1")
+	f.awaitSeen("put a 1", 1)
+	f.idle()
+	f.close()
+	_, err := b.Put(t.Context(), "s", []byte("x"), kv.TTL(time.Second))
+	f.must(err)
+	stream, err := f.js.Stream(t.Context(), "KV_b")
+	f.must(err)
+	f.await("key and marker are gone", func() bool {
+		info, err := stream.Info(t.Context())
+		return err == nil && info.State.LastSeq == 3 && info.State.Msgs == 1 && time.Since(info.State.LastTime) > 1500*time.Millisecond
+	})
+	f.open()
+	f.serve(spec())
+	f.await("a warning", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return strings.Contains(f.log.String(), "2 changes were made while nobody read them")
+	})
 }

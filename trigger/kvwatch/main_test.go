@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type call struct {
 	trigger, bucket, endpoint string
 	change                    string // "put user.1 value"
 	revision, attempt         int64
+	depth                     int
 	expires, replayed         bool
 }
 
@@ -47,6 +49,14 @@ type fixture struct {
 	known *trigger.Function
 
 	problem error // of setting up, the latest
+	log     strings.Builder
+}
+
+// Write implements [io.Writer], for the trigger's log.
+func (f *fixture) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.log.Write(p)
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -82,7 +92,7 @@ func (f *fixture) start() {
 // open starts a trigger.
 func (f *fixture) open() {
 	f.t.Helper()
-	tr, err := event.New(event.Config{Conn: f.bus.Conn(), Invoker: f, Logger: slog.New(slog.DiscardHandler), Sources: Sources, Report: func(_, _ string, err error) {
+	tr, err := event.New(event.Config{Conn: f.bus.Conn(), Invoker: f, Logger: slog.New(slog.NewTextHandler(f, nil)), Sources: Sources, Report: func(_, _ string, err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.problem = err
@@ -112,6 +122,7 @@ func (f *fixture) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger
 	if len(inv.Payload) > 0 {
 		c.change += " " + string(inv.Payload)
 	}
+	c.depth = inv.Depth
 	c.revision, _ = inv.Header.Int(wire.KeySequence)
 	c.attempt, _ = inv.Header.Int(wire.KeyAttempt)
 	_, c.expires = inv.Header.Int(wire.KeyExpires)
