@@ -129,7 +129,7 @@ func TestSecretsOfFunctions(t *testing.T) {
 		}
 	}
 	large := strings.Repeat("0123456789abcdef", secrets.MaxValue/16)
-	f.set("mail/large", large)
+	f.setSecret("mail/large", large)
 	if out, err := f.Invoke(t.Context(), "vault", []byte("mail/large")); err != nil || string(out) != large {
 		t.Errorf("a large one: %d bytes, %v", len(out), err)
 	}
