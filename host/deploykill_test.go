@@ -28,7 +28,7 @@ import (
 // FNHOST_BENCH_DIR.
 func deployHost(ctx context.Context) error {
 	h, err := host.New(host.Config{
-		Dir: os.Getenv("FNHOST_BENCH_DIR"), HTTP: "127.0.0.1:0", Admin: "127.0.0.1:0",
+		Dir: os.Getenv("FNHOST_BENCH_DIR"), HTTP: "127.0.0.1:0", Admin: "127.0.0.1:0", EncryptStore: os.Getenv("FNHOST_BENCH_ENCRYPT") != "",
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

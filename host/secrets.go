@@ -97,7 +97,7 @@ type KeyRotation = secrets.Rotation
 // kv, of at most 200 bytes, the value has 1 byte to 64 KiB; the latest 10 versions
 // are kept. The first secret of a host without a master key makes one, in the data
 // directory, and says so in the log. The error is an *[functions.Error]: of code
-// BadRequest for a name or value that is none, TooLarge, Conflict if what is stored is
+// BadRequest for a name or value that is none, or too large, Conflict if what is stored is
 // sealed with another master key, and Unavailable if it cannot be stored. There is no
 // way to ask the host for the value: functions.Secret has it.
 func (h *Host) SetSecret(ctx context.Context, name string, value []byte, by string) (Secret, error) {

@@ -128,6 +128,15 @@ func TestSecretsOfFunctions(t *testing.T) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
+	large := strings.Repeat("0123456789abcdef", secrets.MaxValue/16)
+	f.setSecret("mail/large", large)
+	if out, err := f.Invoke(t.Context(), "vault", []byte("mail/large")); err != nil || string(out) != large {
+		t.Errorf("a large one: %d bytes, %v", len(out), err)
+	}
+	_, err := f.SetSecret(t.Context(), "mail/large", []byte(large+"x"), "")
+	if !errors.Is(err, functions.ErrBadRequest) {
+		t.Errorf("one that is too large: %v", err)
+	}
 	if err := f.RemoveSecret(t.Context(), "db"); err != nil {
 		t.Fatal(err)
 	}

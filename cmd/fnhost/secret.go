@@ -201,7 +201,7 @@ func (a *app) secretRotateCommand() *cobra.Command {
 
 If the key is the host's own (master.key in its data directory), a new one is made, and the old one goes. If it comes from
 --master-key-file or --master-key-command, put the new key (fnhost secret key) on a line before the old one there, rotate, and take the old one
-away. If it comes from FNHOST_MASTER_KEY, put both there, the new one first, restart the host, and rotate then. A rotation
+away (on several hosts that share a NATS server: put both keys there on all of them, and rotate on each). If it comes from FNHOST_MASTER_KEY, put both there, the new one first, restart the host, and rotate then. A rotation
 that is broken off is finished by the next one.`,
 		Args: between(0, 0, ""),
 	}

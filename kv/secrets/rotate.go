@@ -28,6 +28,9 @@ type Rotation struct {
 // before the old one; at the end the old one goes. One that was broken off is finished
 // by the next. Secrets can be read and set all the time.
 //
+// Where several hosts share the bucket each has to be told: the first one seals all anew, and the others
+// take up their keys. All must have both keys before.
+//
 // The error wraps [ErrNothingToRotate] if the source is not the host's own and its
 // primary key is the one that seals all already, or if there is no secret yet, and
 // [ErrWrongKey] if the keys do not open what there is; nothing has changed then.
@@ -84,15 +87,18 @@ func (s *Store) nextKeys(ctx context.Context) (*Keyring, error) {
 	if err := s.checkKeys(ring); err != nil {
 		return nil, err
 	}
+	now := s.keyring()
+	nothing := now != nil && now.Primary() == ring.Primary() && s.sealedBy(ring.Primary().ID())
 	switch {
 	case source.owned() && len(ring.keys) == 1:
 		ring = NewKeyring(NewKey(), ring.keys[0])
 		return ring, source.writeOwn(ring)
 	case source.owned():
 		return ring, nil // broken off
-	case source.Text != "" && s.sealedBy(ring.Primary().ID()):
+	case nothing && source.Text != "":
 		return nil, fmt.Errorf("%w: put a new one (`fnhost secret key` makes it) before the old one into FNHOST_MASTER_KEY, with space between them, restart the host, and rotate again; then the old one can go", ErrNothingToRotate)
-	case s.sealedBy(ring.Primary().ID()):
+	case nothing:
+		s.use(ring) // others may have come or gone beside it
 		return nil, fmt.Errorf("%w: have %s give a new one (`fnhost secret key` makes it) on a line before the old one, and rotate again; then the old one can go", ErrNothingToRotate, source)
 	}
 	return ring, nil

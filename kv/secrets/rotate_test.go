@@ -183,13 +183,32 @@ func TestRotationOfAForeignSource(t *testing.T) {
 	_, err = s.Rotate(t.Context())
 	wantErr(t, err, ErrWrongKey)
 	s.want(t, "db", "value", 1)
+	write(first, second) // in the wrong order
+	_, err = s.Rotate(t.Context())
+	wantErr(t, err, ErrNothingToRotate)
+	write(first)
+	other := mustOpen(t, b, source)
 	write(second, first)
 	done, err := s.Rotate(t.Context())
 	if err != nil || done.Owned || done.Key != second.ID() || done.Rewrapped != 1 || len(done.Dropped) != 1 || done.Dropped[0] != first.ID() {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	s.Close()
+	eventually(t, "the other host knows", func() bool { return other.checkID() == second.ID() })
+	_, _, err = other.Get(t.Context(), "db")
+	wantErr(t, err, ErrWrongKey)
+	if done, err := other.Rotate(t.Context()); err != nil || done.Rewrapped != 0 || done.Key != second.ID() {
+		t.Errorf("on the other host: %+v, %v", done, err)
+	}
+	other.want(t, "db", "value", 1)
 	write(second)
+	for _, store := range []*Store{s, other} {
+		_, err = store.Rotate(t.Context())
+		wantErr(t, err, ErrNothingToRotate)
+		if ids := store.keyring().IDs(); len(ids) != 1 {
+			t.Errorf("the keys are %q", ids)
+		}
+	}
+	s.Close()
 	mustOpen(t, b, source).want(t, "db", "value", 1)
 }
 
