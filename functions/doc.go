@@ -57,9 +57,13 @@
 // tried again, as the trigger says, until it is a dead letter; [Permanent] and
 // [RetryAfter] decide otherwise. Since an event may come again after it was handled,
 // a handler uses what names it (Stream and Sequence, or its ID) where doing
-// something twice matters. [Publish] sends messages, at once or later ([Delay], [At]),
-// for a while ([TTL]), or only after a certain one ([ExpectLast]). A message may be a
-// CloudEvent: an [Event] has its attributes, however it came, and [CloudEvent] makes one.
+// something twice matters. A handler that takes a slice, []Event or one of its own type,
+// gets batches where the trigger says so, and names those it could not handle in a
+// [BatchError]. [Publish] sends messages, at once or later ([Delay], [At]), for a while
+// ([TTL]), or only after a certain one ([ExpectLast]); what is published within
+// [Atomically] takes effect all or not at all, and, but for a batch, once for an event
+// that comes again. A message may be a CloudEvent: an [Event] has its attributes, however
+// it came, and [CloudEvent] makes one.
 //
 // # State
 //
@@ -70,6 +74,46 @@
 //	func Handle(ctx context.Context, in Visit) (int64, error) {
 //		return functions.KV(ctx, "visits").Add(ctx, in.Page, 1, kv.TTL(24*time.Hour))
 //	}
+//
+// # Changes of keys
+//
+// A kv trigger runs an endpoint for the changes of a bucket's keys: at least once for the
+// latest of each key, as an event with an Entry. The value of a put is its data, so that a
+// handler may take a type of its own, if the trigger is on: [put] alone; a delete or an
+// expiry has no value, and is an error there.
+//
+//	func HandleSession(ctx context.Context, e functions.Event) error {
+//		switch e.Entry.Op {
+//		case kv.OpPut:
+//			return welcome(ctx, e.Entry.Key, e.Entry.Value)
+//		case kv.OpExpire:
+//			return remind(ctx, e.Entry.Key)
+//		}
+//		return nil
+//	}
+//
+// A value that was replaced before it came to it may be left out, so a handler looks at
+// what is, and not at how often that has changed.
+//
+// # Configuration
+//
+// [Config] returns what is set with `fnhost config set` for the function and its
+// namespace, over the defaults in function.yaml, as it is now: it changes while the
+// function runs, without a restart, and reading it costs no more than memory. What does
+// not fit the schema in function.yaml is never set, so a handler can rely on that.
+//
+//	config, err := functions.Config(ctx)
+//	if err != nil {
+//		return err
+//	}
+//	if config.Bool("beta", false) { … }
+//
+// [OnConfig] is for what has to be made anew when it changes.
+//
+// # Secrets
+//
+// [Secret] is a secret that `fnhost secret set` has set, if the manifest lets the
+// function have it. Its value is in no environment and in no file.
 //
 // # Context
 //

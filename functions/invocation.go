@@ -49,6 +49,8 @@ type Runtime interface {
 	Do(ctx context.Context, req *wire.Request) (*wire.Response, error)
 	// Log records what an invocation logs. attrs is a JSON object, or empty.
 	Log(ctx context.Context, invocation string, level slog.Level, message string, attrs []byte)
+	// Feed keeps what the host tells of as it changes: one for all invocations.
+	Feed() *Feed
 }
 
 type scopeKey struct{}

@@ -28,3 +28,16 @@ func KV(ctx context.Context, name string) kv.Bucket {
 	}
 	return kvwire.New(name, s.runtime.Do, wire.Header(nil).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation)))
 }
+
+// Blobs returns the store of blobs name of the function's namespace: what is too large for a
+// value, written and read as a stream. Stores are made as buckets are, have their access
+// list (access.buckets), and return the same errors beside those of package kv.
+//
+//	blob, err := functions.Blobs(ctx, "uploads").Put(ctx, "2026/report.pdf", body)
+func Blobs(ctx context.Context, name string) kv.Blobs {
+	s := scopeOf(ctx)
+	if s == nil {
+		return kvwire.NewBlobs(name, func(context.Context, *wire.Request) (*wire.Response, error) { return nil, ErrNoHost }, nil)
+	}
+	return kvwire.NewBlobs(name, s.runtime.Do, wire.Header(nil).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation)))
+}

@@ -18,9 +18,13 @@ import (
 type fakeHost struct {
 	do func(ctx context.Context, req *wire.Request) (*wire.Response, error)
 
+	feed Feed
+
 	mu   sync.Mutex
 	logs []string
 }
+
+func (f *fakeHost) Feed() *Feed { return &f.feed }
 
 func (f *fakeHost) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
 	return f.do(ctx, req)

@@ -49,6 +49,7 @@ type worker struct {
 	endpoints map[string]*Endpoint
 	order     []*Endpoint
 	session   *wire.Session
+	feed      Feed
 	running   atomic.Int64
 	draining  atomic.Bool
 	leakNote  int // the number of goroutines that is worth a note; guarded by being claimed
@@ -79,6 +80,10 @@ func (w *worker) run(channel *os.File) error {
 	if err := w.session.Send(&wire.Frame{Kind: wire.Ready, Header: h}); err != nil {
 		return fmt.Errorf("functions: tell the host: %w", err)
 	}
+	if len(configHandlers()) > 0 {
+		w.feed.follow(w.name, w)
+	}
+	defer w.feed.stop()
 	return w.session.Run()
 }
 
@@ -149,6 +154,9 @@ func (w *worker) noteLeaks() {
 func (w *worker) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
 	return w.session.Do(ctx, req)
 }
+
+// Feed implements [Runtime].
+func (w *worker) Feed() *Feed { return &w.feed }
 
 // Log sends a record to the host.
 func (w *worker) Log(_ context.Context, invocation string, level slog.Level, message string, attrs []byte) {

@@ -9,10 +9,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/functions/wire/kvwire"
 	"github.com/fnhost/fnhost/kv"
 	"github.com/fnhost/fnhost/kv/jetkv"
+	"github.com/fnhost/fnhost/trigger/event"
 )
 
 // buckets are those of a namespace, opened when somebody uses them.
@@ -87,8 +89,8 @@ func (h *Host) bucket(ctx context.Context, name string) (*jetkv.Bucket, error) {
 // callBucket answers an operation on a bucket, if the function's manifest lets it.
 func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	name := req.Header.Get(wire.KeyTarget)
-	if m.Access != nil && !matchesAny(m.Access.Buckets, name) {
-		return nil, wire.Errorf(wire.Forbidden, "function %q may not use the bucket %q: add it to access.buckets in its %s", f.name, name, manifest.FileName)
+	if err := mayUse(f, m, name); err != nil {
+		return nil, err
 	}
 	body, err := h.callBody(req)
 	if err != nil {
@@ -102,6 +104,13 @@ func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest
 		}
 		return r, unavailableBucket(ctx, name, err)
 	}
+}
+
+func mayUse(f *function, m *manifest.Manifest, bucket string) error {
+	if m.Access != nil && !matchesAny(m.Access.Buckets, bucket) {
+		return wire.Errorf(wire.Forbidden, "function %q may not use the bucket %q: add it to access.buckets in its %s", f.name, bucket, manifest.FileName)
+	}
+	return nil
 }
 
 func (h *Host) onBucket(ctx context.Context, name string, header wire.Header, body []byte) (*wire.Response, error) {
@@ -119,4 +128,56 @@ func unavailableBucket(ctx context.Context, name string, err error) error {
 		return err
 	}
 	return wire.Errorf(wire.Unavailable, "the bucket %q cannot be reached: %v", name, err)
+}
+
+// stateEffect adds changes of a bucket to what a function has take effect atomically.
+func (h *Host) stateEffect(f *function, m *manifest.Manifest, one wire.Message, e *event.Effects) error {
+	name := one.Header.Get(wire.KeyTarget)
+	if err := mayUse(f, m, name); err != nil {
+		return err
+	}
+	if e.Bucket != "" {
+		return wire.Errorf(wire.BadRequest, "the buckets %q and %q cannot be changed atomically: one of them can", e.Bucket, name)
+	}
+	e.Bucket, e.Changes = name, one.Payload
+	return nil
+}
+
+// effectState is the buckets, as effects change them.
+type effectState struct{ h *Host }
+
+// CommitOnce implements [event.State].
+func (s effectState) CommitOnce(ctx context.Context, bucket, name string, changes []byte) (refused bool, err error) {
+	list, err := kvwire.Changes(changes)
+	if err != nil {
+		return true, err
+	}
+	for try := 1; ; try++ {
+		b, err := s.h.bucket(ctx, bucket)
+		if err == nil {
+			err = b.CommitOnce(ctx, name, list...)
+		}
+		if errors.Is(err, kv.ErrNoBucket) && try == 1 {
+			s.h.buckets.forget(bucket)
+			continue
+		}
+		if err == nil {
+			return false, nil
+		}
+		_, other := kvwire.Fault(err)
+		return other == nil || errors.Is(err, functions.ErrForbidden), err
+	}
+}
+
+// ForgetOnce implements [event.State].
+func (s effectState) ForgetOnce(ctx context.Context, bucket, name string) error {
+	b, err := s.h.bucket(ctx, bucket)
+	if err == nil {
+		err = b.ForgetOnce(ctx, name)
+	}
+	if errors.Is(err, kv.ErrNoBucket) {
+		s.h.buckets.forget(bucket)
+		return nil
+	}
+	return err
 }

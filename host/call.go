@@ -11,17 +11,21 @@ import (
 
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/functions/wire/kvwire"
 	"github.com/fnhost/fnhost/trigger"
 	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/nats-io/nats.go"
 )
 
 // serveCall answers what a worker of f asks the host.
-func (h *Host) serveCall(ctx context.Context, f *function, m *manifest.Manifest, x *wire.Exchange) {
-	r, err := h.call(ctx, f, m, &wire.Request{Header: x.Header(), Payload: x.Payload(), Body: x.Body()})
+func (h *Host) serveCall(ctx context.Context, f *function, v *version, x *wire.Exchange) {
+	r, err := h.call(ctx, f, v, &wire.Request{Header: x.Header(), Payload: x.Payload(), Body: x.Body()})
 	if err != nil {
 		x.Fail(wire.AsError(err))
 		return
+	}
+	if _, follows := r.Body.(*follower); follows {
+		x.Linger()
 	}
 	if err := x.Respond(r.Header, r.Payload, r.Body != nil); err != nil || r.Body == nil {
 		return
@@ -33,8 +37,8 @@ func (h *Host) serveCall(ctx context.Context, f *function, m *manifest.Manifest,
 }
 
 // call does what a function asks the host for, if its manifest lets it.
-func (h *Host) call(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
-	op := req.Header.Get(wire.KeyOp)
+func (h *Host) call(ctx context.Context, f *function, v *version, req *wire.Request) (*wire.Response, error) {
+	m, op := v.manifest, req.Header.Get(wire.KeyOp)
 	if strings.HasPrefix(op, "kv.") {
 		return h.callBucket(ctx, f, m, req)
 	}
@@ -47,6 +51,10 @@ func (h *Host) call(ctx context.Context, f *function, m *manifest.Manifest, req 
 		return h.callCommit(ctx, f, m, req)
 	case "committed":
 		return h.callCommitted(ctx, f, req)
+	case "follow":
+		return h.callFollow(ctx, f, v)
+	case "secret":
+		return h.callSecret(ctx, f, m, req)
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "this host does not know the operation %q: it may be older than the function's library", op)
 	}
@@ -114,7 +122,7 @@ func message(f *function, m *manifest.Manifest, header wire.Header, body []byte)
 	return msg, nil
 }
 
-// callCommit publishes messages for a function, all or none.
+// callCommit publishes messages and changes a bucket for a function, all or none.
 func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	body, err := h.callBody(req)
 	if err != nil {
@@ -127,16 +135,29 @@ func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest
 	if err != nil {
 		return nil, wire.Errorf(wire.BadRequest, "%v", err)
 	}
-	messages := make([]*nats.Msg, len(list))
-	for i, one := range list {
-		if messages[i], err = message(f, m, one.Header, one.Payload); err == nil {
-			err = h.checkMessage(messages[i])
+	var e event.Effects
+	for _, one := range list {
+		if one.Header.Get(wire.KeyOp) == "kv.commit" {
+			if err := h.stateEffect(f, m, one, &e); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		msg, err := message(f, m, one.Header, one.Payload)
+		if err == nil {
+			err = h.checkMessage(msg)
 		}
 		if err != nil {
 			return nil, err
 		}
+		e.Messages = append(e.Messages, msg)
 	}
-	return &wire.Response{}, stored(h.events.Commit(ctx, event.CommitOf(f.name, req.Header), messages))
+	err = h.events.Commit(ctx, event.CommitOf(f.name, req.Header), e)
+	if err == nil {
+		return &wire.Response{}, nil
+	}
+	r, err := kvwire.Fault(err)
+	return r, stored(err)
 }
 
 // callCommitted answers whether that was done before.
@@ -215,8 +236,9 @@ func (p publisher) Store(ctx context.Context, subject string, header map[string]
 // matchesAny reports whether a pattern, in which * is any run of characters,
 // matches name.
 func matchesAny(patterns []string, name string) bool {
+	name = strings.ReplaceAll(name, "/", "\x00") // which * is not for to path.Match
 	for _, p := range patterns {
-		if ok, err := path.Match(p, name); err == nil && ok {
+		if ok, err := path.Match(strings.ReplaceAll(p, "/", "\x00"), name); err == nil && ok {
 			return true
 		}
 	}

@@ -38,8 +38,12 @@ func (d *deploy) prepare(ctx context.Context, p *deployedFunction) (err error) {
 			p.existing = nil // it is made anew
 		}
 	}
+	number := p.number + 1
 	if p.existing != nil {
-		return nil
+		number = p.existing.Number
+	}
+	if err := d.h.configs.checkManifest(ctx, p.Name, number, p.manifest); err != nil || p.existing != nil {
+		return err
 	}
 	end := d.step(p.Name, "build")
 	p.artifact, err = d.h.builder.Build(ctx, p.Source)

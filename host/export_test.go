@@ -25,3 +25,24 @@ func (h *Host) Bus() *bus.Bus { return h.bus }
 
 // Waiting reports whether somebody waits for a run.
 func (h *Host) Waiting(id string) bool { return h.events.Awaited(id) }
+
+// CutFollowers ends the following of configuration, as when the watcher is lost for a
+// moment.
+func (h *Host) CutFollowers() {
+	c := h.configs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch++
+	for _, view := range c.views {
+		for one := range view.listeners {
+			one.changed()
+		}
+	}
+}
+
+// Views is how many versions somebody follows.
+func (h *Host) Views() int {
+	h.configs.mu.Lock()
+	defer h.configs.mu.Unlock()
+	return len(h.configs.views)
+}

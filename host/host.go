@@ -28,6 +28,7 @@ import (
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/fnhost/fnhost/trigger/gateway"
+	"github.com/fnhost/fnhost/trigger/kvwatch"
 	"github.com/fnhost/fnhost/trigger/rpc"
 )
 
@@ -58,6 +59,7 @@ type Host struct {
 	events     *event.Trigger
 	runStore   *runs.Store
 	buckets    *buckets
+	keeper     keeper
 	ids        idSource
 	sources    []*watched
 	registry   *registry.Registry // nil if NATS has no JetStream
@@ -73,6 +75,8 @@ type Host struct {
 	conflicts []conflict
 	closed    bool
 	ran       bool // Run was called
+
+	configs *configs
 
 	runs deployRuns
 	git  *gitpush.Server // nil without Config.GitPush
@@ -116,6 +120,7 @@ func New(cfg Config) (*Host, error) {
 	h := &Host{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), functions: make(map[string]*function), stopped: make(chan struct{})}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.waits, h.endWaits = context.WithCancel(h.ctx)
+	h.configs = newConfigs(h)
 	h.reindex()
 	if err := h.start(); err != nil {
 		h.Close()
@@ -146,8 +151,15 @@ func (h *Host) start() error {
 		}
 		h.check, h.token = t.Check, fresh
 	}
+	if err := h.openKeys(); err != nil {
+		return err
+	}
+	storeKey, err := h.openStoreKey()
+	if err != nil {
+		return err
+	}
 	h.bus, err = bus.Start(bus.Config{
-		URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, Durability: h.cfg.Durability, Logger: h.log,
+		URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, StoreKey: storeKey, Durability: h.cfg.Durability, Logger: h.log,
 	})
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
@@ -158,6 +170,9 @@ func (h *Host) start() error {
 		}
 	})
 	if err := h.openBuckets(); err != nil {
+		return err
+	}
+	if err := h.openSecrets(); err != nil {
 		return err
 	}
 	if h.spawner, err = worker.NewSpawner(); err != nil {
@@ -172,7 +187,8 @@ func (h *Host) start() error {
 	if err := h.openRuns(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
-	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport, Runs: h.runStore}); err != nil {
+	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport,
+		Runs: h.runStore, State: effectState{h}, Sources: kvwatch.Sources}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, func() {
@@ -239,6 +255,7 @@ func (h *Host) stopFunctions() {
 		wg.Go(func() { f.stop(ctx) })
 	}
 	wg.Wait()
+	h.configs.cancel()
 	h.tasks.Wait()
 }
 
@@ -257,6 +274,7 @@ func (h *Host) Close() error {
 			h.closers[i]()
 		}
 		h.cancel()
+		h.configs.cancel()
 	})
 	return nil
 }
@@ -279,7 +297,11 @@ func (h *Host) Logs() *logs.Hub { return h.logs }
 // does so again.
 func (h *Host) triggerReport(function, subject string, err error) {
 	if err != nil {
-		h.note(slog.LevelError, function, "", "events on %s: %v", subject, err)
+		level := slog.LevelError
+		if errors.Is(err, event.ErrNoStream) {
+			level = slog.LevelWarn // it may yet be made
+		}
+		h.note(level, function, "", "events on %s: %v", subject, err)
 		return
 	}
 	h.note(slog.LevelInfo, function, "", "events on %s arrive again", subject)

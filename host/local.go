@@ -14,6 +14,7 @@ import (
 	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger"
 )
@@ -47,9 +48,11 @@ func (h *Host) Handle(name string, fn any) error {
 	}
 	f.mu.Lock()
 	f.versions++
-	info.Version = fmt.Sprintf("v%d", f.versions)
+	number := f.versions
+	info.Version = registry.VersionName(number)
 	f.mu.Unlock()
-	v := &version{id: info.Version, name: info.Version, manifest: m, runner: &local{h: h, f: f, manifest: m, endpoint: &e}}
+	v := &version{id: info.Version, name: info.Version, number: number, manifest: m}
+	v.runner = &local{h: h, f: f, v: v, endpoint: &e}
 	v.info.Store(info)
 	f.switchTo(wholeRelease(v), Event{})
 	return nil
@@ -97,8 +100,9 @@ func schemaJSON(s *functions.Schema) []byte {
 type local struct {
 	h        *Host
 	f        *function
-	manifest *manifest.Manifest
+	v        *version
 	endpoint *functions.Endpoint
+	feed     functions.Feed
 
 	mu       sync.Mutex
 	draining bool
@@ -170,6 +174,7 @@ func (l *local) Drain(ctx context.Context) {
 	case <-l.idle:
 	case <-ctx.Done():
 	}
+	l.feed.Close(ctx)
 }
 
 // Stats implements runner.
@@ -183,12 +188,16 @@ func (l *local) Stats() worker.Stats {
 type localRuntime struct{ l *local }
 
 func (r localRuntime) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
-	return r.l.h.call(ctx, r.l.f, r.l.manifest, req)
+	return r.l.h.call(ctx, r.l.f, r.l.v, req)
 }
 
+func (r localRuntime) Feed() *functions.Feed { return &r.l.feed }
+
 func (r localRuntime) Log(_ context.Context, invocation string, level slog.Level, message string, attrs []byte) {
-	r.l.h.logs.Add(logs.Record{Level: level, Function: r.l.f.name, Invocation: invocation, Source: logs.Log,
-		Message: message, Attrs: append([]byte(nil), attrs...)})
+	record := logs.Record{Level: level, Function: r.l.f.name, Invocation: invocation, Source: logs.Log,
+		Message: message, Attrs: append([]byte(nil), attrs...)}
+	r.l.f.hide(&record)
+	r.l.h.logs.Add(record)
 }
 
 // localAnswer is the answer of an in-process handler: a head, and a pipe for

@@ -31,6 +31,9 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 				return nil, err
 			}
 			if err == nil {
+				err = h.configs.check(ctx, f.name, v)
+			}
+			if err == nil {
 				err = v.warm(ctx)
 			}
 			if err != nil {

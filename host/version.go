@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/worker"
+	"github.com/fnhost/fnhost/kv/config"
 	"github.com/fnhost/fnhost/trigger"
 )
 
@@ -37,6 +39,10 @@ type version struct {
 	since    time.Time
 
 	publishes []builder.Publish // as far as its source tells; never changed once it serves
+
+	compile   sync.Once // of its configuration's schema, when that is first needed
+	schema    *config.Schema
+	schemaErr error
 }
 
 // release says which versions get the invocations of a function.
@@ -109,7 +115,8 @@ func (f *function) workerSpec(v *version) worker.Spec {
 		Limits: worker.Limits{
 			Min: m.Scale.Min, Max: most, Concurrency: m.Concurrency, Queue: m.Queue, Idle: m.Scale.Idle, Grace: f.h.cfg.Grace,
 		},
-		Serve:   func(ctx context.Context, x *wire.Exchange) { f.h.serveCall(ctx, f, m, x) },
+		Serve:   func(ctx context.Context, x *wire.Exchange) { f.h.serveCall(ctx, f, v, x) },
+		Redact:  f.hide,
 		Output:  f.h.logs.Add,
 		Spawner: f.h.spawner,
 	}

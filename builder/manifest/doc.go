@@ -17,12 +17,19 @@
 //	env:                  # environment of the workers
 //	  LOG_LEVEL: debug
 //	  PORT: 8080          # numbers and true/false need no quotes
+//	  REGION: ${config:region:eu} # configuration, and what is meant without; $${ is the text
 //	access:               # what it may touch; without it, all of its namespace
 //	  functions: [stock, "pay-*"]
 //	  buckets: [orders]
 //	  subjects: ["orders.>"]
 //	  config: ["orders.*"]
 //	  secrets: [stripe-key]
+//	config:               # that the function reads; without it, whatever is set
+//	  schema:             # a JSON Schema that it must fit, draft 2020-12
+//	    properties:
+//	      limits: {type: object, properties: {rate: {type: integer, minimum: 1}}}
+//	  defaults:           # where nothing else is set
+//	    limits: {rate: 10}
 //	cors:                 # without it, no CORS headers
 //	  origins: ["https://*.example.com"]
 //	  methods: [GET, PUT]
@@ -53,12 +60,17 @@
 //	      order: key             # events of one key in order; default: none
 //	      perKey: 0              # of one key at once; 0: as many as inFlight
 //	      rate: 100/s            # or /m, /h; default: no limit
+//	      dedupe: 24h            # an event of an ID counts once in that time; default: as its stream has it
 //	      debounce: 5s           # the latest of a key once it is quiet; default: not at all
 //	      filter:                # all of it must hold; default: none
 //	        header: {Region: eu}
 //	        data: {order.status: [paid, sent], order.gift: true}
 //	    - subject: sensors.*
 //	      throttle: 10s          # one of a key in that time; default: not at all
+//	    - subject: clicks.*
+//	      batch:                 # for a handler that takes a slice; default: one by one
+//	        size: 500            # at most; 2 to 1000
+//	        window: 1s           # how long it waits for more; default 100ms; up to 1m
 //	  schedule:                  # at certain times
 //	    - cron: 30 3 * * mon-fri # five fields, or six with seconds, or @daily, …
 //	      zone: Europe/Berlin    # default: UTC
@@ -70,6 +82,13 @@
 //	    - subject: metrics.>
 //	      endpoint: count        # default: the function's root
 //	      each: false            # true: on each node
+//	  kv:                        # for each change of a bucket's keys
+//	    - bucket: sessions
+//	      keys: "user.**"        # *: any characters but dots, **: any, ?: one; default: all
+//	      on: [put, expire]      # and delete; default: all three
+//	      endpoint: changed      # default: the function's root
+//	      start: new             # and what event has: retries, backoff, backoffMax, inFlight,
+//	      order: key             # order, perKey, rate, debounce, throttle, batch
 //
 // # Strictness
 //
@@ -89,7 +108,8 @@
 // # Access lists
 //
 // An entry of functions, buckets, config or secrets is a name in which each *
-// stands for any number of characters. An entry of subjects is a NATS subject:
+// stands for any number of characters. One of config allows what is below it, too:
+// limits has limits.rate. An entry of subjects is a NATS subject:
 // there * stands for one token and a final > for one or more. A manifest with
 // access but without one of its kinds allows nothing of that kind; with
 // "access: {}" the function may touch nothing.

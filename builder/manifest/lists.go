@@ -111,6 +111,10 @@ func environment() value[map[string]string] {
 				case strings.ContainsRune(s, 0):
 					r.bad(v, "", "must not hold a NUL character")
 				default:
+					if p := checkExpand(s); p != nil {
+						r.bad(v, p.hint, "%s", p.message)
+						return
+					}
 					env[name] = s
 				}
 			})

@@ -59,12 +59,15 @@ type Manifest struct {
 	// Default 8 MiB.
 	Body int64 `json:"body"`
 	// Env is added to the workers' environment. Values are as written in the file,
-	// without NUL. Names match [A-Za-z_][A-Za-z0-9_]*, do not begin with FNHOST_
+	// without NUL, but for ${config:limits.rate}, see [Expand]. Names match [A-Za-z_][A-Za-z0-9_]*, do not begin with FNHOST_
 	// and are not GOMEMLIMIT, which Memory sets. Default nil.
 	Env map[string]string `json:"env,omitzero"`
 	// Access lists what the function may touch. Default nil: everything in its
 	// namespace.
 	Access *Access `json:"access,omitzero"`
+	// Config says what configuration the function reads. Default nil: nothing is
+	// known of it.
+	Config *Config `json:"config,omitzero"`
 	// CORS lets browsers call the function from other origins. Default nil: no
 	// CORS headers.
 	CORS *CORS `json:"cors,omitzero"`
@@ -135,6 +138,8 @@ type Triggers struct {
 	Schedule []Schedule `json:"schedule,omitzero"`
 	// Subscribe are the messages that start the function, at most MaxSubscriptions.
 	Subscribe []Subscribe `json:"subscribe,omitzero"`
+	// KV are the changes of buckets that start the function, at most MaxKV.
+	KV []KV `json:"kv,omitzero"`
 }
 
 // Route is one HTTP route.

@@ -5,7 +5,7 @@ import "time"
 // The tables of all keys. To add one, add a field to the struct and a line here;
 // to add a kind of trigger, add its struct, its table, and a line in triggerKeys.
 
-var manifestKeys = keys[Manifest]{fields: []field[Manifest]{
+var manifestKeys = keys[Manifest]{check: checkConfigAccess, fields: []field[Manifest]{
 	key("name", text(nameSchema, checkName), func(m *Manifest) *string { return &m.Name },
 		"Name of the function. Default: the directory's name."),
 	key("runtime", oneOf("go"), func(m *Manifest) *string { return &m.Runtime },
@@ -23,9 +23,11 @@ var manifestKeys = keys[Manifest]{fields: []field[Manifest]{
 	key("body", size(1, MaxBody), func(m *Manifest) *int64 { return &m.Body },
 		"Size of the largest request body: up to 1GiB."),
 	key("env", environment(), func(m *Manifest) *map[string]string { return &m.Env },
-		"Environment variables of the workers."),
+		"Environment variables of the workers. ${config:limits.rate} stands for configuration."),
 	key("access", optional(mapping(accessKeys)), func(m *Manifest) **Access { return &m.Access },
 		"What the function may touch. A kind without a list: nothing. Default: everything in its namespace."),
+	key("config", optional(mapping(configKeys)), func(m *Manifest) **Config { return &m.Config },
+		"What configuration the function reads."),
 	key("cors", optional(mapping(corsKeys)), func(m *Manifest) **CORS { return &m.CORS },
 		"Which pages of other origins may call the function. Default: none."),
 	key("async", mapping(asyncKeys), func(m *Manifest) *Async { return &m.Async },
@@ -90,6 +92,8 @@ var triggerKeys = keys[Triggers]{fields: []field[Triggers]{
 		"Times that start the function."),
 	key("subscribe", list(mapping(subscribeKeys), MaxSubscriptions, nil), func(t *Triggers) *[]Subscribe { return &t.Subscribe },
 		"Messages that start the function, as they come, and are stored nowhere."),
+	key("kv", list(mapping(kvKeys), MaxKV, checkKVs), func(t *Triggers) *[]KV { return &t.KV },
+		"Changes of the keys of buckets that start the function."),
 }}
 
 var routeKeys = keys[Route]{check: checkEventRoute, fields: []field[Route]{

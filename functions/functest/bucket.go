@@ -45,3 +45,26 @@ func (r runtime) kv(ctx context.Context, req *wire.Request) (*wire.Response, err
 	}
 	return kvwire.Serve(ctx, b, req.Header, req.Payload)
 }
+
+// commit does what was done atomically: first what may be refused.
+func (r runtime) commit(ctx context.Context, payload []byte) (*wire.Response, error) {
+	effects, err := wire.Messages(payload)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range effects {
+		if m.Header.Get(wire.KeyOp) != "kv.commit" {
+			continue
+		}
+		answer, err := r.kv(ctx, &wire.Request{Header: m.Header, Payload: m.Payload})
+		if err != nil || kvwire.FaultOf(answer) != nil {
+			return answer, err
+		}
+	}
+	for _, m := range effects {
+		if m.Header.Get(wire.KeyOp) == "publish" {
+			r.publish(m.Header, m.Payload)
+		}
+	}
+	return &wire.Response{}, nil
+}

@@ -14,7 +14,8 @@
 //	}
 //
 // What a handler asks of its host is there, too: functions.Call reaches the
-// handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in memory, what goes to functions.Publish (under functions.Atomically, if
+// handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in
+// memory, functions.Config returns [Host.Config], and functions.Secret what is in [Host.Secrets]; what goes to functions.Publish (under functions.Atomically, if
 // all went well) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
 // handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
@@ -49,12 +50,22 @@ type Host struct {
 	// Functions are what functions.Call reaches, "orders" or "orders/create" for
 	// an endpoint: handlers, or endpoints made by functions.Handle or httpfn.
 	Functions map[string]any
+	// Config is the configuration of all of them, which functions.Config returns: an
+	// object, of values that encoding/json can encode. [Host.SetConfig] changes it.
+	Config map[string]any
 
-	lastID    atomic.Int64
-	mu        sync.Mutex
-	buckets   map[string]*memkv.Bucket
-	logs      []Record
-	published []Message
+	// Secrets are what functions.Secret returns, by name.
+	Secrets map[string]string
+
+	feed       functions.Feed
+	configured sync.Once
+	configErr  error
+	revision   atomic.Uint64
+	lastID     atomic.Int64
+	mu         sync.Mutex
+	buckets    map[string]*memkv.Bucket
+	logs       []Record
+	published  []Message
 }
 
 // Message is something that a handler has published.
@@ -146,9 +157,10 @@ func (h *Host) Do(ctx context.Context, handler any, req Request) (*Response, err
 // Send runs handler for an event, once: what becomes of an error is the trigger's
 // business, errors.As and a *[functions.Error] tell what it would be. Of the event,
 // Data and Header are sent as they are, its attributes as those of a CloudEvent in
-// binary mode, and an Attempt of 0 is the first.
+// binary mode, and an Attempt of 0 is the first. One with an Entry is what a kv trigger
+// brings: the rest of it may be left out but for Bucket.
 func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
-	_, err := h.run(ctx, h.name(), handler, eventHeader(e).Add(wire.KeyTrigger, "event"), e.Data, nil)
+	_, err := h.run(ctx, h.name(), handler, eventHeader(e).Add(wire.KeyTrigger, kindOf(e)), eventData(e), nil)
 	return err
 }
 
@@ -157,7 +169,7 @@ func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
 func (h *Host) SendBatch(ctx context.Context, handler any, events []functions.Event) error {
 	var payload []byte
 	for _, e := range events {
-		payload = wire.AppendMessage(payload, eventHeader(e), e.Data)
+		payload = wire.AppendMessage(payload, eventHeader(e), eventData(e))
 	}
 	a, err := h.run(ctx, h.name(), handler, wire.Header(nil).Add(wire.KeyTrigger, "event").AddInt(wire.KeyBatch, int64(len(events))), payload, nil)
 	if err != nil {
@@ -177,8 +189,49 @@ func (h *Host) SendBatch(ctx context.Context, handler any, events []functions.Ev
 	return failed
 }
 
+// kindOf returns the trigger that brings such events.
+func kindOf(e functions.Event) string {
+	if e.Entry != nil {
+		return "kv"
+	}
+	return "event"
+}
+
+func eventData(e functions.Event) []byte {
+	if e.Entry != nil && e.Data == nil {
+		return e.Entry.Value
+	}
+	return e.Data
+}
+
+// change returns the headers of the change of a key, and completes the event by it.
+func change(e *functions.Event) (h wire.Header) {
+	if e.Entry == nil {
+		return nil
+	}
+	if e.Bucket == "" {
+		e.Bucket = "bucket"
+	}
+	if e.Subject == "" {
+		e.Subject, e.Stream = "$KV."+e.Bucket+"."+e.Entry.Key, "KV_"+e.Bucket
+	}
+	if e.Sequence == 0 {
+		e.Sequence = e.Entry.Revision
+	}
+	if e.Time.IsZero() {
+		e.Time = e.Entry.Created
+	}
+	h = h.Add(wire.KeyBucket, e.Bucket).Add(wire.KeyKey, e.Entry.Key).Add(wire.KeyChange, e.Entry.Op.String())
+	if !e.Entry.Expires.IsZero() {
+		h = h.AddInt(wire.KeyExpires, e.Entry.Expires.UnixNano())
+	}
+	return h
+}
+
 func eventHeader(e functions.Event) wire.Header {
+	known := change(&e)
 	header := wire.Header(nil).Add(wire.KeySubject, e.Subject).Add(wire.KeyStream, e.Stream).AddInt(wire.KeyAttempt, int64(max(e.Attempt, 1)))
+	header = append(header, known...)
 	if e.Sequence > 0 {
 		header = header.AddInt(wire.KeySequence, int64(e.Sequence))
 	}
@@ -196,6 +249,38 @@ func eventHeader(e functions.Event) wire.Header {
 		}
 	}
 	return header
+}
+
+// SetConfig changes the configuration, also while handlers run, and returns when those
+// of functions.OnConfig were told of it. It returns an error for what is not JSON.
+func (h *Host) SetConfig(config map[string]any) error {
+	h.configured.Do(func() {}) // Config has been overtaken
+	data, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("functest: configuration: %w", err)
+	}
+	if config == nil {
+		data = []byte("{}")
+	}
+	return h.feed.Set(h.name(), h.revision.Add(1), data, runtime{h, h.name()})
+}
+
+// configure makes Config known, before anything runs.
+func (h *Host) configure() error {
+	h.configured.Do(func() {
+		config := h.Config
+		if config == nil {
+			config = make(map[string]any)
+		}
+		data, err := json.Marshal(config)
+		if err == nil {
+			err = h.feed.Set(h.name(), 0, data, runtime{h, h.name()})
+		}
+		if err != nil {
+			h.configErr = fmt.Errorf("functest: Host.Config: %w", err)
+		}
+	})
+	return h.configErr
 }
 
 // Published returns what was published so far.
@@ -225,6 +310,9 @@ func (h *Host) run(ctx context.Context, name string, handler any, header wire.He
 		e = functions.Handle("", handler)
 	}
 	if err := e.Err(); err != nil {
+		return nil, err
+	}
+	if err := h.configure(); err != nil {
 		return nil, err
 	}
 	header = header.Add(wire.KeyInvocation, fmt.Sprintf("test-%d", h.lastID.Add(1)))
@@ -304,11 +392,9 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 	case "committed": // it keeps nothing from one attempt to the next
 		return &wire.Response{Payload: []byte("no")}, nil
 	case "commit":
-		messages, err := wire.Messages(req.Payload)
-		for _, m := range messages {
-			r.publish(m.Header, m.Payload)
-		}
-		return &wire.Response{}, err
+		return r.commit(ctx, req.Payload)
+	case "secret":
+		return r.secret(req.Header.Get(wire.KeyTarget))
 	case "invoke":
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "functest does not know the operation %q", op)
@@ -331,6 +417,14 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 	return &wire.Response{Header: a.header, Payload: a.body}, nil
 }
 
+func (r runtime) secret(name string) (*wire.Response, error) {
+	value, ok := r.h.Secrets[name]
+	if !ok {
+		return nil, wire.Errorf(wire.NotFound, "no secret %q in functest.Host.Secrets", name)
+	}
+	return &wire.Response{Payload: []byte(value)}, nil
+}
+
 func (r runtime) publish(h wire.Header, data []byte) {
 	m := Message{Function: r.name, Subject: h.Get(wire.KeyTarget), Header: make(map[string][]string), Data: bytes.Clone(data)}
 	for key, value := range h.All() {
@@ -345,6 +439,9 @@ func (r runtime) publish(h wire.Header, data []byte) {
 	defer r.h.mu.Unlock()
 	r.h.published = append(r.h.published, m)
 }
+
+// Feed implements [functions.Runtime].
+func (r runtime) Feed() *functions.Feed { return &r.h.feed }
 
 // Log implements [functions.Runtime].
 func (r runtime) Log(_ context.Context, invocation string, level slog.Level, message string, attrs []byte) {

@@ -222,3 +222,28 @@ func TestWhatIsSaidOfAMessage(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 }
+
+func TestConfig(t *testing.T) {
+	host := functest.Host{Config: map[string]any{"limits": map[string]any{"rate": 10}}}
+	handler := func(ctx context.Context) (string, error) {
+		c, err := functions.Config(ctx)
+		return fmt.Sprint(c.Int("limits.rate", 1)), err
+	}
+	for _, want := range []string{"10", "20", "1"} {
+		var got string
+		if err := host.Invoke(t.Context(), handler, nil, &got); err != nil || got != want {
+			t.Errorf("%s, %v, want %s", got, err, want)
+		}
+		next := map[string]any{"limits": map[string]any{"rate": 20}}
+		if want == "20" {
+			next = nil
+		}
+		if err := host.SetConfig(next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wrong := functest.Host{Config: map[string]any{"f": func() {}}}
+	if err := wrong.Invoke(t.Context(), handler, nil, nil); err == nil {
+		t.Error("a function is configuration")
+	}
+}

@@ -72,7 +72,7 @@
 //	:endpoint    name of the endpoint, absent or empty for the root
 //	:invocation  the invocation's id
 //	:timeout     microseconds that are left, in decimal
-//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", "async", …
+//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", "kv", "async", …
 //	:depth       how many function-to-function calls lie above it, absent for 0
 //	:caller      the function that called, for the trigger "call"
 //	:query       the raw query string of a request, without "?"
@@ -89,6 +89,12 @@
 //	             :stream and :sequence
 //	:replayed    "1" if somebody has the event run once more, as a trial or to repair
 //
+// and, for the trigger "kv", whose event is a change of a key in a bucket, those and
+//
+//	:bucket      name of the bucket, and the key in :key; its revision is in :sequence
+//	:change      "put", with the value in the payload, "delete" or "expire"
+//	:expires     when the value does, in nanoseconds since 1970; absent for never
+//
 // or, for several events at once,
 //
 //	:batch       how many; the payload holds them ([Messages]) with the headers above
@@ -103,14 +109,31 @@
 //	             call (of those of NATS itself Nats-Msg-Id, Nats-TTL,
 //	             Nats-Expected-Last-Subject-Sequence, and Nats-Schedule as "@at" and a
 //	             time, each once); "commit" the publish calls that the payload holds ([Messages]),
-//	             all or none, and once; or whether that was done, "committed", which
-//	             the payload "yes" answers; "kv.get" and others on buckets, see package kvwire
-//	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket
+//	             and at most one "kv.commit", all or none, and once; or whether that was done, "committed", which
+//	             the payload "yes" answers; "kv.get" and others on buckets, see package kvwire;
+//	             "follow", what the function is to know as it changes (see Following);
+//	             the value of a "secret", which the payload of the reply is, with its version in
+//	             ":revision"
+//	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket; a secret
 //	:number      which commit of the invocation it is, from 1; with it go the headers
 //	             :endpoint, :stream and :sequence of the invocation, if it has them
 //	:timeout     as above
 //	:invocation  the invocation on whose behalf it is made
 //	:depth       as it came with that invocation
+//
+// # Following
+//
+// The answer to a call of "follow" goes on until the worker or the host ends. Its body
+// is a run of messages (as [AppendMessage] makes them, read by [ReadMessage]), each with
+// an ":op" of its own; a worker ignores those that it does not know:
+//
+//	config       the payload is the function's configuration from now on, a JSON object;
+//	             ":revision" is where it stands, and ":partial" "1" if the function's
+//	             access list leaves something out
+//	ready        all that there was to tell at first has been told
+//
+// What was told is current until the next message of its kind, or until the answer
+// ends, in whichever way: a worker that needs to know then asks anew.
 //
 // # Headers of a ready
 //
@@ -170,6 +193,12 @@ const (
 	KeyBatch      = ":batch"
 	KeyFailed     = ":failed"
 	KeyReplayed   = ":replayed"
+	KeyBucket     = ":bucket"
+	KeyKey        = ":key"
+	KeyChange     = ":change"
+	KeyExpires    = ":expires"
+	KeyRevision   = ":revision"
+	KeyPartial    = ":partial"
 )
 
 // Kinds of endpoints, as a ready frame tells them.

@@ -26,6 +26,7 @@ type Exchange struct {
 	head     chan answer // the head of the response, to who asked
 	done     Done
 	deadline time.Time // of an exchange of ours, zero for none
+	lingers  bool      // guarded by the session's mutex
 
 	mu       sync.Mutex
 	in       *inbox  // chunks of the peer, nil while there are none to come
@@ -52,7 +53,7 @@ func newAsked(s *Session, req *Request, head chan answer) *Exchange {
 	x := &struct {
 		Exchange
 		resp Response
-	}{Exchange: Exchange{s: s, kind: req.Kind, done: req.Done, head: head, deadline: req.Deadline}}
+	}{Exchange: Exchange{s: s, kind: req.Kind, done: req.Done, head: head, deadline: req.Deadline, lingers: req.Lingers}}
 	x.Exchange.resp = &x.resp
 	return &x.Exchange
 }
@@ -68,6 +69,17 @@ func (x *Exchange) Header() Header { return x.header }
 
 // Payload returns the first part of the request's body, which may be all of it.
 func (x *Exchange) Payload() []byte { return x.payload }
+
+// Linger says that the answer goes on for long, and mostly silent: the session no
+// longer takes the exchange for one of those that are about to send something, or to end.
+func (x *Exchange) Linger() {
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	if _, open := x.s.open[x.id]; open && !x.lingers {
+		x.lingers = true
+		x.s.out.crowd.Add(-1)
+	}
+}
 
 // Body returns what follows the payload, or nil if the payload was all.
 func (x *Exchange) Body() io.Reader {

@@ -46,40 +46,30 @@ func Messages(b []byte) ([]Message, error) {
 	return list, nil
 }
 
-// maxMessage bounds the payload of a message that ReadMessage returns, in bytes.
-const maxMessage = 64 << 20
-
-// ReadMessage reads one message of a stream of them. It returns io.EOF at the end of the
-// stream, an error that wraps [ErrFrame] for one that is cut short, is none, or has more
-// than 64 MiB, and otherwise the error of r.
-func ReadMessage(r io.Reader) (Message, error) {
-	var sizes [6]byte
-	if _, err := io.ReadFull(r, sizes[:]); err != nil {
-		return Message{}, cutShort(err)
+// ReadMessage reads the next message of a stream of them, of which the payload has at
+// most limit bytes. It returns io.EOF at the end between two, io.ErrUnexpectedEOF within
+// one, the error of r, and one that wraps [ErrFrame] for what is no message.
+func ReadMessage(r io.Reader, limit int) (Message, error) {
+	var lengths [6]byte
+	if _, err := io.ReadFull(r, lengths[:]); err != nil {
+		return Message{}, err
 	}
-	h, p := int(binary.BigEndian.Uint16(sizes[:])), int64(binary.BigEndian.Uint32(sizes[2:]))
-	if p > maxMessage {
-		return Message{}, fmt.Errorf("%w: a message of %d bytes", ErrFrame, p)
+	h, p := int(binary.BigEndian.Uint16(lengths[:])), int(binary.BigEndian.Uint32(lengths[2:]))
+	if p > limit {
+		return Message{}, fmt.Errorf("%w: a message of %d bytes, at most %d", ErrFrame, p, limit)
 	}
 	// What is not there yet is not allocated either: the length is only a claim.
 	var b bytes.Buffer
-	b.Grow(int(min(int64(h)+p, 64<<10)))
-	if n, err := io.CopyN(&b, r, int64(h)+p); err != nil {
-		if err == io.EOF && n < int64(h)+p {
+	b.Grow(min(h+p, 64<<10))
+	if _, err := io.CopyN(&b, r, int64(h+p)); err != nil {
+		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return Message{}, cutShort(err)
+		return Message{}, err
 	}
 	all := b.Bytes()
 	m := Message{Header: Header(all[:h:h]), Payload: all[h:]}
 	return m, m.Header.check()
-}
-
-func cutShort(err error) error {
-	if err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("%w: a message cut short", ErrFrame)
-	}
-	return err
 }
 
 // AppendItemError appends the error of the item i of a batch, from 0, to a payload

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"io"
 	"testing"
 )
 
@@ -50,4 +51,27 @@ func FuzzMessages(f *testing.F) {
 			t.Errorf("%q became %q", b, again)
 		}
 	})
+}
+
+func TestReadMessage(t *testing.T) {
+	h := Header(nil).Add("A", "b")
+	stream := AppendMessage(AppendMessage(nil, h, []byte("one")), nil, nil)
+	r := bytes.NewReader(stream)
+	if m, err := ReadMessage(r, 3); err != nil || string(m.Header) != string(h) || string(m.Payload) != "one" {
+		t.Errorf("first: %q %q, %v", m.Header, m.Payload, err)
+	}
+	if m, err := ReadMessage(r, 3); err != nil || len(m.Header)+len(m.Payload) != 0 {
+		t.Errorf("second: %q %q, %v", m.Header, m.Payload, err)
+	}
+	if _, err := ReadMessage(r, 3); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+	if _, err := ReadMessage(bytes.NewReader(stream), 2); !errors.Is(err, ErrFrame) {
+		t.Errorf("too large: %v", err)
+	}
+	for n := 1; n < 12; n++ {
+		if _, err := ReadMessage(bytes.NewReader(stream[:n]), 3); err != io.ErrUnexpectedEOF {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
 }

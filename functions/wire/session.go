@@ -208,9 +208,11 @@ func (s *Session) serve(x *Exchange) {
 // forget removes an exchange that both sides have done with.
 func (s *Session) forget(id uint64) {
 	s.mu.Lock()
-	if _, ok := s.open[id]; ok {
+	if x, ok := s.open[id]; ok {
 		delete(s.open, id)
-		s.out.crowd.Add(-1)
+		if !x.lingers {
+			s.out.crowd.Add(-1)
+		}
 	}
 	s.mu.Unlock()
 }
@@ -231,6 +233,9 @@ type Request struct {
 	// body of the response is read). It is not told if Do returned an error that
 	// wraps [ErrNotSent].
 	Done Done
+	// Lingers says that the exchange is there for long and mostly silent, so that
+	// nobody waits for what it sends next. See [Exchange.Linger].
+	Lingers bool
 }
 
 // Done is told of the end of an exchange. It must not block.
@@ -320,7 +325,9 @@ func (s *Session) register(x *Exchange, f *Frame) error {
 	s.nextID += 2
 	f.ID, x.id = s.nextID, s.nextID
 	s.open[x.id] = x
-	s.out.crowd.Add(1)
+	if !x.lingers {
+		s.out.crowd.Add(1)
+	}
 	s.expireAt(x.deadline)
 	return nil
 }

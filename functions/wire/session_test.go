@@ -536,3 +536,30 @@ func BenchmarkEcho(b *testing.B) {
 		})
 	}
 }
+
+// An exchange that lingers must not slow down the others: nobody waits for its frames.
+func TestWhatLingersIsNotOfTheCrowd(t *testing.T) {
+	serving, end := make(chan bool), make(chan bool)
+	host, worker := pair(t, func(_ context.Context, x *Exchange) {
+		x.Linger()
+		x.Linger()
+		x.Respond(nil, []byte("first"), true)
+		serving <- true
+		<-end
+	})
+	r, err := host.Do(t.Context(), &Request{Kind: Invoke, Lingers: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-serving
+	if a, b := host.out.crowd.Load(), worker.out.crowd.Load(); a != 0 || b != 0 {
+		t.Errorf("a crowd of %d and %d while it lingers", a, b)
+	}
+	close(end)
+	if got := string(readAll(t, r)); got != "first" {
+		t.Errorf("it has answered %q", got)
+	}
+	if n := host.out.crowd.Load(); n != 0 {
+		t.Errorf("a crowd of %d after it", n)
+	}
+}

@@ -21,7 +21,9 @@ type echo struct {
 	Steerer // nobody asks for
 	Events
 	RunKeeper
+	SecretKeeper
 	BucketKeeper
+	Configurer
 	hub *logs.Hub
 }
 

@@ -78,6 +78,7 @@ func (b *Bucket) write(ctx context.Context, c *kv.Change) (uint64, error) {
 	expected := c.Revision
 	for {
 		m := b.message(c)
+		mark(ctx, m)
 		if c.If {
 			expect(m, "", expected)
 		}

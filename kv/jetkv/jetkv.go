@@ -16,7 +16,7 @@
 //
 // A revision that a Commit only checks goes with a message that writes another key,
 // or, if there are too few of these, with one on the subject $FN.kv.b.check, which is
-// no key.
+// no key; nor is $FN.kv.b.once.>, the names of CommitOnce.
 //
 // Blobs are object stores of NATS: parts of 128 KiB, and one message that makes them a blob.
 package jetkv
@@ -128,7 +128,14 @@ func Drop(ctx context.Context, js jetstream.JetStream, name string) error {
 	if err := kv.ValidateBucket(name); err != nil {
 		return err
 	}
-	err := js.DeleteStream(ctx, streamPrefix+name)
+	s, err := js.Stream(ctx, streamPrefix+name)
+	if err == nil {
+		// A server that still removes the files of another bucket of the name leaves
+		// these where they are (NATS 2.15), and the next one would begin with them.
+		if err = s.Purge(ctx); err == nil {
+			err = js.DeleteStream(ctx, streamPrefix+name)
+		}
+	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w: %q", kv.ErrNoBucket, name)
 	}
@@ -185,7 +192,7 @@ func (c *Config) stream() (jetstream.StreamConfig, error) {
 		marker = time.Second
 	}
 	sc := jetstream.StreamConfig{
-		Name: streamPrefix + c.Bucket, Description: c.Description, Subjects: []string{subjectPrefix + c.Bucket + ".>", checkSubject(c.Bucket)},
+		Name: streamPrefix + c.Bucket, Description: c.Description, Subjects: []string{subjectPrefix + c.Bucket + ".>", ownSubjects(c.Bucket)},
 		MaxMsgsPerSubject: int64(history), MaxBytes: -1, MaxMsgs: -1, MaxConsumers: -1, MaxMsgSize: int32(value + overhead), MaxAge: c.TTL,
 		Replicas: max(c.Replicas, 1), Duplicates: 2 * time.Minute, Discard: jetstream.DiscardNew,
 		AllowRollup: true, DenyDelete: true, AllowDirect: true,
@@ -202,6 +209,9 @@ func (c *Config) stream() (jetstream.StreamConfig, error) {
 	}
 	return sc, nil
 }
+
+// ownSubjects are those of messages that are no keys.
+func ownSubjects(bucket string) string { return "$FN.kv." + bucket + ".>" }
 
 // checkSubject is that of messages which carry nothing but a revision to check.
 func checkSubject(bucket string) string { return "$FN.kv." + bucket + ".check" }

@@ -328,7 +328,6 @@ func TestWatchersLeaveNoConsumer(t *testing.T) {
 }
 
 func TestNarrowestSubject(t *testing.T) {
-	b := &Bucket{prefix: "$KV.b."}
 	for _, test := range []struct {
 		filter kv.Filter
 		want   string
@@ -345,7 +344,7 @@ func TestNarrowestSubject(t *testing.T) {
 		{kv.Filter{Prefix: "a.b.", Glob: "a.*.c"}, "a.b.>"},
 		{kv.Key("a.b"), "a.b"},
 	} {
-		if got := b.subject(test.filter); got != "$KV.b."+test.want {
+		if got := Subject("b", test.filter); got != "$KV.b."+test.want {
 			t.Errorf("%+v: got %s, want %s", test.filter, got, test.want)
 		}
 	}
@@ -374,6 +373,45 @@ func TestManyCommitsAtOnce(t *testing.T) {
 	}
 	if got, err := b.Count(t.Context(), kv.Filter{}); got != 2*n || err != nil {
 		t.Errorf("there are %d of %d, %v", got, 2*n, err)
+	}
+}
+
+func TestACommitOfANameHappensOnce(t *testing.T) {
+	b := create(t, server(t), Config{})
+	ctx := t.Context()
+	add := func(name string) error {
+		n, err := b.Add(ctx, "n", 0)
+		must(t, err)
+		e, err := b.Get(ctx, "n")
+		must(t, err)
+		return b.CommitOnce(ctx, name, kv.Put("n", fmt.Append(nil, n+1), kv.IfRevision(e.Revision)), kv.Put("other."+name, nil))
+	}
+	for range 3 {
+		for _, name := range []string{"one", "two"} {
+			must(t, add(name))
+		}
+	}
+	if n, err := b.Add(ctx, "n", 0); n != 2 || err != nil {
+		t.Errorf("%d %v", n, err)
+	}
+	err := b.CommitOnce(ctx, "three", kv.Put("n", nil, kv.IfRevision(1)))
+	if !errors.Is(err, kv.ErrConflict) {
+		t.Errorf("a conflict: %v", err)
+	}
+	must(t, b.CommitOnce(ctx, "three", kv.Put("n", []byte("7")))) // it has not happened
+	if list, err := b.List(ctx, kv.Query{}); err != nil || len(list.Entries) != 3 {
+		t.Errorf("names are no keys: %+v %v", list, err)
+	}
+	must(t, b.ForgetOnce(ctx, "three"))
+	must(t, b.CommitOnce(ctx, "three", kv.Put("n", []byte("8"))))
+	if e, err := b.Get(ctx, "n"); err != nil || string(e.Value) != "8" {
+		t.Errorf("%s %v", e.Value, err)
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		must(t, b.ForgetOnce(ctx, name))
+	}
+	if s, err := b.Stats(ctx); err != nil || s.Keys != 3 {
+		t.Errorf("what is forgotten takes no place: %+v %v", s, err)
 	}
 }
 

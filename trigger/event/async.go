@@ -168,7 +168,8 @@ func callSpec(function string, a manifest.Async) manifest.Event {
 }
 
 func (c *calls) newReader(function string, a manifest.Async) *reader {
-	return &reader{t: c.t, key: "call_" + function, function: function, spec: callSpec(function, a), calls: c}
+	spec := callSpec(function, a)
+	return &reader{t: c.t, key: "call_" + function, function: function, source: Source{Kind: trigger.Async, Name: spec.Subject, Spec: spec}, spec: spec, calls: c}
 }
 
 // add makes the consumer of a function, before its first call.

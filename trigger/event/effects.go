@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,7 +17,7 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 )
 
-// Effects are messages that are published all or none, and once for an event. They
+// Effects are messages that are published, and changes of a bucket, all or none, and once for an event. They
 // are written as one record first, on a subject that is made of the event and that
 // takes one record only, and then published, with ids that the record gives them. The
 // record is removed a while after the server has confirmed that the event is done. Where it is
@@ -34,6 +35,23 @@ const (
 	headerApplied = "Fn-Applied"
 	headerEvent   = "Fn-Event"
 )
+
+// Effects are what takes effect at once: the changes of a bucket first, which may be
+// refused, and then the messages.
+type Effects struct {
+	Messages []*nats.Msg
+	Bucket   string // "" for none
+	Changes  []byte // of the bucket, in whatever form its State takes them
+}
+
+// State is where effects change buckets.
+type State interface {
+	// CommitOnce makes changes of a bucket, once under a name. refused tells of an
+	// error that they were not made, and never will be, as where a condition does not hold.
+	CommitOnce(ctx context.Context, bucket, name string, changes []byte) (refused bool, err error)
+	// ForgetOnce has the bucket forget the name.
+	ForgetOnce(ctx context.Context, bucket, name string) error
+}
 
 // Commit names what effects are of: the event of a stream, or else an invocation.
 type Commit struct {
@@ -66,7 +84,11 @@ func (c Commit) subject() string {
 type record struct {
 	subject  string
 	sequence uint64
+	bucket   string // that it changes, "" for none
 }
+
+// once is the name under which the changes of a bucket are made.
+func once(subject string) string { return subject[len(effectPrefix):] }
 
 // effects is what is known of the records for events in progress, all of which are
 // applied. It is forgotten when the event ends; what is not here is in the stream.
@@ -76,6 +98,7 @@ type effects struct {
 	ended    []endedRecord       // that are to be removed, the oldest first
 	clearing bool                // a goroutine does that
 	again    chan struct{}       // has one when a record could not be applied
+	passes   atomic.Int64        // how often all records were looked at
 }
 
 // maxKnown bounds the events of which records are known. Beyond it they are
@@ -98,7 +121,7 @@ func (e *effects) has(event string, r record) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, known := range e.known[event] {
-		if known == r {
+		if known.subject == r.subject && known.sequence == r.sequence {
 			return true
 		}
 	}
@@ -118,35 +141,16 @@ func (e *effects) take(event func() string) []record {
 	return list
 }
 
-// Commit publishes messages, all or none, and for an event once: without an error
-// they are published, now or when that was asked before. An error that wraps
-// [ErrNotYet] tells that they will be.
-func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) error {
+// Commit has effects take place, all or none, and for an event once: without an error
+// they have, now or when that was asked before. An error that wraps
+// [ErrNotYet] tells that they will. If the bucket refuses its changes, the error is
+// its own, and nothing has happened.
+func (t *Trigger) Commit(ctx context.Context, c Commit, e Effects) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), setupTimeout) // what has begun is ended
 	defer cancel()
-	subject, name := c.subject(), rand.Text() // which nobody else can take before
-	m := nats.NewMsg(subject)
-	for i, one := range messages {
-		if _, err := checkHeaders(one.Header); err != nil {
-			return err
-		}
-		if one.Header.Get(headerExpect) != "" {
-			return wire.Errorf(wire.BadRequest, "a message that is published atomically with others cannot expect a last sequence")
-		}
-		if one.Header.Get(jetstream.MsgIDHeader) == "" {
-			one.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", name, i))
-		}
-		h := headerOf(one)
-		if len(h) > wire.MaxHeader-2<<10 { // a function could not get it, and a stream might not take it, ever
-			return wire.Errorf(wire.HeaderLarge, "the headers of a message are %d bytes, over the limit of %d", len(h), wire.MaxHeader-2<<10)
-		}
-		m.Data = wire.AppendMessage(m.Data, h, one.Data)
-	}
-	if c.event() != "" {
-		m.Header.Set(headerEvent, c.event())
-	}
-	if limit := t.MaxPayload(); int64(m.Size()) > limit {
-		return wire.Errorf(wire.TooLarge, "messages of %d bytes together are over the limit of %d", m.Size(), limit)
+	m, err := t.newRecord(c, e)
+	if err != nil {
+		return err
 	}
 	ack, err := t.storeRecord(ctx, m)
 	if isWrongLast(err) {
@@ -158,8 +162,11 @@ func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) er
 	if err != nil {
 		return fmt.Errorf("effects: %w", err)
 	}
-	r := record{subject, ack.Sequence}
-	if err := t.apply(ctx, messages, time.Time{}); err != nil {
+	r := record{m.Subject, ack.Sequence, e.Bucket}
+	if refused, err := t.apply(ctx, m.Subject, e, time.Time{}); err != nil {
+		if refused {
+			return errors.Join(err, t.deleteRecord(ctx, r))
+		}
 		return t.notYet(err)
 	}
 	if c.event() == "" {
@@ -167,6 +174,57 @@ func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) er
 	}
 	t.effects.add(c.event(), r)
 	return nil
+}
+
+// newRecord returns the message that holds effects.
+func (t *Trigger) newRecord(c Commit, e Effects) (*nats.Msg, error) {
+	name := rand.Text() // which nobody else can take before
+	m := nats.NewMsg(c.subject())
+	if e.Bucket != "" {
+		m.Data = wire.AppendMessage(m.Data, wire.Header(nil).Add(wire.KeyOp, opState).Add(wire.KeyTarget, e.Bucket), e.Changes)
+	}
+	for i, one := range e.Messages {
+		if _, err := checkHeaders(one.Header); err != nil {
+			return nil, err
+		}
+		if one.Header.Get(headerExpect) != "" {
+			return nil, wire.Errorf(wire.BadRequest, "a message that is published atomically with others cannot expect a last sequence")
+		}
+		if one.Header.Get(jetstream.MsgIDHeader) == "" {
+			one.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", name, i))
+		}
+		h := headerOf(one)
+		if len(h) > wire.MaxHeader-2<<10 { // a function could not get it, and a stream might not take it, ever
+			return nil, wire.Errorf(wire.HeaderLarge, "the headers of a message are %d bytes, over the limit of %d", len(h), wire.MaxHeader-2<<10)
+		}
+		m.Data = wire.AppendMessage(m.Data, h, one.Data)
+	}
+	if c.event() != "" {
+		m.Header.Set(headerEvent, c.event())
+	}
+	if limit := t.MaxPayload(); int64(m.Size()) > limit {
+		return nil, wire.Errorf(wire.TooLarge, "effects of %d bytes together are over the limit of %d", m.Size(), limit)
+	}
+	return m, nil
+}
+
+// opState is that of the part of a record that changes a bucket.
+const opState = "kv.commit"
+
+// effectsOf returns what a record holds.
+func effectsOf(m *jetstream.RawStreamMsg) (e Effects, err error) {
+	list, err := wire.Messages(m.Data)
+	if err != nil {
+		return e, fmt.Errorf("record %d: %w", m.Sequence, err)
+	}
+	for _, one := range list {
+		if one.Header.Get(wire.KeyOp) == opState {
+			e.Bucket, e.Changes = one.Header.Get(wire.KeyTarget), one.Payload
+			continue
+		}
+		e.Messages = append(e.Messages, messageOf(one))
+	}
+	return e, nil
 }
 
 // ErrNotYet is wrapped by the errors for effects that are certain, but could not be
@@ -224,9 +282,13 @@ func (t *Trigger) Committed(ctx context.Context, c Commit) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("effects: %w", err)
 	}
-	r := record{m.Subject, m.Sequence}
+	r := record{subject: m.Subject, sequence: m.Sequence}
 	if !t.effects.has(c.event(), r) {
-		if err := t.applyRecord(ctx, m); err != nil {
+		refused, err := t.applyRecord(ctx, m, &r)
+		if refused {
+			return false, t.deleteRecord(ctx, r)
+		}
+		if err != nil {
 			return false, t.notYet(err)
 		}
 		t.effects.add(c.event(), r)
@@ -234,23 +296,32 @@ func (t *Trigger) Committed(ctx context.Context, c Commit) (bool, error) {
 	return true, nil
 }
 
-// apply publishes messages; if some of them may have been already, since a time,
-// those that were not.
-func (t *Trigger) apply(ctx context.Context, messages []*nats.Msg, since time.Time) error {
-	for _, m := range messages {
+// apply has the effects of the record on a subject take place; if that may have begun
+// before, since a time, those that have not. refused is that of State.
+func (t *Trigger) apply(ctx context.Context, subject string, e Effects, since time.Time) (refused bool, err error) {
+	if e.Bucket != "" {
+		if t.state == nil {
+			return true, wire.Errorf(wire.Unavailable, "there are no buckets here")
+		}
+		if refused, err := t.state.CommitOnce(ctx, e.Bucket, once(subject), e.Changes); err != nil {
+			return refused, err
+		}
+	}
+	for _, m := range e.Messages {
 		if !since.IsZero() {
-			if stored, err := t.wasStored(ctx, m, since); stored || err != nil {
-				if err != nil {
-					return err
-				}
+			stored, err := t.wasStored(ctx, m, since)
+			if err != nil {
+				return false, err
+			}
+			if stored {
 				continue
 			}
 		}
 		if _, err := t.Publish(ctx, m); err != nil {
-			return fmt.Errorf("publish on %s: %w", m.Subject, err)
+			return false, fmt.Errorf("publish on %s: %w", m.Subject, err)
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // headerOf and messageOf are a message as a record holds it, and back.

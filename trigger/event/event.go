@@ -62,6 +62,12 @@
 // Asynchronous calls are taken from the stream "calls" in the same way, and what has
 // become of them is kept (see [Runs]).
 //
+// The events of other triggers come the same way, as [Config.Sources] says: the changes
+// of buckets are those of package kvwatch.
+//
+// A stream that a trigger names and that is not there is waited for, and all that it has then
+// is new; so it is if it is removed and made anew.
+//
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.
 package event
@@ -78,6 +84,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/trigger"
 )
 
@@ -95,7 +102,8 @@ const (
 	ackWait      = 10 * time.Second   // without a sign that work goes on
 	setupTimeout = 10 * time.Second
 	retrySetup   = 2 * time.Second
-	maxWaiting   = 10_000 // events of a trigger that may wait for a retry beside those in flight
+	retryStream  = 5 * time.Second // of one that is not there
+	maxWaiting   = 10_000          // events of a trigger that may wait for a retry beside those in flight
 )
 
 // Config says how a Trigger works.
@@ -104,11 +112,17 @@ type Config struct {
 	Invoker trigger.Invoker
 	Logger  *slog.Logger // default: slog.Default
 	// Report is told why a trigger of a function does not work, nil when it does
-	// again. Default: nobody but the log.
+	// again. The error wraps [ErrNoStream] while it waits for a stream, or a bucket, that is not there.
+	// Default: nobody but the log.
 	Report func(function, subject string, err error)
 	// Runs keeps what has become of events, and of asynchronous calls. Default: nobody
 	// does, and there are no such calls.
 	Runs Runs
+	// State is what effects change beside publishing. Default: nothing.
+	State State
+	// Sources returns what a manifest has of triggers whose events are something else
+	// than messages for their own sake. Default: none.
+	Sources func(m *manifest.Manifest) []Source
 }
 
 // Trigger is a [trigger.Trigger].
@@ -118,6 +132,8 @@ type Trigger struct {
 	invoker trigger.Invoker
 	log     *slog.Logger
 	report  func(function, subject string, err error)
+	state   State
+	sources func(m *manifest.Manifest) []Source // may be nil
 
 	ctx    context.Context // of taking events
 	cancel context.CancelFunc
@@ -129,7 +145,7 @@ type Trigger struct {
 	takers     sync.Map     // subject → taker
 	takersSize atomic.Int64 // about
 
-	ackWait, retrySetup, strayWait, keepEnded time.Duration // the constants, but for tests
+	ackWait, retrySetup, retryStream, strayWait, keepEnded time.Duration // the constants, but for tests
 
 	keepers sync.Pool // of *keeper
 	effects effects
@@ -154,8 +170,8 @@ func New(cfg Config) (*Trigger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
-	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
-		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, strayWait: strayWait, keepEnded: keepEnded,
+	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, state: cfg.State, sources: cfg.Sources, readers: make(map[string]*reader),
+		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, retryStream: retryStream, strayWait: strayWait, keepEnded: keepEnded,
 		effects: effects{again: make(chan struct{}, 1)}, wakeLater: make(chan struct{}, 1)}
 	if t.log == nil {
 		t.log = slog.Default()
@@ -178,8 +194,8 @@ func New(cfg Config) (*Trigger, error) {
 func (t *Trigger) Update(table *trigger.Table) {
 	wanted := make(map[string]*reader)
 	for name, fn := range table.Functions {
-		for i := range fn.Manifest.Triggers.Event {
-			r := newReader(t, name, &fn.Manifest.Triggers.Event[i])
+		for _, s := range t.sourcesOf(fn.Manifest) {
+			r := sourceReader(t, name, s)
 			wanted[r.key] = r
 		}
 		for i := range fn.Manifest.Triggers.Schedule {
@@ -193,7 +209,7 @@ func (t *Trigger) Update(table *trigger.Table) {
 		return
 	}
 	for key, r := range t.readers {
-		if w := wanted[key]; w == nil || !reflect.DeepEqual(w.spec, r.spec) || w.schedule != r.schedule {
+		if w := wanted[key]; w == nil || !reflect.DeepEqual(w.source, r.source) || w.schedule != r.schedule {
 			r.cancel()
 			delete(t.readers, key)
 			if r.id != "" && w == nil {

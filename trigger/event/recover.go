@@ -8,8 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/fnhost/fnhost/functions/wire"
 )
 
 // endedRecord is a record whose event was acknowledged then.
@@ -23,20 +21,18 @@ type endedRecord struct {
 // killed before has the event come again.
 const keepEnded = 5 * time.Second
 
-// applyRecord publishes what a record holds and the streams do not.
-func (t *Trigger) applyRecord(ctx context.Context, m *jetstream.RawStreamMsg) error {
+// applyRecord has what a record holds take place, as far as it has not, and notes in r what
+// it changes. refused is that of State.
+func (t *Trigger) applyRecord(ctx context.Context, m *jetstream.RawStreamMsg, r *record) (refused bool, err error) {
 	if m.Header.Get(headerApplied) != "" {
-		return nil
+		return false, nil
 	}
-	list, err := wire.Messages(m.Data)
+	e, err := effectsOf(m)
 	if err != nil {
-		return fmt.Errorf("record %d: %w", m.Sequence, err)
+		return false, err
 	}
-	messages := make([]*nats.Msg, len(list))
-	for i, one := range list {
-		messages[i] = messageOf(one)
-	}
-	return t.apply(ctx, messages, m.Time)
+	r.bucket = e.Bucket
+	return t.apply(ctx, m.Subject, e, m.Time)
 }
 
 // wasStored reports whether the stream of a message has taken it since a time. The
@@ -165,10 +161,21 @@ func (t *Trigger) deleteRecord(ctx context.Context, r record) error {
 	if err == nil {
 		err = stream.DeleteMsg(ctx, r.sequence)
 	}
+	if err == nil {
+		err = t.forgetOnce(ctx, r)
+	}
 	if err != nil {
 		return fmt.Errorf("record %d: %w", r.sequence, err)
 	}
 	return nil
+}
+
+// forgetOnce has the bucket of a record that is no longer there forget it.
+func (t *Trigger) forgetOnce(ctx context.Context, r record) error {
+	if r.bucket == "" {
+		return nil
+	}
+	return t.state.ForgetOnce(ctx, r.bucket, once(r.subject))
 }
 
 // markApplied puts a small record in the place of one, for later attempts and starts.
@@ -176,6 +183,9 @@ func (t *Trigger) markApplied(ctx context.Context, r record) error {
 	m := nats.NewMsg(r.subject)
 	m.Header.Set(headerApplied, "yes")
 	_, err := t.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(r.sequence))
+	if err == nil {
+		err = t.forgetOnce(ctx, r)
+	}
 	return err
 }
 
@@ -184,6 +194,7 @@ func (t *Trigger) markApplied(ctx context.Context, r record) error {
 func (t *Trigger) recoverEffects() {
 	for t.ctx.Err() == nil {
 		err := t.recoverRecords()
+		t.effects.passes.Add(1)
 		wait := t.effects.again
 		if err != nil && t.ctx.Err() == nil {
 			t.log.Warn("effects wait: " + err.Error())
@@ -237,18 +248,19 @@ func (t *Trigger) recoverRecords() error {
 func (t *Trigger) recoverRecord(m *jetstream.RawStreamMsg) error {
 	ctx, cancel := context.WithTimeout(t.ctx, setupTimeout)
 	defer cancel()
-	r := record{m.Subject, m.Sequence}
+	r := record{subject: m.Subject, sequence: m.Sequence}
 	event := m.Header.Get(headerEvent)
 	if t.effects.has(event, r) {
 		return nil
 	}
-	if err := t.applyRecord(ctx, m); err != nil {
+	refused, err := t.applyRecord(ctx, m, &r)
+	if err != nil && !refused {
 		return err
 	}
-	if event == "" {
+	if event == "" || refused {
 		return t.deleteRecord(ctx, r)
 	}
-	err := t.markApplied(ctx, r)
+	err = t.markApplied(ctx, r)
 	if isWrongLast(err) {
 		return nil // its event has ended meanwhile
 	}

@@ -92,8 +92,12 @@ func (r *reader) skipRepeated(m jetstream.Msg, meta *jetstream.MsgMetadata) bool
 const early = 100 * time.Millisecond
 
 // isSameRun reports whether a tick that was stored then is for the same time as one
-// before it.
+// before it: no time of the schedule lies between them, whichever way the clock was set
+// meanwhile.
 func (r *reader) isSameRun(before, then time.Time) bool {
+	if then.Before(before) {
+		before, then = then, before
+	}
 	if r.schedule.Every > 0 {
 		return then.Sub(before) < r.schedule.Every/2
 	}

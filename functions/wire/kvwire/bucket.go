@@ -74,7 +74,7 @@ func (b *Bucket) send(ctx context.Context, h wire.Header, payload []byte) (*wire
 
 // Get returns the key's entry.
 func (b *Bucket) Get(ctx context.Context, key string) (kv.Entry, error) {
-	r, err := b.call(ctx, b.head("kv.get").Add(keyKey, key), nil)
+	r, err := b.call(ctx, b.head("kv.get").Add(wire.KeyKey, key), nil)
 	if err != nil {
 		return kv.Entry{}, err
 	}
@@ -95,7 +95,7 @@ func (b *Bucket) write(ctx context.Context, op string, c *kv.Change) (uint64, er
 	if err != nil {
 		return 0, err
 	}
-	return uintOf(r.Header, keyRevision), nil
+	return uintOf(r.Header, wire.KeyRevision), nil
 }
 
 // Delete removes a key.
@@ -145,7 +145,7 @@ func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, er
 
 // History returns what the bucket has kept of a key.
 func (b *Bucket) History(ctx context.Context, key string) ([]kv.Entry, error) {
-	r, err := b.call(ctx, b.head("kv.history").Add(keyKey, key), nil)
+	r, err := b.call(ctx, b.head("kv.history").Add(wire.KeyKey, key), nil)
 	if err != nil {
 		return nil, err
 	}

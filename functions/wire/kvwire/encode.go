@@ -12,7 +12,6 @@ import (
 const (
 	keyTTL        = ":ttl"
 	keyPurge      = ":purge"
-	keyExpires    = ":expires"
 	keyKind       = ":kind"
 	keyPrefix     = ":prefix"
 	keySuffix     = ":suffix"
@@ -56,12 +55,12 @@ func flag(h wire.Header, key string) bool { return h.Get(key) == "1" }
 
 // addChange adds what a change says, but for its action and its value.
 func addChange(h wire.Header, c *kv.Change) wire.Header {
-	h = h.Add(keyKey, c.Key)
+	h = h.Add(wire.KeyKey, c.Key)
 	if c.TTL != 0 {
 		h = h.AddInt(keyTTL, int64(c.TTL))
 	}
 	if c.If {
-		h = h.Add(keyRevision, strconv.FormatUint(c.Revision, 10))
+		h = h.Add(wire.KeyRevision, strconv.FormatUint(c.Revision, 10))
 	}
 	return h
 }
@@ -72,13 +71,13 @@ func change(action kv.Action, h wire.Header, value []byte) (kv.Change, error) {
 	for key, v := range h.Fields() {
 		var err error
 		switch string(key) {
-		case keyKey:
+		case wire.KeyKey:
 			c.Key = string(v)
 		case keyTTL:
 			var ns int64
 			ns, err = strconv.ParseInt(string(v), 10, 64)
 			c.TTL = time.Duration(ns)
-		case keyRevision:
+		case wire.KeyRevision:
 			c.If = true
 			c.Revision, err = strconv.ParseUint(string(v), 10, 64)
 		}
@@ -117,7 +116,9 @@ func appendChanges(changes []kv.Change) ([]byte, error) {
 	return b, nil
 }
 
-func changesOf(b []byte) ([]kv.Change, error) {
+// Changes returns the changes of a commit, from its payload. It returns an *[wire.Error] of code
+// BadRequest for what is none.
+func Changes(b []byte) ([]kv.Change, error) {
 	messages, err := wire.Messages(b)
 	if err != nil {
 		return nil, wire.Errorf(wire.BadRequest, "%v", err)
@@ -142,12 +143,12 @@ func changesOf(b []byte) ([]kv.Change, error) {
 
 // addEntry adds what is known of an entry, but for its key and value.
 func addEntry(h wire.Header, e *kv.Entry) wire.Header {
-	h = addUint(h, keyRevision, e.Revision)
+	h = addUint(h, wire.KeyRevision, e.Revision)
 	if !e.Created.IsZero() {
 		h = h.AddInt(wire.KeyTime, e.Created.UnixNano())
 	}
 	if !e.Expires.IsZero() {
-		h = h.AddInt(keyExpires, e.Expires.UnixNano())
+		h = h.AddInt(wire.KeyExpires, e.Expires.UnixNano())
 	}
 	if e.Op != kv.OpPut {
 		h = h.Add(keyKind, e.Op.String())
@@ -156,7 +157,7 @@ func addEntry(h wire.Header, e *kv.Entry) wire.Header {
 }
 
 func appendEntry(b []byte, e *kv.Entry) []byte {
-	return wire.AppendMessage(b, addEntry(addText(nil, keyKey, e.Key), e), e.Value)
+	return wire.AppendMessage(b, addEntry(addText(nil, wire.KeyKey, e.Key), e), e.Value)
 }
 
 // entryOf returns the entry that headers describe. The payload becomes its value, if
@@ -165,14 +166,14 @@ func entryOf(h wire.Header, payload []byte, values bool) (e kv.Entry, err error)
 	for key, v := range h.Fields() {
 		var ns int64
 		switch string(key) {
-		case keyKey:
+		case wire.KeyKey:
 			e.Key = string(v)
-		case keyRevision:
+		case wire.KeyRevision:
 			e.Revision, err = strconv.ParseUint(string(v), 10, 64)
 		case wire.KeyTime:
 			ns, err = strconv.ParseInt(string(v), 10, 64)
 			e.Created = time.Unix(0, ns)
-		case keyExpires:
+		case wire.KeyExpires:
 			ns, err = strconv.ParseInt(string(v), 10, 64)
 			e.Expires = time.Unix(0, ns)
 		case keyKind:

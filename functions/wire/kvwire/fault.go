@@ -8,10 +8,8 @@ import (
 )
 
 const (
-	keyFault    = ":fault"
-	keyKey      = ":key"
-	keyWanted   = ":wanted"
-	keyRevision = ":revision"
+	keyFault  = ":fault"
+	keyWanted = ":wanted"
 )
 
 // faults are the errors of package kv, and their names.
@@ -29,6 +27,8 @@ var faults = []struct {
 	{"ttl", kv.ErrTTL},
 	{"not_number", kv.ErrNotNumber},
 	{"closed", kv.ErrClosed},
+	{"damaged", kv.ErrDamaged},
+	{"replaced", kv.ErrReplaced},
 	{"unsupported", errors.ErrUnsupported},
 }
 
@@ -49,16 +49,30 @@ func appendFault(h wire.Header, err error) (wire.Header, []byte, bool) {
 		if c.Wanted == 0 {
 			name = "exists"
 		}
-		h = addUint(h.Add(keyFault, name).Add(keyKey, c.Key), keyWanted, c.Wanted)
-		return addUint(h, keyRevision, c.Current), []byte(err.Error()), true
+		h = addUint(h.Add(keyFault, name).Add(wire.KeyKey, c.Key), keyWanted, c.Wanted)
+		return addUint(h, wire.KeyRevision, c.Current), []byte(err.Error()), true
 	}
-	for _, f := range faults {
-		if errors.Is(err, f.err) {
-			return h.Add(keyFault, f.name), []byte(err.Error()), true
-		}
+	if name := faultName(err); name != "" {
+		return h.Add(keyFault, name), []byte(err.Error()), true
 	}
 	return h, nil, false
 }
+
+// faultName returns the name of an error of package kv, "" for others.
+func faultName(err error) string {
+	for _, f := range faults {
+		if errors.Is(err, f.err) {
+			return f.name
+		}
+	}
+	return ""
+}
+
+// codePrefix is that of the code of an error which ends a blob, before the fault's name.
+const codePrefix = "kv."
+
+// FaultOf returns the error of package kv that an answer tells, nil for none.
+func FaultOf(r *wire.Response) error { return faultOf(r.Header, r.Payload) }
 
 // faultOf returns the error that an answer tells, nil for none.
 func faultOf(h wire.Header, text []byte) error {
@@ -67,12 +81,16 @@ func faultOf(h wire.Header, text []byte) error {
 	case "":
 		return nil
 	case "conflict", "exists":
-		return &kv.ConflictError{Key: h.Get(keyKey), Wanted: uintOf(h, keyWanted), Current: uintOf(h, keyRevision)}
+		return &kv.ConflictError{Key: h.Get(wire.KeyKey), Wanted: uintOf(h, keyWanted), Current: uintOf(h, wire.KeyRevision)}
 	}
+	return faultNamed(name, string(text))
+}
+
+func faultNamed(name, text string) error {
 	for _, f := range faults {
 		if f.name == name {
-			return &fault{f.err, string(text)}
+			return &fault{f.err, text}
 		}
 	}
-	return errors.New(string(text))
+	return errors.New(text)
 }

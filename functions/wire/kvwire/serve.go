@@ -42,7 +42,7 @@ func serve(ctx context.Context, b kv.Bucket, h wire.Header, payload []byte) (*wi
 	case "kv.commit":
 		return commit(ctx, b, payload)
 	case "kv.history":
-		list, err := b.History(ctx, h.Get(keyKey))
+		list, err := b.History(ctx, h.Get(wire.KeyKey))
 		return entries(list), err
 	case "kv.list":
 		return list(ctx, b, h)
@@ -63,7 +63,7 @@ func serve(ctx context.Context, b kv.Bucket, h wire.Header, payload []byte) (*wi
 }
 
 func get(ctx context.Context, b kv.Bucket, h wire.Header) (*wire.Response, error) {
-	e, err := b.Get(ctx, h.Get(keyKey))
+	e, err := b.Get(ctx, h.Get(wire.KeyKey))
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +94,11 @@ func write(ctx context.Context, b kv.Bucket, op string, h wire.Header, payload [
 		sum, err := b.Add(ctx, c.Key, delta, options(&c)...)
 		return &wire.Response{Header: wire.Header(nil).AddInt(wire.KeyNumber, sum)}, err
 	}
-	return &wire.Response{Header: addUint(nil, keyRevision, revision)}, err
+	return &wire.Response{Header: addUint(nil, wire.KeyRevision, revision)}, err
 }
 
 func commit(ctx context.Context, b kv.Bucket, payload []byte) (*wire.Response, error) {
-	changes, err := changesOf(payload)
+	changes, err := Changes(payload)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,9 @@ func (b *Bucket) Watch(ctx context.Context, options kv.WatchOptions) (kv.Watcher
 	return w, nil
 }
 
+// maxEntry bounds the value of an entry, in bytes.
+const maxEntry = 64 << 20
+
 // watcher reads the entries of an answer. A goroutine does it, since a reader knows
 // no context.
 type watcher struct {
@@ -46,7 +49,7 @@ type watcher struct {
 func (w *watcher) read(r io.Reader) {
 	defer close(w.entries)
 	for {
-		m, err := wire.ReadMessage(r)
+		m, err := wire.ReadMessage(r, maxEntry)
 		if err == nil {
 			err = faultOf(m.Header, m.Payload)
 		}

@@ -1,0 +1,286 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/fnhost/fnhost/functions"
+	"github.com/fnhost/fnhost/host"
+	"github.com/fnhost/fnhost/kv/config"
+)
+
+// rateFunction answers with its configuration.
+const rateFunction = `package rate
+
+import (
+	"context"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context) (string, error) {
+	c, err := functions.Config(ctx)
+	return c.String("limits.rate", "none") + " " + c.String("region", "none"), err
+}
+
+// HandleAll returns all of it.
+func HandleAll(ctx context.Context) (string, error) {
+	c, err := functions.Config(ctx)
+	return string(c.JSON()), err
+}
+`
+
+const rateManifest = `
+config:
+  schema:
+    type: object
+    required: [region]
+    properties:
+      limits: {type: object, properties: {rate: {type: integer, minimum: 1}}}
+      region: {enum: [eu, us]}
+  defaults:
+    limits: {rate: 10}
+`
+
+func (f *fixture) set(l host.ConfigLayer, path string, value any) *config.Record {
+	f.t.Helper()
+	r, err := f.SetConfig(f.t.Context(), l, "ada", path, value)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return r
+}
+
+func (f *fixture) answer(name, want string) {
+	f.t.Helper()
+	if out, err := f.Invoke(f.t.Context(), name, nil); err != nil || string(out) != want {
+		f.t.Errorf("%s says %q, %v; want %q", name, out, err, want)
+	}
+}
+
+func (f *fixture) awaitSays(name, want string) {
+	f.t.Helper()
+	f.await(name+" says "+want, func() bool {
+		out, err := f.Invoke(f.t.Context(), name, nil)
+		return err == nil && string(out) == want
+	})
+}
+
+var (
+	ofNamespace host.ConfigLayer
+	ofRate      = host.ConfigLayer{Function: "rate"}
+)
+
+// readRate is rateFunction in this process.
+func readRate(ctx context.Context) (string, error) {
+	c, err := functions.Config(ctx)
+	return c.String("limits.rate", "none"), err
+}
+
+func TestConfigReachesAllWorkersWithoutRestart(t *testing.T) {
+	const local, processes = 100, 4
+	f := start(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": "concurrency: 1\nscale: {min: 4, max: 4}\n"}, nil)
+	for i := range local {
+		if err := f.Handle(fmt.Sprint("local-", i), readRate); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := f.Views(); n != 0 {
+		t.Errorf("%d are followed that have not asked", n)
+	}
+	f.awaitState("rate", host.Ready)
+	everywhere := func(want string) {
+		for i := range local {
+			f.awaitSays(fmt.Sprint("local-", i), want)
+		}
+		f.await("four times in a row, at once, the processes say "+want, func() bool {
+			var wrong atomic.Bool
+			for range 4 {
+				var wg sync.WaitGroup
+				for range processes {
+					wg.Go(func() {
+						if out, err := f.Invoke(t.Context(), "rate", nil); err != nil || string(out) != want+" none" {
+							wrong.Store(true)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			return !wrong.Load()
+		})
+	}
+	everywhere("none")
+	f.await("all workers have started", func() bool {
+		s, err := f.Function("rate")
+		return err == nil && s.Workers.Workers == processes
+	})
+	before, _ := f.Function("rate")
+	f.set(ofNamespace, "limits.rate", 5)
+	everywhere("5")
+	f.set(ofNamespace, "limits.rate", 9007199254740993)
+	everywhere("9007199254740993")
+	after, _ := f.Function("rate")
+	if before.Workers.Started != after.Workers.Started || after.Version != before.Version {
+		t.Errorf("workers were started anew: %+v, then %+v", before.Workers, after.Workers)
+	}
+	f.CutFollowers()
+	everywhere("9007199254740993")
+	f.set(ofNamespace, "limits.rate", 6)
+	everywhere("6")
+	if err := f.Handle("local-0", readRate); err != nil {
+		t.Fatal(err)
+	}
+	f.await("the one before it is no longer followed", func() bool { return f.Views() == local })
+}
+
+func TestConfigThatDoesNotFitIsRefused(t *testing.T) {
+	f := start(t, nil, func(c *host.Config) { c.Watch = nil })
+	source := tree(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": rateManifest})
+	_, err := f.Deploy(t.Context(), source, host.DeployOptions{})
+	if !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) || !strings.Contains(err.Error(), `the configuration of function "rate" does not fit its schema: region is missing: `+"`fnhost config set PATH VALUE --function rate`") {
+		t.Errorf("deploy without what is required: %v", err)
+	}
+	f.set(ofRate, "region", "eu")
+	if _, err = f.Deploy(t.Context(), source, host.DeployOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	f.answer("rate", "10 eu")
+	good := f.set(ofNamespace, "limits.rate", 20)
+	f.awaitSays("rate", "20 eu")
+	for _, test := range []struct {
+		name   string
+		change func() error
+		want   string
+	}{
+		{"a wrong type", func() error { _, err := f.SetConfig(t.Context(), ofRate, "", "limits.rate", "fast"); return err }, `function "rate" v1: limits.rate must be integer, not "fast"`},
+		{"a wrong value", func() error { _, err := f.SetConfig(t.Context(), ofNamespace, "", "limits.rate", 0); return err }, `limits.rate must be at least 1, not 0`},
+		{"of the version", func() error {
+			_, err := f.SetConfig(t.Context(), host.ConfigLayer{Function: "rate", Version: 1}, "", "region", "asia")
+			return err
+		}, `region must be one of "eu", "us", not "asia"`},
+		{"taken away", func() error { _, err := f.SetConfig(t.Context(), ofRate, "", "region", nil); return err }, "region is missing"},
+		{"removed", func() error { _, err := f.RemoveConfig(t.Context(), ofRate, "", "region"); return err }, "region is missing"},
+	} {
+		if err := test.change(); !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %s", test.name, err, test.want)
+		}
+	}
+	f.answer("rate", "20 eu")
+	if r, err := f.Config(t.Context(), ofNamespace); err != nil || r.Revision != good.Revision || r.By != "ada" {
+		t.Errorf("the namespace has %+v, %v", r, err)
+	}
+	if _, err := f.SetConfig(t.Context(), host.ConfigLayer{Function: "rate", Version: 2}, "", "region", "asia"); err != nil {
+		t.Errorf("of a version that does not serve: %v", err)
+	}
+	testConfigAndReleases(t, f)
+}
+
+// What the configuration fits decides what can be released, too.
+func testConfigAndReleases(t *testing.T, f *fixture) {
+	next := tree(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": strings.Replace(rateManifest, "[eu, us]", "[asia]", 1)})
+	f.set(host.ConfigLayer{Function: "rate", Version: 2}, "region", "us")
+	_, err := f.Deploy(t.Context(), next, host.DeployOptions{})
+	if err == nil || !strings.Contains(err.Error(), `region must be one of "asia", not "us"`) {
+		t.Errorf("a version that does not take what is set: %v", err)
+	}
+	f.answer("rate", "20 eu")
+	f.set(host.ConfigLayer{Function: "rate", Version: 2}, "region", "asia")
+	if _, err := f.Deploy(t.Context(), next, host.DeployOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	f.answer("rate", "20 asia")
+	f.set(ofRate, "region", 7)
+	if _, err := f.Rollback(t.Context(), "rate", "", 1); err == nil || !strings.Contains(err.Error(), `region must be one of "eu", "us", not 7`) {
+		t.Errorf("back to a version that does not take what is set: %v", err)
+	}
+	f.answer("rate", "20 asia")
+	f.set(ofRate, "region", "us")
+	if _, err := f.Rollback(t.Context(), "rate", "", 1); err != nil {
+		t.Fatal(err)
+	}
+	f.answer("rate", "20 us")
+	e, err := f.EffectiveConfig(t.Context(), "rate", 0)
+	if err != nil || string(config.Marshal(e.Values)) != `{"limits":{"rate":20},"region":"us"}` || e.Version != "v1" || e.Misfit != "" ||
+		e.From["limits.rate"].Key() != "namespace.default" || e.From["region"].Key() != "function.default.rate" {
+		t.Errorf("effective: %+v, %v", e, err)
+	}
+	if e, err := f.EffectiveConfig(t.Context(), "rate", 2); err != nil || e.Misfit != "" || e.From["region"].Version != 2 {
+		t.Errorf("effective of v2: %+v, %v", e, err)
+	}
+}
+
+func TestWatchedFunctionWaitsForItsConfig(t *testing.T) {
+	f := start(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": rateManifest}, nil)
+	f.awaitState("rate", host.Failed)
+	if e, _ := f.event("rate", host.Failed); e.Err == nil || !strings.Contains(e.Err.Error(), "region is missing") {
+		t.Errorf("failed with %v", e.Err)
+	}
+	f.set(ofNamespace, "region", "us")
+	f.awaitState("rate", host.Ready)
+	f.answer("rate", "10 us")
+	f.write("rate/function.yaml", strings.Replace(rateManifest, "[eu, us]", "[eu]", 1))
+	f.awaitState("rate", host.Failed)
+	f.answer("rate", "10 us") // the old one goes on
+	f.set(ofNamespace, "region", "eu")
+	f.awaitSays("rate", "10 eu")
+	f.awaitState("rate", host.Ready)
+
+	// What was set outlives the host.
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	f.open(nil)
+	f.awaitState("rate", host.Ready)
+	f.answer("rate", "10 eu")
+}
+
+func TestAccessToConfig(t *testing.T) {
+	f := start(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": "access: {config: [limits.rate]}\n"}, nil)
+	f.set(ofNamespace, "", map[string]any{"limits": map[string]any{"rate": 1, "burst": 2}, "region": "eu"})
+	f.awaitState("rate", host.Ready)
+	f.answer("rate/all", `{"limits":{"rate":1}}`)
+	f.write("rate/function.yaml", "access: {functions: [x]}\n")
+	f.awaitSays("rate/all", `{}`)
+}
+
+func TestConfigErrors(t *testing.T) {
+	f := server(t)
+	f.set(ofRate, "limits", map[string]int{"rate": 1})
+	for _, test := range []struct {
+		name string
+		err  error
+		code functions.Code
+		want string
+	}{
+		{"no path", errOf(f.SetConfig(t.Context(), ofRate, "", "a..b", 1)), functions.BadRequest, "a..b"},
+		{"no value", errOf(f.SetConfig(t.Context(), ofRate, "", "a", func() {})), functions.BadRequest, "a"},
+		{"no layer", errOf(f.SetConfig(t.Context(), host.ConfigLayer{Function: "No.Name"}, "", "a", 1)), functions.BadRequest, "No.Name"},
+		{"a version of nothing", errOf(f.Config(t.Context(), host.ConfigLayer{Version: 1})), functions.BadRequest, "version 1"},
+		{"nothing there", errOf(f.RemoveConfig(t.Context(), ofRate, "", "limits.rat")), functions.NotFound, `(did you mean "limits.rate"?)`},
+		{"no revision", errOf(f.RollbackConfig(t.Context(), ofRate, "", 12345)), functions.NotFound, "`fnhost config history`"},
+		{"no function", errOf(f.EffectiveConfig(t.Context(), "none", 3)), "no_function", "none"},
+	} {
+		if !errors.Is(test.err, &functions.Error{Code: test.code}) || !strings.Contains(test.err.Error(), test.want) {
+			t.Errorf("%s: %v, want %s with %s", test.name, test.err, test.code, test.want)
+		}
+	}
+	if e, err := f.EffectiveConfig(t.Context(), "rate", 0); err != nil || e.Version != "" || len(e.Values) != 1 {
+		t.Errorf("of a function that is not there yet: %+v, %v", e, err)
+	}
+	first := f.set(ofRate, "limits.rate", 2)
+	f.set(ofRate, "limits.rate", 3)
+	if r, err := f.RollbackConfig(t.Context(), ofRate, "eve", first.Revision); err != nil || fmt.Sprint(r.Values) != "map[limits:map[rate:2]]" {
+		t.Errorf("rolled back to %+v, %v", r, err)
+	}
+	list, err := f.ConfigHistory(t.Context(), ofRate)
+	if err != nil || len(list) != 4 || list[3].By != "eve" {
+		t.Errorf("history %+v, %v", list, err)
+	}
+}
+
+func errOf[T any](_ T, err error) error { return err }
