@@ -28,8 +28,8 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%v\n%s\n%s", err, out, source)
 		}
 	}
-	if programs != 4 {
-		t.Errorf("%d programs, want three functions and one that hosts some", programs)
+	if programs != 5 {
+		t.Errorf("%d programs, want four functions and one that hosts some", programs)
 	}
 	for _, block := range strings.Split(string(readme), "```yaml\n")[1:] {
 		text, _, _ := strings.Cut(block, "```")
