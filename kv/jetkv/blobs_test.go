@@ -47,6 +47,7 @@ func TestBlobsOfTheLeader(t *testing.T) {
 }
 
 func TestOtherClientsSeeTheSameBlobs(t *testing.T) {
+	t.Parallel()
 	js, ctx := server(t), t.Context()
 	ours := createBlobs(t, js, BlobsConfig{})
 	theirs, err := js.ObjectStore(ctx, ours.Name())
@@ -94,6 +95,7 @@ func parts(t *testing.T, b *Blobs) int64 {
 }
 
 func TestNothingIsLeftOfWhatWasReplacedOrBroken(t *testing.T) {
+	t.Parallel()
 	js, ctx := server(t), t.Context()
 	b := createBlobs(t, js, BlobsConfig{})
 	for i := range 3 {
@@ -120,6 +122,7 @@ func (r failing) Read([]byte) (int, error) { return 0, r.err }
 func readerOf(err error) io.Reader { return failing{err} }
 
 func TestDamageIsFound(t *testing.T) {
+	t.Parallel()
 	js, ctx := server(t), t.Context()
 	b := createBlobs(t, js, BlobsConfig{})
 	s, err := js.Stream(ctx, b.s.stream)
@@ -159,6 +162,7 @@ func TestDamageIsFound(t *testing.T) {
 }
 
 func TestFullStoreSaysSoAndCanBeEmptied(t *testing.T) {
+	t.Parallel()
 	js, ctx := server(t), t.Context()
 	b := createBlobs(t, js, BlobsConfig{MaxBytes: 10 * partSize})
 	_, err := b.Put(ctx, "a", bytes.NewReader(make([]byte, 6*partSize)))
@@ -188,6 +192,7 @@ func TestFullStoreSaysSoAndCanBeEmptied(t *testing.T) {
 
 // A hundred megabytes go through in parts: neither side has them at once.
 func TestLargeBlob(t *testing.T) {
+	t.Parallel()
 	js, ctx := server(t), t.Context()
 	b := createBlobs(t, js, BlobsConfig{})
 	const size = 100 << 20
