@@ -18,10 +18,13 @@ var rules = []struct {
 	forbidden func(path string) bool
 	why       string
 }{
-	{"functions", nil, outsideSDK, "it is compiled into every function, offline: standard library and itself only"},
+	{"functions", []string{"functions/functest"}, outsideSDK, "it is compiled into every function, offline: standard library and itself only"},
 	{"functions", []string{"functions/httpfn"}, is("net", "net/http"), "a function that does not use net/http must not link it: link time, size and cold start follow from it"},
-	{"kv", []string{"kv/jetkv", "kv/config"}, outsideSDK, "it is compiled into functions"},
+	{"functions/functest", nil, func(p string) bool { return outsideSDK(p) && p != Module+"/kv/memkv" }, "it is compiled into tests of functions"},
+	{"kv", []string{"kv/jetkv", "kv/config", "kv/secrets"}, outsideSDK, "it is compiled into functions"},
+	{"kv/memkv", nil, module("functions"), "it is compiled into tests of functions: standard library and kv only"},
 	{"kv/jetkv", nil, module("host", "trigger", "builder", "functions", "cmd"), "buckets know JetStream, and nothing of functions"},
+	{"kv/secrets", nil, module("host", "trigger", "builder", "functions", "cmd", "kv/jetkv"), "secrets know a bucket by its contract, and nothing of functions"},
 	{"builder", nil, module("host", "trigger", "cmd"), "it turns source into artifacts and knows nothing of running them"},
 	{"builder", nil, is("github.com/nats-io/nats.go", "github.com/nats-io/nats-server/v2/server"), "builds need no bus"},
 	{"builder/bundle", nil, outsideStd, "it reads what anybody may send, with as little code as can be: standard library only"},
@@ -29,6 +32,7 @@ var rules = []struct {
 	{"builder/gitpush", nil, is("net/http/cgi"), "git http-backend as a CGI program fails for chunked pushes, and shows nothing before its end"},
 	{"trigger", nil, module("host", "cmd"), "triggers know the host by trigger.Invoker alone"},
 	{"trigger", nil, is("github.com/nats-io/nats-server/v2/server"), "only host/bus knows the server"},
+	{"trigger/event", nil, module("kv"), "it reads streams, and what a bucket makes of one is for trigger/kvwatch to know"},
 	{"host/worker", nil, module("host/bus", "host/admin", "trigger", "builder"), "a pool runs processes, whatever made them"},
 	{"host/logs", nil, module("host", "trigger", "builder"), "records belong to everybody"},
 	{"host/bus", nil, module("host/worker", "trigger", "builder"), "the bus carries messages and knows none"},

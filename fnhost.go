@@ -7,9 +7,9 @@ package fnhost
 import "embed"
 
 // SDK is the source of the packages that are compiled into functions: functions,
-// functions/wire and functions/httpfn. They import the standard library only.
+// functions/wire, functions/httpfn and kv. They import the standard library only.
 //
-//go:embed functions/*.go functions/wire/*.go functions/httpfn/*.go
+//go:embed functions/*.go functions/wire/*.go functions/wire/kvwire/*.go functions/httpfn/*.go kv/*.go
 var SDK embed.FS
 
 // Module is the module path that functions import them by.

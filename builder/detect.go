@@ -29,6 +29,7 @@ type Handler struct {
 	Endpoint string // "" for Handle, "create-user" for HandleCreateUser
 	Func     string // its Go name
 	HTTP     bool   // of the net/http shape
+	Value    bool   // it takes a value of some type that is no event
 	Doc      string // its comment
 	File     string
 	Line     int
@@ -224,6 +225,7 @@ func (d *detector) function(fn *ast.FuncDecl, imports map[string]string) {
 		return
 	}
 	if h.HTTP = isHTTP; !isHTTP {
+		h.Value = takesValue(fn.Type, imports)
 		d.typed = append(d.typed, typedHandler{name, fn.Type, imports})
 	}
 	d.pkg.Handlers = append(d.pkg.Handlers, h)
@@ -265,6 +267,19 @@ func classify(t *ast.FuncType, imports map[string]string) (isHTTP bool, problem 
 		return false, "it takes two contexts"
 	}
 	return false, ""
+}
+
+// takesValue reports whether a handler takes something that is no event.
+func takesValue(t *ast.FuncType, imports map[string]string) bool {
+	params := flatten(t.Params)
+	if len(params) == 0 {
+		return false
+	}
+	last := params[len(params)-1]
+	if slice, ok := last.(*ast.ArrayType); ok && slice.Len == nil {
+		last = slice.Elt
+	}
+	return !isNamed(last, imports, "context", "Context") && !isNamed(last, imports, fnhost.Module+"/functions", "Event")
 }
 
 // isHTTPParam reports whether e is one of the types that only http handlers take.

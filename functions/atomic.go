@@ -6,9 +6,10 @@ import (
 	"sync"
 
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/functions/wire/kvwire"
 )
 
-// Atomically runs fn, and then has all that fn has published by its context take
+// Atomically runs fn, and then has all that fn has published, and changed in a bucket, by its context take
 // effect, or nothing of it if fn returns an error. In the invocation for an event,
 // and in an asynchronous one, that is once: when it comes again, since the host or
 // the worker ended in the middle or the handler failed later on, Atomically returns
@@ -19,7 +20,11 @@ import (
 // [Publish], to streams that keep what was handled (of a work queue, a crash at the
 // wrong moment may let one in again). The messages appear one after the other, the
 // later ones soon after the first even if the host ends in between. What no stream
-// takes is sent once, and perhaps again after a crash. What fn does elsewhere (a
+// takes is sent once, and perhaps again after a crash. Of buckets ([KV]) one can be changed, each key once;
+// fn reads what was there before, and gets 0 for revisions. If a condition
+// does not hold in the end (that of [kv.Bucket] Add and Touch is that nobody else has changed the key), nothing
+// happens, and Atomically returns a *[kv.ConflictError]: begin again, or return it to have the event
+// come again. Such a commit takes some milliseconds. What fn does elsewhere (a
 // [Call], a file, another service) is done at once, and each time that fn runs.
 // Several uses in one invocation are told apart by their order; they must not run at
 // the same time, nor within each other.
@@ -61,11 +66,15 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 		c.end()
 		return err
 	}
-	messages := c.end()
-	if len(messages) == 0 {
+	effects := c.end()
+	if len(effects) == 0 {
 		return nil
 	}
-	if _, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h.Add(wire.KeyOp, "commit"), Payload: messages}); err != nil {
+	r, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h.Add(wire.KeyOp, "commit"), Payload: effects})
+	if err == nil {
+		err = kvwire.FaultOf(r)
+	}
+	if err != nil {
 		return fmt.Errorf("atomically: %w", err)
 	}
 	return nil
@@ -77,12 +86,19 @@ type collector struct {
 
 	mu       sync.Mutex
 	messages []byte
+	bucket   string // that is changed, "" for none
+	changes  []byte
+	depth    int64 // of the invocation
 	ended    bool
 }
 
 // Do implements [Runtime].
 func (c *collector) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
-	if req.Header.Get(wire.KeyOp) != "publish" {
+	op := req.Header.Get(wire.KeyOp)
+	if kvwire.Changing(op) {
+		return c.change(ctx, req)
+	}
+	if op != "publish" {
 		return c.Runtime.Do(ctx, req)
 	}
 	if len(req.Header) > wire.MaxHeader {
@@ -91,10 +107,33 @@ func (c *collector) Do(ctx context.Context, req *wire.Request) (*wire.Response, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
-		return nil, Errorf(BadRequest, "the function given to Atomically has returned: nothing can be added")
+		return nil, errReturned
 	}
 	c.messages = wire.AppendMessage(c.messages, req.Header, req.Payload)
 	return &wire.Response{}, nil
+}
+
+var errReturned = Errorf(BadRequest, "the function given to Atomically has returned: nothing can be added")
+
+// change keeps changes of a bucket.
+func (c *collector) change(ctx context.Context, req *wire.Request) (*wire.Response, error) {
+	changes, r, err := kvwire.Collect(ctx, c.Runtime.Do, req)
+	if err != nil || len(changes) == 0 {
+		return r, err
+	}
+	name := req.Header.Get(wire.KeyTarget)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ended:
+		return nil, errReturned
+	case c.bucket != "" && c.bucket != name:
+		return nil, Errorf(BadRequest, "the buckets %q and %q cannot be changed atomically: one of them can", c.bucket, name)
+	}
+	c.bucket = name
+	c.depth, _ = req.Header.Int(wire.KeyDepth)
+	c.changes = append(c.changes, changes...)
+	return r, nil
 }
 
 // end returns what there is, and takes no more.
@@ -102,5 +141,9 @@ func (c *collector) end() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
+	if c.bucket != "" {
+		h := wire.Header(nil).Add(wire.KeyOp, "kv.commit").Add(wire.KeyTarget, c.bucket).AddInt(wire.KeyDepth, c.depth)
+		c.messages = wire.AppendMessage(c.messages, h, c.changes)
+	}
 	return c.messages
 }

@@ -50,6 +50,12 @@ func (h *handler) batch(n int, body []byte) (reflect.Value, error) {
 	}
 	list := reflect.MakeSlice(h.in, n, n)
 	for i, m := range messages {
+		if err := checkValue(m.Header); err != nil && h.in != eventsType {
+			if n > 1 { // the others are no worse for it: each comes again, alone
+				err = Errorf(BadRequest, "item %d of the batch: %v", i, err)
+			}
+			return reflect.Value{}, err
+		}
 		item := list.Index(i).Addr().Interface()
 		switch item := item.(type) {
 		case *Event:

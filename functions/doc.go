@@ -57,9 +57,43 @@
 // tried again, as the trigger says, until it is a dead letter; [Permanent] and
 // [RetryAfter] decide otherwise. Since an event may come again after it was handled,
 // a handler uses what names it (Stream and Sequence, or its ID) where doing
-// something twice matters. [Publish] sends messages, at once or later ([Delay], [At]),
-// for a while ([TTL]), or only after a certain one ([ExpectLast]). A message may be a
-// CloudEvent: an [Event] has its attributes, however it came, and [CloudEvent] makes one.
+// something twice matters. A handler that takes a slice, []Event or one of its own type,
+// gets batches where the trigger says so, and names those it could not handle in a
+// [BatchError]. [Publish] sends messages, at once or later ([Delay], [At]), for a while
+// ([TTL]), or only after a certain one ([ExpectLast]); what is published within
+// [Atomically] takes effect all or not at all, and, but for a batch, once for an event
+// that comes again. A message may be a CloudEvent: an [Event] has its attributes, however
+// it came, and [CloudEvent] makes one.
+//
+// # State
+//
+// A function keeps nothing in memory that matters: another worker runs the next
+// invocation. [KV] is a bucket of keys, with times to live, conditions, transactions,
+// counters and watchers, see package kv:
+//
+//	func Handle(ctx context.Context, in Visit) (int64, error) {
+//		return functions.KV(ctx, "visits").Add(ctx, in.Page, 1, kv.TTL(24*time.Hour))
+//	}
+//
+// # Changes of keys
+//
+// A kv trigger runs an endpoint for the changes of a bucket's keys: at least once for the
+// latest of each key, as an event with an Entry. The value of a put is its data, so that a
+// handler may take a type of its own, if the trigger is on: [put] alone; a delete or an
+// expiry has no value, and is an error there.
+//
+//	func HandleSession(ctx context.Context, e functions.Event) error {
+//		switch e.Entry.Op {
+//		case kv.OpPut:
+//			return welcome(ctx, e.Entry.Key, e.Entry.Value)
+//		case kv.OpExpire:
+//			return remind(ctx, e.Entry.Key)
+//		}
+//		return nil
+//	}
+//
+// A value that was replaced before it came to it may be left out, so a handler looks at
+// what is, and not at how often that has changed.
 //
 // # Configuration
 //
@@ -75,6 +109,11 @@
 //	if config.Bool("beta", false) { … }
 //
 // [OnConfig] is for what has to be made anew when it changes.
+//
+// # Secrets
+//
+// [Secret] is a secret that `fnhost secret set` has set, if the manifest lets the
+// function have it. Its value is in no environment and in no file.
 //
 // # Context
 //

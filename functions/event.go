@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/kv"
 )
 
 // Event is a message of a stream that started a function. A handler of the shape
@@ -33,6 +34,11 @@ type Event struct {
 	// Header, in either mode: "ce-time", "ce-subject", "ce-" and the name of an
 	// extension, and "Content-Type" for that of the data.
 	ID, Source, Type string
+
+	// Entry is the change of a key that a kv trigger is for, in the bucket of that name;
+	// nil for any other event. Its value is Data as well.
+	Entry  *kv.Entry
+	Bucket string
 }
 
 // Decode stores the event's data in v, a pointer: as it is for *[]byte and
@@ -56,6 +62,8 @@ func newEvent(h wire.Header, body []byte) Event {
 			e.Subject = value
 		case wire.KeyStream:
 			e.Stream = value
+		case wire.KeyBucket:
+			e.Bucket = value
 		default:
 			if len(key) > len(attributePrefix) && strings.EqualFold(key[:len(attributePrefix)], attributePrefix) {
 				e.setAttribute(strings.ToLower(key), percentDecode(value))
@@ -73,6 +81,9 @@ func newEvent(h wire.Header, body []byte) Event {
 	e.Replayed = h.Get(wire.KeyReplayed) != ""
 	if ns, ok := h.Int(wire.KeyTime); ok {
 		e.Time = time.Unix(0, ns)
+	}
+	if e.Bucket != "" {
+		e.Entry = entryOf(&e, h, body)
 	}
 	if isCloudEvent(h, body) {
 		e.structured()

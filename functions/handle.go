@@ -46,6 +46,9 @@ func Handle(name string, fn any) Endpoint {
 func serveBytes(fn func(context.Context, []byte) ([]byte, error)) func(context.Context, *Request, Responder) error {
 	return func(ctx context.Context, r *Request, w Responder) error {
 		in, err := r.ReadAll()
+		if err == nil && len(in) == 0 {
+			err = checkValue(r.Header)
+		}
 		if err != nil {
 			return err
 		}
@@ -195,6 +198,11 @@ func (h *handler) serve(ctx context.Context, r *Request, w Responder) error {
 // input decodes the body, and merges parameters into it.
 func (h *handler) input(r *Request) (reflect.Value, error) {
 	n, isBatch := r.Header.Int(wire.KeyBatch)
+	if !isBatch && h.in != eventType && h.in != eventsType {
+		if err := checkValue(r.Header); err != nil {
+			return reflect.Value{}, err
+		}
+	}
 	if !isBatch && (h.in == readerType || h.in == readCloserType) {
 		return reflect.ValueOf(io.NopCloser(r.Reader())), nil
 	}

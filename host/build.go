@@ -18,6 +18,7 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/worker"
+	"github.com/fnhost/fnhost/kv"
 	"github.com/fnhost/fnhost/trigger"
 )
 
@@ -247,7 +248,24 @@ func (f *function) describe(v *version, endpoints []worker.Endpoint) error {
 	}
 	slices.SortFunc(info.Endpoints, func(a, b trigger.Endpoint) int { return strings.Compare(a.Name, b.Name) })
 	v.info.Store(info)
+	if err := checkChanges(v.manifest.Triggers.KV, v.artifact.Package.Handlers); err != nil {
+		return err
+	}
 	return checkTriggers(info)
+}
+
+// checkChanges returns an error for a kv trigger whose handler takes a value, where
+// there may be none. That of a program with a main of its own finds out when it is run.
+func checkChanges(triggers []manifest.KV, handlers []builder.Handler) error {
+	for i := range triggers {
+		k := &triggers[i]
+		for _, h := range handlers {
+			if h.Endpoint == k.Endpoint && h.Value && (k.Wants(kv.OpDelete) || k.Wants(kv.OpExpire)) {
+				return fmt.Errorf("%s: the kv trigger of %s is for deletes and expiries, too, which have no value for %s to take: let it take a functions.Event, or add on: [put]", manifest.FileName, k, h.Func)
+			}
+		}
+	}
+	return nil
 }
 
 // checkTriggers returns an error for a trigger of an endpoint that there is not, or
@@ -255,6 +273,7 @@ func (f *function) describe(v *version, endpoints []worker.Endpoint) error {
 func checkTriggers(info *trigger.Function) error {
 	named := make(map[string]string) // endpoint → what names it
 	t := &info.Manifest.Triggers
+	events := slices.Clone(t.Event)
 	for _, r := range t.HTTP {
 		if r.Event != "" {
 			continue // it invokes nothing
@@ -270,7 +289,11 @@ func checkTriggers(info *trigger.Function) error {
 	for _, s := range t.Subscribe {
 		named[s.Endpoint] = "the subscription of " + s.Subject
 	}
-	for _, e := range t.Event {
+	for i := range t.KV {
+		named[t.KV[i].Endpoint] = "the kv trigger of " + t.KV[i].String()
+		events = append(events, t.KV[i].Event())
+	}
+	for _, e := range events {
 		if p := info.Endpoint(e.Endpoint); e.Batch != nil && p != nil && p.Kind != wire.EndpointJSON && p.Kind != wire.EndpointBatch {
 			return fmt.Errorf("%s: %s has batches, for which its handler must take a slice, such as []functions.Event", manifest.FileName, named[e.Endpoint])
 		}

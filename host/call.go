@@ -11,6 +11,7 @@ import (
 
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/functions/wire/kvwire"
 	"github.com/fnhost/fnhost/trigger"
 	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/nats-io/nats.go"
@@ -37,8 +38,14 @@ func (h *Host) serveCall(ctx context.Context, f *function, v *version, x *wire.E
 
 // call does what a function asks the host for, if its manifest lets it.
 func (h *Host) call(ctx context.Context, f *function, v *version, req *wire.Request) (*wire.Response, error) {
-	m := v.manifest
-	switch op := req.Header.Get(wire.KeyOp); op {
+	m, op := v.manifest, req.Header.Get(wire.KeyOp)
+	switch kind, _, _ := strings.Cut(op, "."); kind {
+	case "kv":
+		return h.callBucket(ctx, f, m, op, req)
+	case "blob":
+		return h.callBlobs(ctx, f, m, req)
+	}
+	switch op {
 	case "invoke":
 		return h.callFunction(ctx, f, m, req)
 	case "publish":
@@ -49,6 +56,8 @@ func (h *Host) call(ctx context.Context, f *function, v *version, req *wire.Requ
 		return h.callCommitted(ctx, f, req)
 	case "follow":
 		return h.callFollow(ctx, f, v)
+	case "secret":
+		return h.callSecret(ctx, f, m, req)
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "this host does not know the operation %q: it may be older than the function's library", op)
 	}
@@ -116,7 +125,7 @@ func message(f *function, m *manifest.Manifest, header wire.Header, body []byte)
 	return msg, nil
 }
 
-// callCommit publishes messages for a function, all or none.
+// callCommit publishes messages and changes a bucket for a function, all or none.
 func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	body, err := h.callBody(req)
 	if err != nil {
@@ -129,16 +138,29 @@ func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest
 	if err != nil {
 		return nil, wire.Errorf(wire.BadRequest, "%v", err)
 	}
-	messages := make([]*nats.Msg, len(list))
-	for i, one := range list {
-		if messages[i], err = message(f, m, one.Header, one.Payload); err == nil {
-			err = h.checkMessage(messages[i])
+	var e event.Effects
+	for _, one := range list {
+		if one.Header.Get(wire.KeyOp) == "kv.commit" {
+			if err := h.stateEffect(f, m, one, &e); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		msg, err := message(f, m, one.Header, one.Payload)
+		if err == nil {
+			err = h.checkMessage(msg)
 		}
 		if err != nil {
 			return nil, err
 		}
+		e.Messages = append(e.Messages, msg)
 	}
-	return &wire.Response{}, stored(h.events.Commit(ctx, event.CommitOf(f.name, req.Header), messages))
+	err = h.events.Commit(ctx, event.CommitOf(f.name, req.Header), e)
+	if err == nil {
+		return &wire.Response{}, nil
+	}
+	r, err := kvwire.Fault(err)
+	return r, stored(err)
 }
 
 // callCommitted answers whether that was done before.
@@ -217,8 +239,9 @@ func (p publisher) Store(ctx context.Context, subject string, header map[string]
 // matchesAny reports whether a pattern, in which * is any run of characters,
 // matches name.
 func matchesAny(patterns []string, name string) bool {
+	name = strings.ReplaceAll(name, "/", "\x00") // which * is not for to path.Match
 	for _, p := range patterns {
-		if ok, err := path.Match(p, name); err == nil && ok {
+		if ok, err := path.Match(strings.ReplaceAll(p, "/", "\x00"), name); err == nil && ok {
 			return true
 		}
 	}

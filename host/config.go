@@ -10,6 +10,7 @@ import (
 
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/kv/secrets"
 )
 
 // Config says what a host does. The zero value of each field is its default;
@@ -54,6 +55,20 @@ type Config struct {
 	// that are not public: of this machine, and of the networks around it. Default: no,
 	// since whoever may call a function names the address.
 	PrivateCallbacks bool
+	// MasterKey, MasterKeyFile and MasterKeyCommand are where the master key of secrets
+	// comes from, one of them: the key itself (as of an environment variable), a file that
+	// nobody but its owner may read, or a program with its arguments that prints it. Of
+	// several keys, a line each, the first one seals, and all open; `fnhost secret key` makes one. Default:
+	// master.key in Dir, which is made when the first secret is set, and is of no
+	// help against somebody who gets the whole of Dir.
+	MasterKey        string
+	MasterKeyFile    string
+	MasterKeyCommand []string
+	// EncryptStore encrypts all that streams and buckets store on the disk, with a key
+	// (store.key in Dir) that the master key opens. It is for a Dir that is new, and for
+	// one that was made so: [New] refuses one that was made otherwise, and neither encrypts nor decrypts what is
+	// there. Default: secrets alone are encrypted.
+	EncryptStore bool
 	// Durability says what stored data survives. Default: [bus.Process].
 	Durability bus.Durability
 	// Builder says how sources are built; see [builder.Config].
@@ -88,6 +103,12 @@ func (c *Config) setDefaults() error {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return fmt.Errorf("host: TLS needs both a certificate and a key")
+	}
+	if err := (&secrets.Source{Text: c.MasterKey, File: c.MasterKeyFile, Command: c.MasterKeyCommand}).Validate(); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	if c.EncryptStore && c.NATSURL != "" {
+		return fmt.Errorf("host: EncryptStore is for the embedded NATS server: have the one at Config.NATSURL encrypt what it stores")
 	}
 	if c.Admin != "" && !isLoopback(c.Admin) {
 		if c.TLSCert == "" && !c.AdminPlain {

@@ -17,6 +17,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/kv"
+	"github.com/fnhost/fnhost/kv/jetkv"
 )
 
 const observedSource = `package observed
@@ -76,6 +78,12 @@ func (k *killable) start() {
 	}
 	k.cmd = exec.Command(self)
 	k.cmd.Env = append(os.Environ(), "FNHOST_BENCH_ROLE=host", "FNHOST_BENCH_DIR="+k.dir)
+	log, err := os.Create(filepath.Join(k.dir, "host.log"))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer log.Close()
+	k.cmd.Stderr = log
 	out, err := k.cmd.StdoutPipe()
 	if err != nil {
 		k.t.Fatal(err)
@@ -85,7 +93,8 @@ func (k *killable) start() {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		k.t.Fatalf("the host does not start: %v", err)
+		said, _ := os.ReadFile(log.Name())
+		k.t.Fatalf("the host does not start: %v\n%s", err, said)
 	}
 	k.http, k.nats = strings.Fields(line)[0], strings.Fields(line)[1]
 }
@@ -93,6 +102,19 @@ func (k *killable) start() {
 func (k *killable) kill() {
 	k.cmd.Process.Kill()
 	k.cmd.Wait()
+}
+
+// connect connects to the host's server, which fails where the host was killed.
+func (k *killable) connect() (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := nats.Connect(k.nats, nats.NoReconnect())
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return nc, js, nil
 }
 
 // killWorkers kills the host's children.
@@ -116,15 +138,11 @@ func (k *killable) killWorkers() (n int) {
 // publish sends numbered events until there are so many, or the host is killed, and
 // keeps those that it has accepted.
 func (k *killable) publish(accepted *[]string, most int) {
-	nc, err := nats.Connect(k.nats, nats.NoReconnect())
+	nc, js, err := k.connect()
 	if err != nil {
 		return
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		k.t.Fatal(err)
-	}
 	for i := len(*accepted); i < most; i++ {
 		text := fmt.Sprint("n", i)
 		if i%500 == 250 {
@@ -140,15 +158,11 @@ func (k *killable) publish(accepted *[]string, most int) {
 // observed returns how often each event was handled, from the stream of what the
 // function has published.
 func (k *killable) observed() (counts map[string]int, pending uint64, waiting int) {
-	nc, err := nats.Connect(k.nats)
+	nc, js, err := k.connect()
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		k.t.Fatal(err)
-	}
 	for name := range consumersOf(k.t, js, "events") {
 		c, err := js.Consumer(k.t.Context(), "events", name)
 		if err != nil {
@@ -181,15 +195,11 @@ func (k *killable) observed() (counts map[string]int, pending uint64, waiting in
 // built waits until the function is built, and its trigger is there: a host that is
 // killed takes its builds along.
 func (k *killable) built() {
-	nc, err := nats.Connect(k.nats)
+	nc, js, err := k.connect()
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		k.t.Fatal(err)
-	}
 	for deadline := time.Now().Add(time.Minute); len(consumersOf(k.t, js, "events")) == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			k.t.Fatal("the function is not built within a minute")
@@ -233,7 +243,7 @@ func makeStreams(t *testing.T, dir, work string, duplicates time.Duration) {
 }
 
 func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
-	counts, accepted := killedDuringEvents(t, observedSource, 5000, 2*time.Minute)
+	_, counts, accepted := killedDuringEvents(t, observedSource, 5000, 2*time.Minute)
 	lost, again := tally(t, counts, accepted)
 	t.Logf("%d events accepted: %d lost, %d handled more than once", len(accepted), lost, again)
 	if again > len(accepted)/2 { // those in flight at each kill, and at each exit
@@ -244,11 +254,76 @@ func TestAHostKilledDuringEventsLosesNone(t *testing.T) {
 // TestEffectsOfEventsAreExactWhateverIsKilled has streams that find no duplicates by
 // themselves.
 func TestEffectsOfEventsAreExactWhateverIsKilled(t *testing.T) {
-	counts, accepted := killedDuringEvents(t, atomicSource, 20_000, 100*time.Millisecond)
+	_, counts, accepted := killedDuringEvents(t, atomicSource, 20_000, 100*time.Millisecond)
 	lost, again := tally(t, counts, accepted)
 	t.Logf("%d events accepted: %d lost, %d with a second effect", len(accepted), lost, again)
 	if again > 0 {
 		t.Errorf("%d of %d events had a second effect", again, len(accepted))
+	}
+}
+
+// countedSource counts each event under a key of its own.
+const countedSource = `package observed
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context, e functions.Event) error {
+	err := functions.Atomically(ctx, func(ctx context.Context) error {
+		if _, err := functions.KV(ctx, "counted").Add(ctx, fmt.Sprint(e.Stream, ".", e.Sequence), 1); err != nil {
+			return err
+		}
+		return functions.Publish(ctx, "seen", e.Data)
+	})
+	if err == nil && string(e.Data) == "exit" && e.Attempt == 1 {
+		os.Exit(3)
+	}
+	return err
+}
+`
+
+func TestStateOfEventsIsExactWhateverIsKilled(t *testing.T) {
+	k, counts, accepted := killedDuringEvents(t, countedSource, 2000, 100*time.Millisecond)
+	lost, again := tally(t, counts, accepted)
+	nc, js, err := k.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	b, err := jetkv.Open(t.Context(), js, "counted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, twice := 0, 0
+	for e, err := range kv.All(t.Context(), b, kv.Query{Values: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keys++; string(e.Value) != "1" {
+			twice++
+			t.Errorf("%s was counted %s times", e.Key, e.Value)
+		}
+	}
+	t.Logf("%d events accepted: %d lost, %d published again, %d keys, %d counted more than once", len(accepted), lost, again, keys, twice)
+	if want := len(accepted) + again; keys != want {
+		t.Errorf("%d keys, want %d: one for each event", keys, want)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) { // the names of what happened once go, too
+		s, err := b.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Keys == int64(keys) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d subjects of %d keys", s.Keys, keys)
+		}
 	}
 }
 
@@ -270,9 +345,9 @@ func tally(t *testing.T, counts map[string]int, accepted []string) (lost, again 
 // killedDuringEvents publishes events while the host and its workers are killed again
 // and again, and returns how often the function has published each, and which were
 // accepted.
-func killedDuringEvents(t *testing.T, source string, events int, duplicates time.Duration) (counts map[string]int, accepted []string) {
+func killedDuringEvents(t *testing.T, source string, events int, duplicates time.Duration) (k *killable, counts map[string]int, accepted []string) {
 	const kills = 6
-	k := &killable{t: t, dir: benchDir(t, map[string]string{"observed/observed.go": source, "observed/function.yaml": observedManifest, "echo/echo.go": echoSource})}
+	k = &killable{t: t, dir: benchDir(t, map[string]string{"observed/observed.go": source, "observed/function.yaml": observedManifest, "echo/echo.go": echoSource})}
 	makeStreams(t, filepath.Join(k.dir, "data"), "work", duplicates)
 	t.Cleanup(func() { k.kill() })
 	k.start()
@@ -313,5 +388,5 @@ func killedDuringEvents(t *testing.T, source string, events int, duplicates time
 	if len(accepted) < events {
 		t.Errorf("%d events, want %d", len(accepted), events)
 	}
-	return counts, accepted
+	return k, counts, accepted
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/fnhost/fnhost/trigger/event"
 )
 
-// Triggers returns how the event triggers, schedules and subscriptions are, sorted by
+// Triggers returns how the event and kv triggers, schedules and subscriptions are, sorted by
 // function and what starts it. It changes nothing.
 func (h *Host) Triggers(ctx context.Context) []event.Status { return h.events.Status(ctx) }
 
@@ -17,10 +17,11 @@ func (h *Host) Triggers(ctx context.Context) []event.Status { return h.events.St
 func (h *Host) knows(name string) bool { return (*h.index.Load())[name] != nil }
 
 // PauseTrigger has no event of a function's triggers begin any more until a time, the
-// zero time for until [Host.ResumeTrigger]: those of the trigger on a subject, or of
-// a schedule such as "0 3 * * *" or "every 1h", "" for all of them. Events in progress
-// go on, and those that come wait; of a schedule's runs one waits. It holds on all
-// nodes, and when they start anew. It returns how the triggers are then.
+// zero time for until [Host.ResumeTrigger]: those of the trigger on a subject, of a
+// schedule such as "0 3 * * *" or "every 1h", or of a bucket such as "sessions" or
+// "sessions/user.**", "" for all of them. Events in progress go on, and those that come
+// wait; of a schedule's runs one waits. It holds on all nodes, and when they start anew.
+// It returns how the triggers are then.
 //
 // The error is of code NotFound if there is no such trigger, Unprocessed for a
 // subscription, which stores nothing, or Unavailable for a trigger that is not set up.

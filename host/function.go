@@ -13,6 +13,7 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/redact"
 	"github.com/fnhost/fnhost/host/worker"
 )
 
@@ -24,7 +25,8 @@ type function struct {
 	deployed *deployment      // of a deployed function
 	routes   []manifest.Route // for the time before the first version
 	current  atomic.Pointer[release]
-	latest   atomic.Pointer[[]string] // directories that the latest build has read
+	latest   atomic.Pointer[[]string]        // directories that the latest build has read
+	hidden   atomic.Pointer[redact.Redactor] // the secrets that it was given; nil for none
 
 	mu       sync.Mutex
 	state    State

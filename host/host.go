@@ -28,6 +28,7 @@ import (
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/fnhost/fnhost/trigger/gateway"
+	"github.com/fnhost/fnhost/trigger/kvwatch"
 	"github.com/fnhost/fnhost/trigger/rpc"
 )
 
@@ -57,6 +58,8 @@ type Host struct {
 	rpc        *rpc.Trigger
 	events     *event.Trigger
 	runStore   *runs.Store
+	buckets    *buckets
+	keeper     keeper
 	ids        idSource
 	sources    []*watched
 	registry   *registry.Registry // nil if NATS has no JetStream
@@ -148,8 +151,15 @@ func (h *Host) start() error {
 		}
 		h.check, h.token = t.Check, fresh
 	}
+	if err := h.openKeys(); err != nil {
+		return err
+	}
+	storeKey, err := h.openStoreKey()
+	if err != nil {
+		return err
+	}
 	h.bus, err = bus.Start(bus.Config{
-		URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, Durability: h.cfg.Durability, Logger: h.log,
+		URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, StoreKey: storeKey, Durability: h.cfg.Durability, Logger: h.log,
 	})
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
@@ -159,6 +169,12 @@ func (h *Host) start() error {
 			h.log.Warn("closing NATS: " + err.Error())
 		}
 	})
+	if err := h.openBuckets(); err != nil {
+		return err
+	}
+	if err := h.openSecrets(); err != nil {
+		return err
+	}
 	if h.spawner, err = worker.NewSpawner(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -171,7 +187,8 @@ func (h *Host) start() error {
 	if err := h.openRuns(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
-	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport, Runs: h.runStore}); err != nil {
+	if h.events, err = event.New(event.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log, Report: h.triggerReport,
+		Runs: h.runStore, State: effectState{h}, Sources: kvwatch.Sources}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, func() {
@@ -280,7 +297,11 @@ func (h *Host) Logs() *logs.Hub { return h.logs }
 // does so again.
 func (h *Host) triggerReport(function, subject string, err error) {
 	if err != nil {
-		h.note(slog.LevelError, function, "", "events on %s: %v", subject, err)
+		level := slog.LevelError
+		if errors.Is(err, event.ErrNoStream) {
+			level = slog.LevelWarn // it may yet be made
+		}
+		h.note(level, function, "", "events on %s: %v", subject, err)
 		return
 	}
 	h.note(slog.LevelInfo, function, "", "events on %s arrive again", subject)

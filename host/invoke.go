@@ -208,9 +208,9 @@ func (f *function) run(ctx context.Context, deadline time.Time, v *version, inv 
 	*req = wire.Request{Kind: wire.Invoke, Header: invokeHeader(req.Header, inv, deadline), Payload: inv.Payload, Body: inv.Body, Deadline: deadline}
 	resp, err := v.runner.Do(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, f.hideError(err)
 	}
-	return &trigger.Result{Version: v.name, Header: resp.Header, Payload: resp.Payload, Body: resp.Body}, nil
+	return f.hideResult(&trigger.Result{Version: v.name, Header: resp.Header, Payload: resp.Payload, Body: resp.Body})
 }
 
 var requests = sync.Pool{New: func() any { return &wire.Request{Header: make(wire.Header, 0, 1<<10)} }}

@@ -194,8 +194,10 @@ func (r localRuntime) Do(ctx context.Context, req *wire.Request) (*wire.Response
 func (r localRuntime) Feed() *functions.Feed { return &r.l.feed }
 
 func (r localRuntime) Log(_ context.Context, invocation string, level slog.Level, message string, attrs []byte) {
-	r.l.h.logs.Add(logs.Record{Level: level, Function: r.l.f.name, Invocation: invocation, Source: logs.Log,
-		Message: message, Attrs: append([]byte(nil), attrs...)})
+	record := logs.Record{Level: level, Function: r.l.f.name, Invocation: invocation, Source: logs.Log,
+		Message: message, Attrs: append([]byte(nil), attrs...)}
+	r.l.f.hide(&record)
+	r.l.h.logs.Add(record)
 }
 
 // localAnswer is the answer of an in-process handler: a head, and a pipe for

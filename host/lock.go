@@ -5,15 +5,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // ErrInUse is returned by [New] for a data directory that another host uses.
 var ErrInUse = errors.New("data directory is in use by another host")
 
+// lockPatience is how long a directory may stay locked whose host has gone.
+const lockPatience = 5 * time.Second
+
 // lockDir makes the data directory and takes it for this process. The lock goes
-// with the process, however it ends.
+// with the process, however it ends; if that was killed while it started a worker, the
+// worker's process holds the lock until it has become the worker's program.
 func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("host: data directory: %w", err)
@@ -23,14 +29,18 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host: data directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			break
+		}
+		owner, gone := lockOwner(path)
+		if errors.Is(err, syscall.EWOULDBLOCK) && gone && time.Since(begin) < lockPatience {
+			continue
+		}
 		f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("host: lock %s: %w", path, err)
-		}
-		owner := ""
-		if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
-			owner = " (process " + strings.TrimSpace(string(b)) + ")"
 		}
 		return nil, fmt.Errorf("host: %s: %w%s: stop it, or name another directory", dir, ErrInUse, owner)
 	}
@@ -38,4 +48,15 @@ func lockDir(dir string) (*os.File, error) {
 		fmt.Fprintln(f, os.Getpid())
 	}
 	return f, nil
+}
+
+// lockOwner says who holds a lock, and whether that process has gone.
+func lockOwner(path string) (owner string, gone bool) {
+	b, err := os.ReadFile(path)
+	text := strings.TrimSpace(string(b))
+	if err != nil || text == "" {
+		return "", false
+	}
+	pid, err := strconv.Atoi(text)
+	return " (process " + text + ")", err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }

@@ -37,15 +37,11 @@ const orderedManifest = "triggers:\n  event:\n    - {subject: work.*, start: all
 
 // publishKeys sends events of some keys in turn, "key number", until there are so many.
 func (k *killable) publishKeys(from, to, keys int) (sent int) {
-	nc, err := nats.Connect(k.nats, nats.NoReconnect())
+	nc, js, err := k.connect()
 	if err != nil {
 		return from
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		k.t.Fatal(err)
-	}
 	for i := from; i < to; i++ {
 		m := nats.NewMsg(fmt.Sprint("work.", i%keys))
 		m.Data = fmt.Appendf(nil, "%d %d", i%keys, i)
@@ -58,15 +54,11 @@ func (k *killable) publishKeys(from, to, keys int) (sent int) {
 
 // handled returns the events in the order in which they have first ended well, by key.
 func (k *killable) handled() (byKey map[string][]int, all, again int) {
-	nc, err := nats.Connect(k.nats)
+	nc, js, err := k.connect()
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		k.t.Fatal(err)
-	}
 	seen, err := js.OrderedConsumer(k.t.Context(), "SEEN", jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		k.t.Fatal(err)

@@ -112,6 +112,7 @@ func (f *function) workerSpec(v *version) worker.Spec {
 			Min: m.Scale.Min, Max: most, Concurrency: m.Concurrency, Queue: m.Queue, Idle: m.Scale.Idle, Grace: f.h.cfg.Grace,
 		},
 		Serve:   func(ctx context.Context, x *wire.Exchange) { f.h.serveCall(ctx, f, v, x) },
+		Redact:  f.hide,
 		Output:  f.h.logs.Add,
 		Spawner: f.h.spawner,
 	}

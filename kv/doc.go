@@ -46,6 +46,13 @@
 // with history, a write with a TTL forgets the key's earlier values: otherwise they
 // would come back when it has expired.
 //
+// # Limits
+//
+// A bucket may have a limit of storage and one of keys. Where one is reached, a write that needs more is
+// [ErrFull], and nothing is written. What is there can be read, written anew with values
+// that are no larger, and deleted. A key that was deleted or has expired counts until the marker of that
+// has gone, which in a bucket with a limit of keys is after a second.
+//
 // # Concurrency
 //
 // Everything here may be used by many goroutines at once, but a [Watcher]'s Next,

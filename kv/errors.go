@@ -20,6 +20,8 @@ var (
 	ErrNotNumber     = errors.New("kv: not a whole number of 64 bits")
 	ErrLost          = errors.New("kv: lease is lost") // see Lease
 	ErrClosed        = errors.New("kv: watcher is closed")
+	ErrDamaged       = errors.New("kv: blob is damaged: it is not what was stored")
+	ErrReplaced      = errors.New("kv: blob was replaced or deleted while it was read") // read it again
 )
 
 // ConflictError says that a key does not stand where a write wanted it: nothing was

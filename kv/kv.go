@@ -158,6 +158,7 @@ type Stats struct {
 	Keys     int64         // keys, with those of which only a delete or an expiry is kept
 	Bytes    int64         // of storage
 	MaxBytes int64         // of storage, 0: no limit
+	MaxKeys  int64         // counted as Keys are, 0: no limit
 	MaxValue int64         // bytes of a value
 	History  int           // values kept of a key, 1 to 64
 	TTL      time.Duration // of every write, 0: none

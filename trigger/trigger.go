@@ -23,6 +23,7 @@ const (
 	// Schedule is a time that has come, Subscribe a message that is stored nowhere.
 	Schedule  = "schedule"
 	Subscribe = "subscribe"
+	KV        = "kv"     // a change of a bucket's key
 	Async     = "async"  // a call that was stored, and is answered later
 	Call      = "call"   // another function
 	Direct    = "invoke" // the embedding program, or an operator

@@ -60,12 +60,17 @@
 //	      order: key             # events of one key in order; default: none
 //	      perKey: 0              # of one key at once; 0: as many as inFlight
 //	      rate: 100/s            # or /m, /h; default: no limit
+//	      dedupe: 24h            # an event of an ID counts once in that time; default: as its stream has it
 //	      debounce: 5s           # the latest of a key once it is quiet; default: not at all
 //	      filter:                # all of it must hold; default: none
 //	        header: {Region: eu}
 //	        data: {order.status: [paid, sent], order.gift: true}
 //	    - subject: sensors.*
 //	      throttle: 10s          # one of a key in that time; default: not at all
+//	    - subject: clicks.*
+//	      batch:                 # for a handler that takes a slice; default: one by one
+//	        size: 500            # at most; 2 to 1000
+//	        window: 1s           # how long it waits for more; default 100ms; up to 1m
 //	  schedule:                  # at certain times
 //	    - cron: 30 3 * * mon-fri # five fields, or six with seconds, or @daily, …
 //	      zone: Europe/Berlin    # default: UTC
@@ -77,6 +82,13 @@
 //	    - subject: metrics.>
 //	      endpoint: count        # default: the function's root
 //	      each: false            # true: on each node
+//	  kv:                        # for each change of a bucket's keys
+//	    - bucket: sessions
+//	      keys: "user.**"        # *: any characters but dots, **: any, ?: one; default: all
+//	      on: [put, expire]      # and delete; default: all three
+//	      endpoint: changed      # default: the function's root
+//	      start: new             # and what event has: retries, backoff, backoffMax, inFlight,
+//	      order: key             # order, perKey, rate, debounce, throttle, batch
 //
 // # Strictness
 //

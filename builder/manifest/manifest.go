@@ -138,6 +138,8 @@ type Triggers struct {
 	Schedule []Schedule `json:"schedule,omitzero"`
 	// Subscribe are the messages that start the function, at most MaxSubscriptions.
 	Subscribe []Subscribe `json:"subscribe,omitzero"`
+	// KV are the changes of buckets that start the function, at most MaxKV.
+	KV []KV `json:"kv,omitzero"`
 }
 
 // Route is one HTTP route.

@@ -92,6 +92,8 @@ var triggerKeys = keys[Triggers]{fields: []field[Triggers]{
 		"Times that start the function."),
 	key("subscribe", list(mapping(subscribeKeys), MaxSubscriptions, nil), func(t *Triggers) *[]Subscribe { return &t.Subscribe },
 		"Messages that start the function, as they come, and are stored nowhere."),
+	key("kv", list(mapping(kvKeys), MaxKV, checkKVs), func(t *Triggers) *[]KV { return &t.KV },
+		"Changes of the keys of buckets that start the function."),
 }}
 
 var routeKeys = keys[Route]{check: checkEventRoute, fields: []field[Route]{

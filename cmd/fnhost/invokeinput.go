@@ -45,6 +45,11 @@ func (a *app) piped(ctx context.Context) ([]byte, error) {
 			return nil, nil
 		}
 	}
+	return a.readInput(ctx, "-d '' gives none")
+}
+
+// readInput reads standard input until it ends; instead is what can be done instead.
+func (a *app) readInput(ctx context.Context, instead string) ([]byte, error) {
 	type result struct {
 		data []byte
 		err  error
@@ -63,7 +68,7 @@ func (a *app) piped(ctx context.Context) ([]byte, error) {
 			return r.data, r.err
 		case <-hint.C:
 			if !a.quiet {
-				fmt.Fprintln(a.stderr, "reading the input from standard input until it ends; -d '' gives none")
+				fmt.Fprintln(a.stderr, "reading the input from standard input until it ends; "+instead)
 			}
 		case <-ctx.Done():
 			return nil, ctx.Err()

@@ -18,7 +18,7 @@ func (a *app) replayCommand() *cobra.Command {
 	var req admin.ReplayRequest
 	cmd := &cobra.Command{
 		Use: "replay NAME[/ENDPOINT]", Short: "Run a function on events that were stored before, also a version that is not released",
-		Long: `Run a function, as its event trigger would, on the events that the stream still holds from a time on: all that were stored
+		Long: `Run a function, as its event or kv trigger would, on the events that the stream still holds from a time on: all that were stored
 when the command begins. A version that is not released can be tried so on what happened yesterday.
 
 The trigger itself is not touched: its place in the stream stays, events that fail here are not tried again, and do not become
@@ -48,7 +48,7 @@ dead letters. The function sees functions.Event.Replayed. Interrupted, the comma
 		return a.replay(cmd.Context(), req)
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&req.Subject, "subject", "", "subject of the event trigger, or a part of it (default that of the only one)")
+	flags.StringVar(&req.Subject, "subject", "", "subject of the event trigger, or a part of it, or bucket of the kv trigger (default that of the only one)")
 	flags.StringVar(&req.From, "from", "", "from then on: a duration such as 2h, a time such as 2026-01-02T15:04:05Z, or a sequence number")
 	flags.StringVar(&req.To, "to", "", "up to then, in the same way (default up to now)")
 	flags.StringVar(&req.Version, "to-version", "", "version of the function to run, such as v7 (default what is released)")

@@ -89,8 +89,9 @@ func (a *app) runsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show ID", Short: "Show a run, with its input, output and logs", Args: between(1, 1, "ID"),
 		Long: `Show a run, with its input and output as far as they are kept, and what was logged in its latest attempt.
 
-Lines that the function wrote with functions.Log(ctx) are shown, since they carry the invocation; what it printed does not: see
-'fnhost logs'. The input of a call is not kept once it is done, and that of an event as long as its stream has it.`}
+The lines are those of functions.Log(ctx), which name the invocation; what the function wrote to stdout and stderr does not, and
+is in 'fnhost logs' alone. The input of a call that is done or was canceled is not kept; that of one that failed
+is, and that of an event as long as its stream has it.`}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := a.client()
 		if err != nil {

@@ -43,7 +43,7 @@ func isSetting(f *pflag.Flag) bool {
 }
 
 // pathFlags are file names; in the settings file they are relative to that file.
-var pathFlags = map[string]bool{"data": true, "cache": true, "tls-cert": true, "tls-key": true, "ready-file": true, "watch": true}
+var pathFlags = map[string]bool{"data": true, "cache": true, "tls-cert": true, "tls-key": true, "ready-file": true, "master-key-file": true, "watch": true}
 
 // variable returns the environment variable of a flag.
 func variable(flag string) string {

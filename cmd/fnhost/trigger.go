@@ -13,14 +13,14 @@ import (
 )
 
 func (a *app) triggerCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "trigger", Short: "Look at event triggers and schedules, and pause them", Args: unknownSubcommand, RunE: help}
+	cmd := &cobra.Command{Use: "trigger", Short: "Look at event and kv triggers and schedules, and pause them", Args: unknownSubcommand, RunE: help}
 	cmd.AddCommand(a.triggerStatusCommand(), a.triggerPauseCommand(), a.triggerResumeCommand())
 	return cmd
 }
 
 func (a *app) triggerStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "status [NAME]", Short: "Show what event triggers, schedules and subscriptions have to do, and what hinders them",
+		Use: "status [NAME]", Short: "Show what event and kv triggers, schedules and subscriptions have to do, and what hinders them",
 		Args: between(0, 1, "NAME"), ValidArgsFunction: a.completeFunctions,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -60,8 +60,11 @@ func (a *app) printTriggers(list []admin.EventTrigger) error {
 		if t.Oldest != nil {
 			oldest = age(t.Oldest)
 		}
-		if t.Kind == "subscribe" {
+		switch t.Kind {
+		case "subscribe":
 			what += " (subscribe)"
+		case "kv":
+			what = t.Bucket + "/" + t.Keys + " (kv)"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", name, what, orDash(t.Stream), t.Pending, t.InFlight, t.Retried, oldest, triggerState(&t))
 	}
@@ -93,11 +96,11 @@ func triggerState(t *admin.EventTrigger) string {
 func (a *app) triggerPauseCommand() *cobra.Command {
 	var duration time.Duration
 	cmd := &cobra.Command{
-		Use: "pause NAME [SUBJECT]", Short: "Have no event of a function begin until 'trigger resume'",
-		Long: `Have no event begin of a function's trigger on a subject, or of a schedule such as "every 1h", or of all of them, until
-'fnhost trigger resume'. What is in progress goes on, and events that come meanwhile wait in their stream, as long as that
+		Use: "pause NAME [SUBJECT|BUCKET]", Short: "Have no event of a function begin until 'trigger resume'",
+		Long: `Have no event begin of a function's trigger on a subject, or of a schedule such as "every 1h", of a bucket such as sessions
+or "sessions/user.**", or of all of them, until 'fnhost trigger resume'. What is in progress goes on, and events that come meanwhile wait in their stream, as long as that
 keeps them. Of a schedule's runs the latest one waits, and is made up for on resume. All nodes keep to it, and hosts that
-start anew. Subscriptions cannot be paused, since their messages are stored nowhere.`,
+start anew. A bucket keeps its latest values, and deletes and expiries for five minutes. Subscriptions cannot be paused, since their messages are stored nowhere.`,
 		Example: "  fnhost trigger pause orders\n  fnhost trigger pause orders orders.created --for 1h",
 		Args:    between(1, 2, "NAME"), ValidArgsFunction: a.completeFunctions,
 	}
@@ -127,7 +130,7 @@ start anew. Subscriptions cannot be paused, since their messages are stored nowh
 
 func (a *app) triggerResumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "resume NAME [SUBJECT]", Short: "End a pause: events that wait begin, and one run of a schedule",
+		Use: "resume NAME [SUBJECT|BUCKET]", Short: "End a pause: events that wait begin, and one run of a schedule",
 		Args: between(1, 2, "NAME"), ValidArgsFunction: a.completeFunctions,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

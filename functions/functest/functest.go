@@ -14,9 +14,9 @@
 //	}
 //
 // What a handler asks of its host is there, too: functions.Call reaches the
-// handlers in [Host.Functions], what goes to functions.Publish (under functions.Atomically, if
-// all went well) is kept for [Host.Published], what goes to functions.Log for [Host.Logs], and
-// functions.Config returns [Host.Config]. [Host.Send] runs a
+// handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in
+// memory, functions.Config returns [Host.Config], and functions.Secret what is in [Host.Secrets]; what goes to functions.Publish (under functions.Atomically, if
+// all went well) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
 // handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
 //
@@ -39,6 +39,7 @@ import (
 
 	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/kv/memkv"
 )
 
 // Host stands in for the host of a function. It is safe for concurrent use; its
@@ -53,15 +54,19 @@ type Host struct {
 	// object, of values that encoding/json can encode. [Host.SetConfig] changes it.
 	Config map[string]any
 
+	// Secrets are what functions.Secret returns, by name.
+	Secrets map[string]string
+
 	feed       functions.Feed
 	configured sync.Once
 	configErr  error
 	revision   atomic.Uint64
-
-	lastID    atomic.Int64
-	mu        sync.Mutex
-	logs      []Record
-	published []Message
+	lastID     atomic.Int64
+	mu         sync.Mutex
+	buckets    map[string]*memkv.Bucket
+	blobs      map[string]*memkv.Blobs
+	logs       []Record
+	published  []Message
 }
 
 // Message is something that a handler has published.
@@ -153,9 +158,10 @@ func (h *Host) Do(ctx context.Context, handler any, req Request) (*Response, err
 // Send runs handler for an event, once: what becomes of an error is the trigger's
 // business, errors.As and a *[functions.Error] tell what it would be. Of the event,
 // Data and Header are sent as they are, its attributes as those of a CloudEvent in
-// binary mode, and an Attempt of 0 is the first.
+// binary mode, and an Attempt of 0 is the first. One with an Entry is what a kv trigger
+// brings: the rest of it may be left out but for Bucket.
 func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
-	_, err := h.run(ctx, h.name(), handler, eventHeader(e).Add(wire.KeyTrigger, "event"), e.Data, nil)
+	_, err := h.run(ctx, h.name(), handler, eventHeader(e).Add(wire.KeyTrigger, kindOf(e)), eventData(e), nil)
 	return err
 }
 
@@ -164,7 +170,7 @@ func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
 func (h *Host) SendBatch(ctx context.Context, handler any, events []functions.Event) error {
 	var payload []byte
 	for _, e := range events {
-		payload = wire.AppendMessage(payload, eventHeader(e), e.Data)
+		payload = wire.AppendMessage(payload, eventHeader(e), eventData(e))
 	}
 	a, err := h.run(ctx, h.name(), handler, wire.Header(nil).Add(wire.KeyTrigger, "event").AddInt(wire.KeyBatch, int64(len(events))), payload, nil)
 	if err != nil {
@@ -184,8 +190,49 @@ func (h *Host) SendBatch(ctx context.Context, handler any, events []functions.Ev
 	return failed
 }
 
+// kindOf returns the trigger that brings such events.
+func kindOf(e functions.Event) string {
+	if e.Entry != nil {
+		return "kv"
+	}
+	return "event"
+}
+
+func eventData(e functions.Event) []byte {
+	if e.Entry != nil && e.Data == nil {
+		return e.Entry.Value
+	}
+	return e.Data
+}
+
+// change returns the headers of the change of a key, and completes the event by it.
+func change(e *functions.Event) (h wire.Header) {
+	if e.Entry == nil {
+		return nil
+	}
+	if e.Bucket == "" {
+		e.Bucket = "bucket"
+	}
+	if e.Subject == "" {
+		e.Subject, e.Stream = "$KV."+e.Bucket+"."+e.Entry.Key, "KV_"+e.Bucket
+	}
+	if e.Sequence == 0 {
+		e.Sequence = e.Entry.Revision
+	}
+	if e.Time.IsZero() {
+		e.Time = e.Entry.Created
+	}
+	h = h.Add(wire.KeyBucket, e.Bucket).Add(wire.KeyKey, e.Entry.Key).Add(wire.KeyChange, e.Entry.Op.String())
+	if !e.Entry.Expires.IsZero() {
+		h = h.AddInt(wire.KeyExpires, e.Entry.Expires.UnixNano())
+	}
+	return h
+}
+
 func eventHeader(e functions.Event) wire.Header {
+	known := change(&e)
 	header := wire.Header(nil).Add(wire.KeySubject, e.Subject).Add(wire.KeyStream, e.Stream).AddInt(wire.KeyAttempt, int64(max(e.Attempt, 1)))
+	header = append(header, known...)
 	if e.Sequence > 0 {
 		header = header.AddInt(wire.KeySequence, int64(e.Sequence))
 	}
@@ -335,18 +382,23 @@ const maxDepth = 32 // as a host has it
 
 // Do implements [functions.Runtime].
 func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
-	switch op := req.Header.Get(wire.KeyOp); op {
+	op := req.Header.Get(wire.KeyOp)
+	switch kind, _, _ := strings.Cut(op, "."); kind {
+	case "kv":
+		return r.kv(ctx, req)
+	case "blob":
+		return r.blob(ctx, req)
+	}
+	switch op {
 	case "publish":
 		r.publish(req.Header, req.Payload)
 		return &wire.Response{}, nil
 	case "committed": // it keeps nothing from one attempt to the next
 		return &wire.Response{Payload: []byte("no")}, nil
 	case "commit":
-		messages, err := wire.Messages(req.Payload)
-		for _, m := range messages {
-			r.publish(m.Header, m.Payload)
-		}
-		return &wire.Response{}, err
+		return r.commit(ctx, req.Payload)
+	case "secret":
+		return r.secret(req.Header.Get(wire.KeyTarget))
 	case "invoke":
 	default:
 		return nil, wire.Errorf(wire.BadRequest, "functest does not know the operation %q", op)
@@ -367,6 +419,14 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 		return nil, err
 	}
 	return &wire.Response{Header: a.header, Payload: a.body}, nil
+}
+
+func (r runtime) secret(name string) (*wire.Response, error) {
+	value, ok := r.h.Secrets[name]
+	if !ok {
+		return nil, wire.Errorf(wire.NotFound, "no secret %q in functest.Host.Secrets", name)
+	}
+	return &wire.Response{Payload: []byte(value)}, nil
 }
 
 func (r runtime) publish(h wire.Header, data []byte) {

@@ -72,7 +72,7 @@
 //	:endpoint    name of the endpoint, absent or empty for the root
 //	:invocation  the invocation's id
 //	:timeout     microseconds that are left, in decimal
-//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", "async", …
+//	:trigger     what started it: "http", "rpc", "call", "invoke", "event", "kv", "async", …
 //	:depth       how many function-to-function calls lie above it, absent for 0
 //	:caller      the function that called, for the trigger "call"
 //	:query       the raw query string of a request, without "?"
@@ -89,6 +89,12 @@
 //	             :stream and :sequence
 //	:replayed    "1" if somebody has the event run once more, as a trial or to repair
 //
+// and, for the trigger "kv", whose event is a change of a key in a bucket, those and
+//
+//	:bucket      name of the bucket, and the key in :key; its revision is in :sequence
+//	:change      "put", with the value in the payload, "delete" or "expire"
+//	:expires     when the value does, in nanoseconds since 1970; absent for never
+//
 // or, for several events at once,
 //
 //	:batch       how many; the payload holds them ([Messages]) with the headers above
@@ -103,10 +109,12 @@
 //	             call (of those of NATS itself Nats-Msg-Id, Nats-TTL,
 //	             Nats-Expected-Last-Subject-Sequence, and Nats-Schedule as "@at" and a
 //	             time, each once); "commit" the publish calls that the payload holds ([Messages]),
-//	             all or none, and once; or whether that was done, "committed", which
-//	             the payload "yes" answers; "follow", what the function is to know as it
-//	             changes (see Following)
-//	:target      what it is asked of: "function" or "function/endpoint"; a subject
+//	             and at most one "kv.commit", all or none, and once; or whether that was done, "committed", which
+//	             the payload "yes" answers; "kv.get" and others on buckets, see package kvwire;
+//	             "follow", what the function is to know as it changes (see Following);
+//	             the value of a "secret", which the payload of the reply is, with its version in
+//	             ":revision"
+//	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket; a secret
 //	:number      which commit of the invocation it is, from 1; with it go the headers
 //	             :endpoint, :stream and :sequence of the invocation, if it has them
 //	:timeout     as above
@@ -185,6 +193,10 @@ const (
 	KeyBatch      = ":batch"
 	KeyFailed     = ":failed"
 	KeyReplayed   = ":replayed"
+	KeyBucket     = ":bucket"
+	KeyKey        = ":key"
+	KeyChange     = ":change"
+	KeyExpires    = ":expires"
 	KeyRevision   = ":revision"
 	KeyPartial    = ":partial"
 )

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -57,14 +58,17 @@ func ReadMessage(r io.Reader, limit int) (Message, error) {
 	if p > limit {
 		return Message{}, fmt.Errorf("%w: a message of %d bytes, at most %d", ErrFrame, p, limit)
 	}
-	b := make([]byte, h+p)
-	if _, err := io.ReadFull(r, b); err != nil {
+	// What is not there yet is not allocated either: the length is only a claim.
+	var b bytes.Buffer
+	b.Grow(min(h+p, 64<<10))
+	if _, err := io.CopyN(&b, r, int64(h+p)); err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		return Message{}, err
 	}
-	m := Message{Header: Header(b[:h:h]), Payload: b[h:]}
+	all := b.Bytes()
+	m := Message{Header: Header(all[:h:h]), Payload: all[h:]}
 	return m, m.Header.check()
 }
 

@@ -21,6 +21,8 @@ type echo struct {
 	Steerer // nobody asks for
 	Events
 	RunKeeper
+	SecretKeeper
+	BucketKeeper
 	Configurer
 	hub *logs.Hub
 }

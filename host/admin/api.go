@@ -23,9 +23,21 @@
 //	DELETE /v1/functions/{name}       removes a deployed function
 //	POST /v1/async/{name...}          stores a call that is answered later, as invoke; headers X-Call-Id, X-Callback-Url
 //	GET  /v1/runs                     what has become of calls and events; query: function, state, limit
-//	GET  /v1/runs/{id}                one, with input, output and logs; query: wait
+//	GET  /v1/runs/{id}                one, with input, output and lines of functions.Log; query: wait
 //	DELETE /v1/runs/{id}              cancels it
 //	GET  /v1/callback-secret          the key that callbacks are signed with
+//	GET  /v1/secrets                  the secrets; values are never told
+//	GET  /v1/secrets/{name...}        the versions of one
+//	PUT  /v1/secrets/{name...}        sets one to the body; query: by
+//	DELETE /v1/secrets/{name...}      removes it
+//	POST /v1/master-key/rotate        seals all secrets with a new master key
+//	GET, POST /v1/buckets             the buckets of functions, and making one
+//	GET, DELETE /v1/buckets/{bucket}  one; query of DELETE: keys
+//	GET  /v1/buckets/{bucket}/keys    keys, an object a line; query: prefix, suffix, glob, after, limit, descending, values
+//	GET  /v1/buckets/{bucket}/watch   changes, an object a line; query: prefix, suffix, glob, initial, from, keysOnly
+//	GET, PUT, DELETE /v1/buckets/{bucket}/keys/{key}  a value as it is; query of PUT: ttl, ifRevision, of DELETE: ifRevision, purge
+//	GET  /v1/buckets/{bucket}/keys/{key}/history      what is kept of a key
+//	POST /v1/buckets/{bucket}/keys/{key}/add          adds to a number; query: delta, ttl
 //	GET  /v1/config                   what is set in a layer of the configuration; query: function, version
 //	PUT  /v1/config                   sets path to the JSON that is the body; DELETE removes it
 //	GET  /v1/config/effective         what a function reads, and from which layers
@@ -113,6 +125,8 @@ type Backend interface {
 	Steerer
 	Events
 	RunKeeper
+	SecretKeeper
+	BucketKeeper
 	Configurer
 	Info() Info
 	Functions() []Function

@@ -17,10 +17,12 @@ import (
 
 // EventTrigger is how a trigger of a function is that is no HTTP route.
 type EventTrigger struct {
-	Kind        string     `json:"kind"` // "event", "schedule" or "subscribe"
+	Kind        string     `json:"kind"` // "event", "schedule", "subscribe" or "kv"
 	Function    string     `json:"function"`
 	Endpoint    string     `json:"endpoint,omitempty"`
-	Subject     string     `json:"subject,omitempty"`  // "" for a schedule
+	Subject     string     `json:"subject,omitempty"`  // "" for a schedule, and for changes of keys
+	Bucket      string     `json:"bucket,omitempty"`   // of these
+	Keys        string     `json:"keys,omitempty"`     // as the manifest has it: "user.**"
 	Schedule    string     `json:"schedule,omitempty"` // as the manifest has it: "0 3 * * * Europe/Berlin", "every 1h"
 	Next        *time.Time `json:"next,omitempty"`     // run of a schedule
 	Stream      string     `json:"stream,omitempty"`

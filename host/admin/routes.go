@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fnhost/fnhost/builder/manifest"
@@ -27,7 +28,7 @@ type route struct {
 
 func (s *Server) routes() []route {
 	deployQuery := []string{"dir", "name", "release", "canary", "url", "ref", "commit", "author", "message", "by"}
-	return append(append(s.runRoutes(), s.configRoutes()...), []route{
+	return slices.Concat(s.runRoutes(), s.bucketRoutes(), s.configRoutes(), s.secretRoutes(), []route{
 		{pattern: "GET /healthz", summary: "200 while the host runs", handler: healthz},
 		{pattern: "GET /v1/info", summary: "What host this is, and where it listens", out: reflect.TypeFor[Info](),
 			handler: func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Info()) }},
@@ -48,7 +49,7 @@ func (s *Server) routes() []route {
 			query: deployQuery, body: bundleType, out: reflect.TypeFor[DeployEvent](), lines: true, handler: s.deploy},
 		{pattern: "GET /v1/deploys/{id}", summary: "What happens in a deploy, from its begin", out: reflect.TypeFor[DeployEvent](), lines: true, handler: s.follow},
 		{pattern: "DELETE /v1/deploys/{id}", summary: "Cancel a deploy; what serves stays as it was", handler: s.cancelDeploy},
-		{pattern: "GET /v1/triggers", summary: "How the event triggers, schedules and subscriptions are", out: reflect.TypeFor[[]EventTrigger](), handler: s.triggers},
+		{pattern: "GET /v1/triggers", summary: "How the event and kv triggers, schedules and subscriptions are", out: reflect.TypeFor[[]EventTrigger](), handler: s.triggers},
 		{pattern: "POST /v1/functions/{name}/pause", summary: "Have no event of its triggers begin, of one on a subject or all, until a time or resume",
 			query: []string{"subject", "until"}, out: reflect.TypeFor[[]EventTrigger](), handler: s.pause},
 		{pattern: "POST /v1/functions/{name}/resume", summary: "End a pause", query: []string{"subject"}, out: reflect.TypeFor[[]EventTrigger](), handler: s.resume},
@@ -66,7 +67,7 @@ func (s *Server) routes() []route {
 		{pattern: "DELETE /v1/dead/{id}", summary: "Remove a dead letter", handler: s.purgeDeadLetter},
 		{pattern: "GET /v1/schemas/function.json", summary: "The JSON schema of function.yaml", handler: manifestSchema},
 		{pattern: "GET /v1/openapi.json", summary: "This description", handler: s.openAPI},
-	}...)
+	})
 }
 
 // serve implements the route.

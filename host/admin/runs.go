@@ -48,7 +48,7 @@ type Run struct {
 	// Of one run that was asked for, as far as they are kept.
 	Output *Content      `json:"output,omitempty"`
 	Input  *Content      `json:"input,omitempty"`
-	Logs   []logs.Record `json:"logs,omitempty"` // of its latest attempt
+	Logs   []logs.Record `json:"logs,omitempty"` // of functions.Log in its latest attempt, and not what it wrote to stdout
 }
 
 // Content is what went in or came out, as text, or else in base64.
@@ -129,7 +129,7 @@ func (s *Server) runRoutes() []route {
 		{pattern: "POST /v1/async/{name...}", summary: "Store a call of a function, or of an endpoint of it, that is answered later; X-Call-Id is its ID, which one of another body cannot have, and X-Callback-Url gets the result",
 			body: "*/*", out: reflect.TypeFor[Run](), handler: s.submit},
 		{pattern: "GET /v1/runs", summary: "Runs, the newest first, without input and output", query: []string{"function", "state", "limit"}, out: reflect.TypeFor[[]Run](), handler: s.runs},
-		{pattern: "GET /v1/runs/{id}", summary: "A run, with its input, output and logs", query: []string{"wait"}, out: reflect.TypeFor[Run](), handler: s.run},
+		{pattern: "GET /v1/runs/{id}", summary: "A run, with its input and output as far as they are kept, and its lines of functions.Log", query: []string{"wait"}, out: reflect.TypeFor[Run](), handler: s.run},
 		{pattern: "DELETE /v1/runs/{id}", summary: "Cancel a run that has not ended", handler: s.cancelRun},
 		{pattern: "GET /v1/callback-secret", summary: "The key that callbacks are signed with", out: reflect.TypeFor[CallbackKey](), handler: s.callbackSecret},
 	}

@@ -38,6 +38,10 @@ type Config struct {
 	Listen string
 	// StoreDir is where an embedded server keeps streams.
 	StoreDir string
+	// StoreKey encrypts all that the streams of an embedded server store, with
+	// ChaCha20-Poly1305. A directory has one from its first start to its last, or none: the
+	// server does not say so, but loses what is there. Default: none.
+	StoreKey string
 	// Durability says when what is stored counts as stored. Default: [Process].
 	Durability Durability
 	// Logger gets what the server says: warnings, errors, and the rest at debug.
@@ -177,6 +181,9 @@ func (b *Bus) serverOptions(cfg Config) (*server.Options, error) {
 	// The server's own limit is three quarters of what was free at its start: near
 	// zero on a full disk, and it stays so when there is room again.
 	_, opts.JetStreamMaxStore = statfs(cfg.StoreDir)
+	if cfg.StoreKey != "" {
+		opts.JetStreamKey, opts.JetStreamCipher = cfg.StoreKey, server.ChaCha
+	}
 	switch cfg.Durability {
 	case "", Process, Power:
 	default:

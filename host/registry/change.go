@@ -122,9 +122,12 @@ func (r *Registry) record(ctx context.Context, name string) (*Function, error) {
 	return &Function{Name: name, Revision: e.Revision()}, nil
 }
 
+// isWrongSequence reports whether somebody else has stored something meanwhile, or, in
+// a cluster, is about to.
 func isWrongSequence(err error) bool {
 	var e *jetstream.APIError
-	return errors.As(err, &e) && e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return errors.As(err, &e) &&
+		(e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // put stores the record of a function if it is still the one that was read.

@@ -6,6 +6,10 @@
 // meanwhile. Attempts at events are messages on $FN.ran.<function> in the stream
 // "ran", of which the latest thousand of each function are kept. Both are
 // forgotten after a week, and the result of a call when its function's manifest says.
+//
+// The input of a call that is done, or was canceled, is not kept; that of one that
+// failed is, beside its result. The input of an attempt at an event is in the stream of the event, as long
+// as that has it.
 package runs
 
 import (
@@ -189,9 +193,12 @@ func (s *Store) Put(ctx context.Context, run *trigger.Run, keep time.Duration) e
 	return nil
 }
 
+// isWrongSequence reports whether somebody else has stored something meanwhile, or, in
+// a cluster, is about to.
 func isWrongSequence(err error) bool {
 	var e *jetstream.APIError
-	return errors.As(err, &e) && e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return errors.As(err, &e) &&
+		(e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // Get returns a call of a function, "*" for any. The error is of code NotFound if

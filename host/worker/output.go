@@ -70,12 +70,13 @@ func (w *native) line(text string, source logs.Source, rate *lineRate) {
 	case !pass:
 		return
 	}
-	level := slog.LevelInfo
+	r := logs.Record{Time: now, Level: slog.LevelInfo, Source: source, Worker: w.id, Message: text}
+	w.pool.redact(&r)
 	if source == logs.Stderr {
-		level = slog.LevelWarn
-		w.last.add(text)
+		r.Level = slog.LevelWarn
+		w.last.add(r.Message)
 	}
-	w.pool.output(logs.Record{Time: now, Level: level, Source: source, Worker: w.id, Message: text})
+	w.pool.output(r)
 }
 
 // lineRate counts lines by the second.

@@ -35,6 +35,9 @@ type Spec struct {
 	StartTimeout time.Duration
 	// Serve answers what workers ask the host.
 	Serve func(ctx context.Context, x *wire.Exchange)
+	// Redact takes out of a record what must not leave the host, before anybody sees
+	// it. Default: nothing.
+	Redact func(*logs.Record)
 	// Output takes what they write and log. It must not block.
 	Output func(logs.Record)
 	// Spawner starts them.
@@ -113,6 +116,13 @@ func (n *NativePool) start(ctx context.Context) (process, error) {
 		err = toldError{err}
 	}
 	return p, err
+}
+
+// redact takes out of a record what nobody may see.
+func (n *NativePool) redact(r *logs.Record) {
+	if n.spec.Redact != nil {
+		n.spec.Redact(r)
+	}
 }
 
 func (n *NativePool) output(r logs.Record) {
@@ -297,6 +307,7 @@ func (w *native) log(f wire.Frame) {
 	if json.Valid(f.Payload) {
 		r.Attrs = f.Payload
 	}
+	w.pool.redact(&r)
 	w.pool.output(r)
 }
 

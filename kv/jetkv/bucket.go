@@ -78,6 +78,7 @@ func (b *Bucket) write(ctx context.Context, c *kv.Change) (uint64, error) {
 	expected := c.Revision
 	for {
 		m := b.message(c)
+		mark(ctx, m)
 		if c.If {
 			expect(m, "", expected)
 		}
@@ -136,7 +137,11 @@ func (b *Bucket) message(c *kv.Change) *nats.Msg {
 		set(m, opHeader, opPurge)
 		set(m, jetstream.MsgRollup, jetstream.MsgRollupSubject)
 		if b.cfg.AllowMsgTTL {
-			set(m, jetstream.MsgTTLHeader, markerTTL.String())
+			ttl := markerTTL
+			if b.cfg.MaxMsgs > 0 {
+				ttl = b.cfg.SubjectDeleteMarkerTTL
+			}
+			set(m, jetstream.MsgTTLHeader, max(ttl, time.Second).String())
 		}
 	}
 	return m

@@ -27,6 +27,11 @@ const (
 
 // Commit makes all changes or none.
 func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, error) {
+	return b.commit(ctx, changes, nil)
+}
+
+// commit makes changes, unless once, a message beside them, is there already.
+func (b *Bucket) commit(ctx context.Context, changes []kv.Change, once *nats.Msg) ([]uint64, error) {
 	if err := kv.ValidateChanges(changes); err != nil {
 		return nil, err
 	}
@@ -44,6 +49,12 @@ func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, er
 	}
 	for try := 1; ; try++ {
 		msgs, index := b.messages(changes, expected)
+		for _, m := range msgs {
+			mark(ctx, m)
+		}
+		if once != nil {
+			msgs, index = append(msgs, once), append(index, -1)
+		}
 		last, err := b.publishAll(ctx, msgs)
 		switch {
 		case err == nil:
@@ -55,6 +66,11 @@ func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, er
 			}
 			return revisions, nil
 		case isWrongLast(err):
+			if once != nil {
+				if done, err := b.happened(ctx, once); done || err != nil {
+					return nil, err
+				}
+			}
 			if err := b.resolveAll(ctx, changes, expected); err != nil {
 				return nil, err
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -53,6 +54,11 @@ func (b *Bucket) lastOfLeader(ctx context.Context, key string) (kv.Entry, error)
 	if err != nil {
 		return kv.Entry{}, b.fail(ctx, key, err)
 	}
+	return b.ofLeader(ctx, key, m.Data)
+}
+
+// ofLeader returns the entry of its answer, one of revision 0 if there is none.
+func (b *Bucket) ofLeader(ctx context.Context, key string, data []byte) (e kv.Entry, err error) {
 	var answer struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message struct {
@@ -62,7 +68,7 @@ func (b *Bucket) lastOfLeader(ctx context.Context, key string) (kv.Entry, error)
 			Time     time.Time `json:"time"`
 		} `json:"message"`
 	}
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
+	if err := json.Unmarshal(data, &answer); err != nil {
 		return kv.Entry{}, fmt.Errorf("kv: bucket %q, key %q: the server's answer: %w", b.name, key, err)
 	}
 	if answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
@@ -91,8 +97,25 @@ func (b *Bucket) direct(m *nats.Msg) (kv.Entry, error) {
 	return b.entry(subject[len(b.prefix):], seq, at, m.Header, m.Data), nil
 }
 
-// entry returns what a message says.
+// Stream returns the name of a bucket's stream.
+func Stream(bucket string) string { return streamPrefix + bucket }
+
+// Entry returns what a message of a bucket's stream says; ok is false for one that is of
+// no key. maxAge is that of the stream, 0 for none.
+func Entry(bucket string, m *nats.Msg, seq uint64, at time.Time, maxAge time.Duration) (e kv.Entry, ok bool) {
+	key, ok := strings.CutPrefix(m.Subject, subjectPrefix+bucket+".")
+	if !ok {
+		return e, false
+	}
+	return entry(maxAge, key, seq, at, m.Header, m.Data), true
+}
+
 func (b *Bucket) entry(key string, seq uint64, at time.Time, h nats.Header, data []byte) kv.Entry {
+	return entry(b.cfg.MaxAge, key, seq, at, h, data)
+}
+
+// entry returns what a message says.
+func entry(maxAge time.Duration, key string, seq uint64, at time.Time, h nats.Header, data []byte) kv.Entry {
 	e := kv.Entry{Key: key, Revision: seq, Created: at, Op: op(h)}
 	if e.Op != kv.OpPut {
 		return e
@@ -101,9 +124,9 @@ func (b *Bucket) entry(key string, seq uint64, at time.Time, h nats.Header, data
 	if e.Value == nil {
 		e.Value = []byte{}
 	}
-	ttl := messageTTL(h)
-	if b.cfg.MaxAge > 0 && ttl >= 0 && (ttl == 0 || b.cfg.MaxAge < ttl) {
-		ttl = b.cfg.MaxAge
+	ttl := MessageTTL(h)
+	if maxAge > 0 && ttl >= 0 && (ttl == 0 || maxAge < ttl) {
+		ttl = maxAge
 	}
 	if ttl > 0 {
 		e.Expires = at.Add(ttl)
@@ -128,9 +151,9 @@ func op(h nats.Header) kv.Op {
 	return kv.OpDelete
 }
 
-// messageTTL returns a message's TTL, 0 if it has none, -1 if it stays for ever,
-// whatever the bucket says.
-func messageTTL(h nats.Header) time.Duration {
+// MessageTTL returns a message's TTL, 0 if it has none, -1 if it stays for ever,
+// whatever the bucket says. A delete and an expiry have one, too, where they go by themselves.
+func MessageTTL(h nats.Header) time.Duration {
 	text := h.Get(jetstream.MsgTTLHeader)
 	if text == "" {
 		return 0

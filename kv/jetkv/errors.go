@@ -51,7 +51,7 @@ func (b *Bucket) fail(ctx context.Context, key string, err error) error {
 	case codeAccountFull, codeStorageFull:
 		as = kv.ErrFull
 	case codeStoreFailed:
-		if strings.Contains(err.Error(), "maximum bytes") {
+		if strings.Contains(err.Error(), "maximum bytes") || strings.Contains(err.Error(), "maximum messages") {
 			as = kv.ErrFull
 		}
 	case codeBatchDisabled:

@@ -16,7 +16,9 @@
 //
 // A revision that a Commit only checks goes with a message that writes another key,
 // or, if there are too few of these, with one on the subject $FN.kv.b.check, which is
-// no key.
+// no key; nor is $FN.kv.b.once.>, the names of CommitOnce.
+//
+// Blobs are object stores of NATS: parts of 128 KiB, and one message that makes them a blob.
 package jetkv
 
 import (
@@ -24,7 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"slices"
 	"sync"
 	"time"
 
@@ -51,6 +52,10 @@ const (
 )
 
 // Config describes a bucket. All but Bucket may be left out.
+//
+// MaxKeys counts messages, which is exact for single writes: one to a key that is there always has a place.
+// In a Commit of several each counts as a new key, so in a bucket that is nearly full one is refused
+// that would have a place. Deletes and expiry are kept for a second only, so that their places can be taken.
 type Config struct {
 	Bucket      string
 	Description string
@@ -58,6 +63,7 @@ type Config struct {
 	TTL         time.Duration // of every write, whole seconds; 0: none. A write's own TTL counts if it is shorter
 	MaxValue    int           // bytes of a value, 0: DefaultMaxValue
 	MaxBytes    int64         // of storage with headers and history, 0: no limit
+	MaxKeys     int64         // see below, 0: no limit; only without history and replicas
 	Replicas    int           // 1 (the default) to 5, in a cluster
 }
 
@@ -110,7 +116,7 @@ func Open(ctx context.Context, js jetstream.JetStream, name string) (*Bucket, er
 		return nil, fmt.Errorf("kv: bucket %q: %w", name, err)
 	}
 	sc := s.CachedInfo().Config
-	if sc.MaxMsgsPerSubject < 1 || !slices.Contains(sc.Subjects, subjectPrefix+name+".>") {
+	if !isBucket(sc) {
 		return nil, fmt.Errorf("%w: %q: its stream was not made as a bucket", kv.ErrNoBucket, name)
 	}
 	return newBucket(js, sc)
@@ -122,17 +128,35 @@ func Drop(ctx context.Context, js jetstream.JetStream, name string) error {
 	if err := kv.ValidateBucket(name); err != nil {
 		return err
 	}
-	err := js.DeleteStream(ctx, streamPrefix+name)
+	err := drop(ctx, js, streamPrefix+name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w: %q", kv.ErrNoBucket, name)
 	}
 	return err
 }
 
+// drop removes a stream. A server that still removes the files of another one of the
+// name leaves these where they are (NATS 2.15), and the next one would begin with them.
+func drop(ctx context.Context, js jetstream.JetStream, stream string) error {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	if err := s.Purge(ctx); err != nil {
+		return err
+	}
+	return js.DeleteStream(ctx, stream)
+}
+
 func newBucket(js jetstream.JetStream, sc jetstream.StreamConfig) (*Bucket, error) {
 	name := sc.Name[len(streamPrefix):]
+	return newMessages(js, sc, name, subjectPrefix+name+".")
+}
+
+// newMessages returns what reads and writes the messages of a stream, by subject without a prefix.
+func newMessages(js jetstream.JetStream, sc jetstream.StreamConfig, name, prefix string) (*Bucket, error) {
 	b := &Bucket{js: js, conn: js.Conn(), api: jetstream.DefaultAPIPrefix, name: name, stream: sc.Name,
-		prefix: subjectPrefix + name + ".", cfg: sc, batches: make(chan struct{}, 16), seed: maphash.MakeSeed()}
+		prefix: prefix, cfg: sc, batches: make(chan struct{}, 16), seed: maphash.MakeSeed()}
 	if o := js.Options(); o.Domain != "" {
 		b.api = "$JS." + o.Domain + ".API."
 	} else if o.APIPrefix != "" {
@@ -163,12 +187,18 @@ func (c *Config) stream() (jetstream.StreamConfig, error) {
 	if value == 0 {
 		value = DefaultMaxValue
 	}
+	if c.MaxKeys < 0 {
+		return none, fmt.Errorf("kv: bucket %q: %d keys at most: from 1 on, 0 is no limit", c.Bucket, c.MaxKeys)
+	}
+	if c.MaxKeys > 0 && (history > 1 || c.Replicas > 1) {
+		return none, fmt.Errorf("kv: bucket %q: a limit of keys is for buckets without history and replicas: the server counts messages; limit its bytes instead", c.Bucket)
+	}
 	marker := markerTTL
-	if history > 1 {
+	if history > 1 || c.MaxKeys > 0 {
 		marker = time.Second
 	}
 	sc := jetstream.StreamConfig{
-		Name: streamPrefix + c.Bucket, Description: c.Description, Subjects: []string{subjectPrefix + c.Bucket + ".>", checkSubject(c.Bucket)},
+		Name: streamPrefix + c.Bucket, Description: c.Description, Subjects: []string{subjectPrefix + c.Bucket + ".>", ownSubjects(c.Bucket)},
 		MaxMsgsPerSubject: int64(history), MaxBytes: -1, MaxMsgs: -1, MaxConsumers: -1, MaxMsgSize: int32(value + overhead), MaxAge: c.TTL,
 		Replicas: max(c.Replicas, 1), Duplicates: 2 * time.Minute, Discard: jetstream.DiscardNew,
 		AllowRollup: true, DenyDelete: true, AllowDirect: true,
@@ -177,11 +207,17 @@ func (c *Config) stream() (jetstream.StreamConfig, error) {
 	if c.MaxBytes > 0 {
 		sc.MaxBytes = c.MaxBytes
 	}
+	if c.MaxKeys > 0 {
+		sc.MaxMsgs = c.MaxKeys
+	}
 	if c.TTL > 0 {
 		sc.Duplicates = min(sc.Duplicates, c.TTL)
 	}
 	return sc, nil
 }
+
+// ownSubjects are those of messages that are no keys.
+func ownSubjects(bucket string) string { return "$FN.kv." + bucket + ".>" }
 
 // checkSubject is that of messages which carry nothing but a revision to check.
 func checkSubject(bucket string) string { return "$FN.kv." + bucket + ".check" }
@@ -195,22 +231,11 @@ func (b *Bucket) Stats(ctx context.Context) (kv.Stats, error) {
 	if err != nil {
 		return kv.Stats{}, b.fail(ctx, "", err)
 	}
-	info := s.CachedInfo()
-	return kv.Stats{
-		Keys: int64(info.State.NumSubjects), Bytes: int64(info.State.Bytes), MaxBytes: max(info.Config.MaxBytes, 0), MaxValue: b.maxValue(),
-		History: int(info.Config.MaxMsgsPerSubject), TTL: info.Config.MaxAge, Markers: info.Config.SubjectDeleteMarkerTTL,
-	}, nil
+	return describe(b.js, s.CachedInfo()).Stats, nil
 }
 
-// maxValue returns the bucket's limit. One without any has the server's, which is
-// that of messages with their headers.
-func (b *Bucket) maxValue() int64 {
-	most := b.conn.MaxPayload()
-	if b.cfg.MaxMsgSize > 0 {
-		most = min(most, int64(b.cfg.MaxMsgSize))
-	}
-	return max(most-overhead, 0)
-}
+// maxValue returns the bucket's limit.
+func (b *Bucket) maxValue() int64 { return maxValue(b.js, b.cfg.MaxMsgSize) }
 
 // bounded gives ctx a deadline if it has none: a request that nobody answers must end.
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {

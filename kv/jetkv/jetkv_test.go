@@ -147,6 +147,9 @@ func TestConfigsThatAreNone(t *testing.T) {
 		{Config{Bucket: "b", History: -1}, nil},
 		{Config{Bucket: "b", MaxValue: -1}, nil},
 		{Config{Bucket: "b", MaxBytes: -1}, nil},
+		{Config{Bucket: "b", MaxKeys: -1}, nil},
+		{Config{Bucket: "b", MaxKeys: 10, History: 2}, nil},
+		{Config{Bucket: "b", MaxKeys: 10, Replicas: 3}, nil},
 	} {
 		_, err := Create(t.Context(), js, test.cfg)
 		if err == nil || test.want != nil && !errors.Is(err, test.want) {
@@ -325,7 +328,6 @@ func TestWatchersLeaveNoConsumer(t *testing.T) {
 }
 
 func TestNarrowestSubject(t *testing.T) {
-	b := &Bucket{prefix: "$KV.b."}
 	for _, test := range []struct {
 		filter kv.Filter
 		want   string
@@ -342,7 +344,7 @@ func TestNarrowestSubject(t *testing.T) {
 		{kv.Filter{Prefix: "a.b.", Glob: "a.*.c"}, "a.b.>"},
 		{kv.Key("a.b"), "a.b"},
 	} {
-		if got := b.subject(test.filter); got != "$KV.b."+test.want {
+		if got := Subject("b", test.filter); got != "$KV.b."+test.want {
 			t.Errorf("%+v: got %s, want %s", test.filter, got, test.want)
 		}
 	}
@@ -371,5 +373,74 @@ func TestManyCommitsAtOnce(t *testing.T) {
 	}
 	if got, err := b.Count(t.Context(), kv.Filter{}); got != 2*n || err != nil {
 		t.Errorf("there are %d of %d, %v", got, 2*n, err)
+	}
+}
+
+func TestACommitOfANameHappensOnce(t *testing.T) {
+	b := create(t, server(t), Config{})
+	ctx := t.Context()
+	add := func(name string) error {
+		n, err := b.Add(ctx, "n", 0)
+		must(t, err)
+		e, err := b.Get(ctx, "n")
+		must(t, err)
+		return b.CommitOnce(ctx, name, kv.Put("n", fmt.Append(nil, n+1), kv.IfRevision(e.Revision)), kv.Put("other."+name, nil))
+	}
+	for range 3 {
+		for _, name := range []string{"one", "two"} {
+			must(t, add(name))
+		}
+	}
+	if n, err := b.Add(ctx, "n", 0); n != 2 || err != nil {
+		t.Errorf("%d %v", n, err)
+	}
+	err := b.CommitOnce(ctx, "three", kv.Put("n", nil, kv.IfRevision(1)))
+	if !errors.Is(err, kv.ErrConflict) {
+		t.Errorf("a conflict: %v", err)
+	}
+	must(t, b.CommitOnce(ctx, "three", kv.Put("n", []byte("7")))) // it has not happened
+	if list, err := b.List(ctx, kv.Query{}); err != nil || len(list.Entries) != 3 {
+		t.Errorf("names are no keys: %+v %v", list, err)
+	}
+	must(t, b.ForgetOnce(ctx, "three"))
+	must(t, b.CommitOnce(ctx, "three", kv.Put("n", []byte("8"))))
+	if e, err := b.Get(ctx, "n"); err != nil || string(e.Value) != "8" {
+		t.Errorf("%s %v", e.Value, err)
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		must(t, b.ForgetOnce(ctx, name))
+	}
+	if s, err := b.Stats(ctx); err != nil || s.Keys != 3 {
+		t.Errorf("what is forgotten takes no place: %+v %v", s, err)
+	}
+}
+
+func TestListOfBuckets(t *testing.T) {
+	js, ctx := server(t), t.Context()
+	if list, err := List(ctx, js); len(list) != 0 || err != nil {
+		t.Errorf("got %+v, %v", list, err)
+	}
+	_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "KV_other", Subjects: []string{"$KV.other.x"}})
+	must(t, err)
+	_, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "z"})
+	must(t, err)
+	a, err := Create(ctx, js, Config{Bucket: "a", Description: "the first", MaxKeys: 10, MaxBytes: 1 << 20, TTL: time.Hour})
+	must(t, err)
+	_, err = a.Put(ctx, "k", nil)
+	must(t, err)
+	list, err := List(ctx, js)
+	must(t, err)
+	if len(list) != 2 || list[0].Name != "a" || list[1].Name != "z" {
+		t.Fatalf("got %+v", list)
+	}
+	one, err := Describe(ctx, js, "a")
+	must(t, err)
+	if one != list[0] || one.Keys != 1 || one.MaxKeys != 10 || one.MaxBytes != 1<<20 || one.TTL != time.Hour || one.Description != "the first" || one.Created.IsZero() || one.Replicas != 1 {
+		t.Errorf("got %+v, in the list %+v", one, list[0])
+	}
+	for _, name := range []string{"other", "none"} {
+		if _, err := Describe(ctx, js, name); !errors.Is(err, kv.ErrNoBucket) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

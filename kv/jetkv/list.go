@@ -229,7 +229,12 @@ func (b *Bucket) ask(ctx context.Context, question map[string]any, each func(kv.
 }
 
 // subject returns the narrowest subject that has all keys of a filter.
-func (b *Bucket) subject(f kv.Filter) string {
+func (b *Bucket) subject(f kv.Filter) string { return Subject(b.name, f) }
+
+// Subject returns the narrowest subject that has all keys of a bucket that a filter
+// chooses; it may have others, too.
+func Subject(bucket string, f kv.Filter) string {
+	prefix := subjectPrefix + bucket + "."
 	byPrefix := f.Prefix[:strings.LastIndexByte(f.Prefix, '.')+1] + ">"
 	byGlob := ">"
 	if f.Glob != "" {
@@ -246,9 +251,9 @@ func (b *Bucket) subject(f kv.Filter) string {
 		byGlob = strings.Join(words, ".")
 	}
 	if fixed(byGlob) >= fixed(byPrefix) {
-		return b.prefix + byGlob
+		return prefix + byGlob
 	}
-	return b.prefix + byPrefix
+	return prefix + byPrefix
 }
 
 // fixed returns how much of a subject stands before its first wildcard.

@@ -59,6 +59,13 @@ func create(t testing.TB, js jetstream.JetStream, cfg Config) *Bucket {
 
 var buckets atomic.Int64
 
+func TestBucketsKeepTheirNumberOfKeys(t *testing.T) {
+	js := server(t)
+	kvtest.RunMaxKeys(t, func(t *testing.T, keys int64) kv.Bucket {
+		return create(t, js, Config{MaxKeys: keys})
+	})
+}
+
 func TestBucketsKeepTheContract(t *testing.T) {
 	js := server(t)
 	kvtest.Run(t, func(t *testing.T, history int) kv.Bucket {

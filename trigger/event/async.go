@@ -168,7 +168,8 @@ func callSpec(function string, a manifest.Async) manifest.Event {
 }
 
 func (c *calls) newReader(function string, a manifest.Async) *reader {
-	return &reader{t: c.t, key: "call_" + function, function: function, spec: callSpec(function, a), calls: c}
+	spec := callSpec(function, a)
+	return &reader{t: c.t, key: "call_" + function, function: function, source: Source{Kind: trigger.Async, Name: spec.Subject, Spec: spec}, spec: spec, calls: c}
 }
 
 // add makes the consumer of a function, before its first call.
@@ -258,10 +259,11 @@ func (t *Trigger) Submit(ctx context.Context, inv *trigger.Invocation, a manifes
 	if err == nil {
 		ack, err = t.js.PublishMsg(ctx, m, opts...)
 	}
-	var refused *jetstream.APIError
-	if errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		run, err := t.FindRun(ctx, id)
-		return sameCall(run, inv, err)
+	if isWrongLast(err) {
+		run, e := t.FindRun(ctx, id)
+		if !isComing(err) || !errors.Is(e, notFound) { // else whoever called asks again
+			return sameCall(run, inv, e)
+		}
 	}
 	if err != nil {
 		return nil, wire.Errorf(wire.Unavailable, "the call cannot be stored: %v", err)

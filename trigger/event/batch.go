@@ -61,7 +61,7 @@ func (b *batcher) add(m *message) {
 	}
 	b.p.busy.Add(1)
 	x := &batched{message: m, meta: meta, keep: b.r.t.keep(m)}
-	x.header, x.depth, x.bad = requestHeader(m, meta)
+	x.header, x.depth, x.bad = b.r.requestHeader(m, meta)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if meta.NumDelivered > 1 || x.bad != nil {
@@ -169,7 +169,7 @@ func (r *reader) invokeBatch(list []*batched) (map[int]*wire.Error, error) {
 	if bad := list[0].bad; bad != nil { // which comes alone
 		return nil, bad
 	}
-	inv := &trigger.Invocation{Function: r.function, Endpoint: r.spec.Endpoint, Trigger: trigger.Event,
+	inv := &trigger.Invocation{Function: r.function, Endpoint: r.spec.Endpoint, Trigger: r.source.Kind,
 		Header: wire.Header(nil).AddInt(wire.KeyBatch, int64(len(list)))}
 	for _, x := range list {
 		inv.Depth = max(inv.Depth, x.depth)
@@ -229,9 +229,9 @@ func (t *Trigger) specOf(ctx context.Context, function, version, endpoint, subje
 	if err != nil {
 		return nil // which shows when it is run
 	}
-	for i := range fn.Manifest.Triggers.Event {
-		if s := &fn.Manifest.Triggers.Event[i]; s.Endpoint == endpoint && Covers(s.Subject, subject) {
-			return s
+	for _, s := range t.sourcesOf(fn.Manifest) {
+		if s.Spec.Endpoint == endpoint && Covers(s.Spec.Subject, subject) {
+			return &s.Spec
 		}
 	}
 	return nil

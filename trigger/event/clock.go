@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -63,7 +64,11 @@ func (f *flow) missing(ctx context.Context) {
 		if !f.isDeleted(ctx, seq) {
 			continue
 		}
-		f.r.t.log.Warn("an event that was to be tried again was deleted from its stream", "function", f.r.function, "sequence", seq)
+		level := slog.LevelWarn
+		if f.r.source.Messages != nil { // where later ones take the place of others
+			level = slog.LevelDebug
+		}
+		f.r.t.log.Log(ctx, level, "an event that was to be tried again was deleted from its stream", "function", f.r.function, "sequence", seq)
 		f.mu.Lock()
 		if l := f.awaited[seq]; l != nil {
 			delete(f.awaited, seq)

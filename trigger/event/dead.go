@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +33,8 @@ type Letter struct {
 	Code     string      `json:"code"`
 	Header   nats.Header `json:"header,omitempty"` // of the event
 	Data     []byte      `json:"data,omitempty"`
+
+	known wire.Header // what its source has made of it
 }
 
 func letterOf(h nats.Header, data []byte, id uint64, died time.Time) *Letter {
@@ -41,7 +44,9 @@ func letterOf(h nats.Header, data []byte, id uint64, died time.Time) *Letter {
 	l.Attempts, _ = strconv.Atoi(h.Get(HeaderAttempts))
 	l.Time, _ = time.Parse(time.RFC3339Nano, h.Get(HeaderTime))
 	for key, values := range h {
-		if !isOwn(key) {
+		if name, ok := strings.CutPrefix(key, headerKnown); ok {
+			l.known = l.known.Add(":"+name, values[0])
+		} else if !isOwn(key) {
 			l.Header[key] = values
 		}
 	}
@@ -104,12 +109,16 @@ func (t *Trigger) Redrive(ctx context.Context, id uint64, version string) error 
 	}
 	h := wire.Header(nil).Add(wire.KeySubject, l.Subject).Add(wire.KeyStream, l.Stream).AddInt(wire.KeySequence, int64(l.Sequence)).
 		AddInt(wire.KeyTime, l.Time.UnixNano()).AddInt(wire.KeyAttempt, int64(l.Attempts)+1)
+	h = append(h, l.known...)
 	for key, values := range l.Header {
 		for _, value := range values {
 			h = h.Add(key, value)
 		}
 	}
 	inv := &trigger.Invocation{Function: l.Function, Endpoint: l.Endpoint, Version: version, Trigger: trigger.Event, Header: h, Payload: l.Data}
+	if l.known.Get(wire.KeyBucket) != "" {
+		inv.Trigger = trigger.KV
+	}
 	err = t.runAlone(ctx, inv, t.specOf(ctx, l.Function, version, l.Endpoint, l.Subject))
 	committed := t.effects.take(Commit{Function: l.Function, Endpoint: l.Endpoint, Stream: l.Stream, Sequence: l.Sequence}.event)
 	if err != nil {

@@ -52,18 +52,20 @@ func (r *reader) isSeen(m *message, meta *jetstream.MsgMetadata) (bool, error) {
 	mine := meta.Stream + " " + strconv.FormatUint(meta.Sequence.Stream, 10)
 	note.Data = []byte(mine)
 	note.Header.Set(jetstream.MsgTTLHeader, r.spec.Dedupe.String())
-	_, err := r.t.js.PublishMsg(ctx, note, jetstream.WithExpectLastSequencePerSubject(0), jetstream.WithExpectStream(SeenStream))
-	var api *jetstream.APIError
-	if !errors.As(err, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequence {
-		return false, err
+	_, refused := r.t.js.PublishMsg(ctx, note, jetstream.WithExpectLastSequencePerSubject(0), jetstream.WithExpectStream(SeenStream))
+	if !isWrongLast(refused) {
+		return false, refused
 	}
 	stream, err := r.t.js.Stream(ctx, SeenStream)
 	if err != nil {
 		return false, err
 	}
 	first, err := stream.GetLastMsgForSubject(ctx, note.Subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) { // its time has just ended
-		return false, nil
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		if isComing(refused) {
+			return false, refused // whose it is, the next attempt can tell
+		}
+		return false, nil // its time has just ended
 	}
 	if err != nil {
 		return false, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,7 +17,7 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 )
 
-// Effects are messages that are published all or none, and once for an event. They
+// Effects are messages that are published, and changes of a bucket, all or none, and once for an event. They
 // are written as one record first, on a subject that is made of the event and that
 // takes one record only, and then published, with ids that the record gives them. The
 // record is removed a while after the server has confirmed that the event is done. Where it is
@@ -34,6 +35,24 @@ const (
 	headerApplied = "Fn-Applied"
 	headerEvent   = "Fn-Event"
 )
+
+// Effects are what takes effect at once: the changes of a bucket first, which may be
+// refused, and then the messages.
+type Effects struct {
+	Messages []*nats.Msg
+	Bucket   string // "" for none
+	Changes  []byte // of the bucket, in whatever form its State takes them
+	Depth    int64  // of the events that they make
+}
+
+// State is where effects change buckets.
+type State interface {
+	// CommitOnce makes the changes of the bucket of e, once under a name. refused tells of an
+	// error that they were not made, and never will be, as where a condition does not hold.
+	CommitOnce(ctx context.Context, name string, e *Effects) (refused bool, err error)
+	// ForgetOnce has the bucket forget the name.
+	ForgetOnce(ctx context.Context, bucket, name string) error
+}
 
 // Commit names what effects are of: the event of a stream, or else an invocation.
 type Commit struct {
@@ -66,27 +85,22 @@ func (c Commit) subject() string {
 type record struct {
 	subject  string
 	sequence uint64
+	bucket   string // that it changes, "" for none
 }
+
+// once is the name under which the changes of a bucket are made.
+func once(subject string) string { return subject[len(effectPrefix):] }
 
 // effects is what is known of the records for events in progress, all of which are
 // applied. It is forgotten when the event ends; what is not here is in the stream.
 type effects struct {
-	mu    sync.Mutex
-	known map[string][]record // by event
-	ended []endedRecord       // that are to be removed, the oldest first
-	again chan struct{}       // has one when a record could not be applied
+	mu       sync.Mutex
+	known    map[string][]record // by event
+	ended    []endedRecord       // that are to be removed, the oldest first
+	clearing bool                // a goroutine does that
+	again    chan struct{}       // has one when a record could not be applied
+	passes   atomic.Int64        // how often all records were looked at
 }
-
-// endedRecord is a record whose event was acknowledged then.
-type endedRecord struct {
-	record
-	at time.Time
-}
-
-// keepEnded is for how long a record stays after the server has confirmed that its
-// event is done: it writes that down a tenth of a second later, and a server that is
-// killed before has the event come again.
-const keepEnded = 5 * time.Second
 
 // maxKnown bounds the events of which records are known. Beyond it they are
 // forgotten: records stay in the stream then until they are too old.
@@ -108,7 +122,7 @@ func (e *effects) has(event string, r record) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, known := range e.known[event] {
-		if known == r {
+		if known.subject == r.subject && known.sequence == r.sequence {
 			return true
 		}
 	}
@@ -128,47 +142,32 @@ func (e *effects) take(event func() string) []record {
 	return list
 }
 
-// Commit publishes messages, all or none, and for an event once: without an error
-// they are published, now or when that was asked before. An error that wraps
-// [ErrNotYet] tells that they will be.
-func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) error {
+// Commit has effects take place, all or none, and for an event once: without an error
+// they have, now or when that was asked before. An error that wraps
+// [ErrNotYet] tells that they will. If the bucket refuses its changes, the error is
+// its own, and nothing has happened.
+func (t *Trigger) Commit(ctx context.Context, c Commit, e Effects) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), setupTimeout) // what has begun is ended
 	defer cancel()
-	subject, name := c.subject(), rand.Text() // which nobody else can take before
-	m := nats.NewMsg(subject)
-	for i, one := range messages {
-		if _, err := checkHeaders(one.Header); err != nil {
-			return err
-		}
-		if one.Header.Get(headerExpect) != "" {
-			return wire.Errorf(wire.BadRequest, "a message that is published atomically with others cannot expect a last sequence")
-		}
-		if one.Header.Get(jetstream.MsgIDHeader) == "" {
-			one.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", name, i))
-		}
-		h := headerOf(one)
-		if len(h) > wire.MaxHeader-2<<10 { // a function could not get it, and a stream might not take it, ever
-			return wire.Errorf(wire.HeaderLarge, "the headers of a message are %d bytes, over the limit of %d", len(h), wire.MaxHeader-2<<10)
-		}
-		m.Data = wire.AppendMessage(m.Data, h, one.Data)
-	}
-	if c.event() != "" {
-		m.Header.Set(headerEvent, c.event())
-	}
-	if limit := t.MaxPayload(); int64(m.Size()) > limit {
-		return wire.Errorf(wire.TooLarge, "messages of %d bytes together are over the limit of %d", m.Size(), limit)
+	m, err := t.newRecord(c, e)
+	if err != nil {
+		return err
 	}
 	ack, err := t.storeRecord(ctx, m)
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		_, err = t.Committed(ctx, c)
-		return err
+	if isWrongLast(err) {
+		done, e := t.Committed(ctx, c)
+		if done || e != nil || !isComing(err) {
+			return e
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("effects: %w", err)
 	}
-	r := record{subject, ack.Sequence}
-	if err := t.apply(ctx, messages, time.Time{}); err != nil {
+	r := record{m.Subject, ack.Sequence, e.Bucket}
+	if refused, err := t.apply(ctx, m.Subject, e, time.Time{}); err != nil {
+		if refused {
+			return errors.Join(err, t.deleteRecord(ctx, r))
+		}
 		return t.notYet(err)
 	}
 	if c.event() == "" {
@@ -176,6 +175,58 @@ func (t *Trigger) Commit(ctx context.Context, c Commit, messages []*nats.Msg) er
 	}
 	t.effects.add(c.event(), r)
 	return nil
+}
+
+// newRecord returns the message that holds effects.
+func (t *Trigger) newRecord(c Commit, e Effects) (*nats.Msg, error) {
+	name := rand.Text() // which nobody else can take before
+	m := nats.NewMsg(c.subject())
+	if e.Bucket != "" {
+		m.Data = wire.AppendMessage(m.Data, wire.Header(nil).Add(wire.KeyOp, opState).Add(wire.KeyTarget, e.Bucket).AddInt(wire.KeyDepth, e.Depth), e.Changes)
+	}
+	for i, one := range e.Messages {
+		if _, err := checkHeaders(one.Header); err != nil {
+			return nil, err
+		}
+		if one.Header.Get(headerExpect) != "" {
+			return nil, wire.Errorf(wire.BadRequest, "a message that is published atomically with others cannot expect a last sequence")
+		}
+		if one.Header.Get(jetstream.MsgIDHeader) == "" {
+			one.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", name, i))
+		}
+		h := headerOf(one)
+		if len(h) > wire.MaxHeader-2<<10 { // a function could not get it, and a stream might not take it, ever
+			return nil, wire.Errorf(wire.HeaderLarge, "the headers of a message are %d bytes, over the limit of %d", len(h), wire.MaxHeader-2<<10)
+		}
+		m.Data = wire.AppendMessage(m.Data, h, one.Data)
+	}
+	if c.event() != "" {
+		m.Header.Set(headerEvent, c.event())
+	}
+	if limit := t.MaxPayload(); int64(m.Size()) > limit {
+		return nil, wire.Errorf(wire.TooLarge, "effects of %d bytes together are over the limit of %d", m.Size(), limit)
+	}
+	return m, nil
+}
+
+// opState is that of the part of a record that changes a bucket.
+const opState = "kv.commit"
+
+// effectsOf returns what a record holds.
+func effectsOf(m *jetstream.RawStreamMsg) (e Effects, err error) {
+	list, err := wire.Messages(m.Data)
+	if err != nil {
+		return e, fmt.Errorf("record %d: %w", m.Sequence, err)
+	}
+	for _, one := range list {
+		if one.Header.Get(wire.KeyOp) == opState {
+			e.Bucket, e.Changes = one.Header.Get(wire.KeyTarget), one.Payload
+			e.Depth, _ = one.Header.Int(wire.KeyDepth)
+			continue
+		}
+		e.Messages = append(e.Messages, messageOf(one))
+	}
+	return e, nil
 }
 
 // ErrNotYet is wrapped by the errors for effects that are certain, but could not be
@@ -233,9 +284,13 @@ func (t *Trigger) Committed(ctx context.Context, c Commit) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("effects: %w", err)
 	}
-	r := record{m.Subject, m.Sequence}
+	r := record{subject: m.Subject, sequence: m.Sequence}
 	if !t.effects.has(c.event(), r) {
-		if err := t.applyRecord(ctx, m); err != nil {
+		refused, err := t.applyRecord(ctx, m, &r)
+		if refused {
+			return false, t.deleteRecord(ctx, r)
+		}
+		if err != nil {
 			return false, t.notYet(err)
 		}
 		t.effects.add(c.event(), r)
@@ -243,225 +298,32 @@ func (t *Trigger) Committed(ctx context.Context, c Commit) (bool, error) {
 	return true, nil
 }
 
-// applyRecord publishes what a record holds and the streams do not.
-func (t *Trigger) applyRecord(ctx context.Context, m *jetstream.RawStreamMsg) error {
-	if m.Header.Get(headerApplied) != "" {
-		return nil
+// apply has the effects of the record on a subject take place; if that may have begun
+// before, since a time, those that have not. refused is that of State.
+func (t *Trigger) apply(ctx context.Context, subject string, e Effects, since time.Time) (refused bool, err error) {
+	if e.Bucket != "" {
+		if t.state == nil {
+			return true, wire.Errorf(wire.Unavailable, "there are no buckets here")
+		}
+		if refused, err := t.state.CommitOnce(ctx, once(subject), &e); err != nil {
+			return refused, err
+		}
 	}
-	list, err := wire.Messages(m.Data)
-	if err != nil {
-		return fmt.Errorf("record %d: %w", m.Sequence, err)
-	}
-	messages := make([]*nats.Msg, len(list))
-	for i, one := range list {
-		messages[i] = messageOf(one)
-	}
-	return t.apply(ctx, messages, m.Time)
-}
-
-// apply publishes messages; if some of them may have been already, since a time,
-// those that were not.
-func (t *Trigger) apply(ctx context.Context, messages []*nats.Msg, since time.Time) error {
-	for _, m := range messages {
+	for _, m := range e.Messages {
 		if !since.IsZero() {
-			if stored, err := t.wasStored(ctx, m, since); stored || err != nil {
-				if err != nil {
-					return err
-				}
+			stored, err := t.wasStored(ctx, m, since)
+			if err != nil {
+				return false, err
+			}
+			if stored {
 				continue
 			}
 		}
 		if _, err := t.Publish(ctx, m); err != nil {
-			return fmt.Errorf("publish on %s: %w", m.Subject, err)
+			return false, fmt.Errorf("publish on %s: %w", m.Subject, err)
 		}
-	}
-	return nil
-}
-
-// wasStored reports whether the stream of a message has taken it since a time. The
-// stream itself would know for as long as its window for duplicates is.
-func (t *Trigger) wasStored(ctx context.Context, m *nats.Msg, since time.Time) (bool, error) {
-	name, err := t.taker(ctx, m.Subject)
-	if name == "" || err != nil {
-		return false, err
-	}
-	c, err := t.js.CreateConsumer(ctx, name, jetstream.ConsumerConfig{
-		FilterSubject: m.Subject, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, AckPolicy: jetstream.AckNonePolicy,
-		HeadersOnly: true, MemoryStorage: true, InactiveThreshold: time.Minute,
-	})
-	if err != nil {
-		return false, fmt.Errorf("stream %s: %w", name, err)
-	}
-	defer t.js.DeleteConsumer(ctx, name, c.CachedInfo().Name)
-	for left := int(c.CachedInfo().NumPending); left > 0; {
-		batch, err := c.Fetch(min(left, 500), jetstream.FetchContext(ctx))
-		if err != nil {
-			return false, fmt.Errorf("stream %s: %w", name, err)
-		}
-		n, found := 0, false
-		for got := range batch.Messages() {
-			n++
-			found = found || got.Headers().Get(jetstream.MsgIDHeader) == m.Header.Get(jetstream.MsgIDHeader)
-		}
-		if err := batch.Error(); found || err != nil {
-			return found, err
-		}
-		left -= max(n, 1)
 	}
 	return false, nil
-}
-
-// settle has the records for an event go that has ended well, or notes that they
-// were applied for one that comes again.
-func (t *Trigger) settle(list []record, gone bool) {
-	if gone {
-		t.effects.mu.Lock()
-		defer t.effects.mu.Unlock()
-		for _, r := range list {
-			t.effects.ended = append(t.effects.ended, endedRecord{r, time.Now()})
-		}
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
-	defer cancel()
-	for _, r := range list {
-		t.stays(t.markApplied(ctx, r))
-	}
-}
-
-func (t *Trigger) stays(err error) {
-	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		t.log.Warn("a record of effects stays for a while: " + err.Error())
-	}
-}
-
-// clearEffects removes the records of events that are done, until the trigger is
-// closed. What is left then stays until it is too old.
-func (t *Trigger) clearEffects() {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-t.ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		t.effects.mu.Lock()
-		n := 0
-		for n < len(t.effects.ended) && time.Since(t.effects.ended[n].at) > keepEnded {
-			n++
-		}
-		list := t.effects.ended[:n]
-		if t.effects.ended = t.effects.ended[n:]; len(t.effects.ended) == 0 {
-			t.effects.ended = nil
-		}
-		t.effects.mu.Unlock()
-		for _, r := range list {
-			ctx, cancel := context.WithTimeout(t.work, setupTimeout)
-			err := t.deleteRecord(ctx, r.record)
-			cancel()
-			if t.ctx.Err() != nil {
-				return
-			}
-			t.stays(err)
-		}
-	}
-}
-
-func (t *Trigger) deleteRecord(ctx context.Context, r record) error {
-	stream, err := t.js.Stream(ctx, EffectStream)
-	if err == nil {
-		err = stream.DeleteMsg(ctx, r.sequence)
-	}
-	if err != nil {
-		return fmt.Errorf("record %d: %w", r.sequence, err)
-	}
-	return nil
-}
-
-// markApplied puts a small record in the place of one, for later attempts and starts.
-func (t *Trigger) markApplied(ctx context.Context, r record) error {
-	m := nats.NewMsg(r.subject)
-	m.Header.Set(headerApplied, "yes")
-	_, err := t.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(r.sequence))
-	return err
-}
-
-// recoverEffects publishes what a host that was killed had still to publish, and
-// what could not be when it was due, until the trigger is closed.
-func (t *Trigger) recoverEffects() {
-	for t.ctx.Err() == nil {
-		err := t.recoverRecords()
-		wait := t.effects.again
-		if err != nil && t.ctx.Err() == nil {
-			t.log.Warn("effects wait: " + err.Error())
-			wait = nil
-		}
-		var retry <-chan time.Time
-		if err != nil {
-			retry = time.After(t.retrySetup)
-		}
-		select {
-		case <-t.ctx.Done():
-		case <-wait:
-			select { // what could not be a moment ago
-			case <-t.ctx.Done():
-			case <-time.After(t.retrySetup):
-			}
-		case <-retry:
-		}
-	}
-}
-
-// recoverRecords returns the first error. A record that cannot be applied, since its
-// stream refuses it for now or for ever, does not hold up others.
-func (t *Trigger) recoverRecords() error {
-	stream, err := t.js.Stream(t.ctx, EffectStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", EffectStream, err)
-	}
-	var first error
-	for next := uint64(1); t.ctx.Err() == nil; {
-		m, err := stream.GetMsg(t.ctx, next, jetstream.WithGetMsgSubject(effectPrefix+">"))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return first
-		}
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", EffectStream, err)
-		}
-		if m.Header.Get(headerApplied) == "" {
-			if err := t.recoverRecord(m); err != nil && first == nil {
-				first = fmt.Errorf("stream %s: record %d: %w", EffectStream, m.Sequence, err)
-			}
-		}
-		next = m.Sequence + 1
-	}
-	return first
-}
-
-func (t *Trigger) recoverRecord(m *jetstream.RawStreamMsg) error {
-	ctx, cancel := context.WithTimeout(t.ctx, setupTimeout)
-	defer cancel()
-	r := record{m.Subject, m.Sequence}
-	event := m.Header.Get(headerEvent)
-	if t.effects.has(event, r) {
-		return nil
-	}
-	if err := t.applyRecord(ctx, m); err != nil {
-		return err
-	}
-	if event == "" {
-		return t.deleteRecord(ctx, r)
-	}
-	err := t.markApplied(ctx, r)
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		return nil // its event has ended meanwhile
-	}
-	return err
 }
 
 // headerOf and messageOf are a message as a record holds it, and back.

@@ -49,7 +49,7 @@ func commitOf(c call) Commit {
 
 // commitTwo has an event publish two messages.
 func (f *fixture) commitTwo(ctx context.Context, c call) error {
-	return f.trigger.Commit(ctx, commitOf(c), []*nats.Msg{msgTo("out.a", c.text), msgTo("out.b", c.text)})
+	return f.trigger.Commit(ctx, commitOf(c), Effects{Messages: []*nats.Msg{msgTo("out.a", c.text), msgTo("out.b", c.text)}})
 }
 
 func TestEffectsOfAnEventAreOnce(t *testing.T) {
@@ -85,7 +85,7 @@ func TestEffectsOfNoEvent(t *testing.T) {
 	f.out()
 	c := Commit{Function: "shop", Invocation: "i1", Number: 1}
 	for range 2 {
-		if err := f.trigger.Commit(t.Context(), c, []*nats.Msg{msgTo("out.a", "x")}); err != nil {
+		if err := f.trigger.Commit(t.Context(), c, Effects{Messages: []*nats.Msg{msgTo("out.a", "x")}}); err != nil {
 			t.Fatal(err)
 		}
 		c.Number++
@@ -103,9 +103,31 @@ func TestEffectsTogetherOverTheLimit(t *testing.T) {
 	f.out()
 	big := make([]byte, f.trigger.MaxPayload()/2)
 	err := f.trigger.Commit(t.Context(), Commit{Function: "shop", Invocation: "i1", Number: 1},
-		[]*nats.Msg{msgTo("out.a", string(big)), msgTo("out.b", string(big))})
+		Effects{Messages: []*nats.Msg{msgTo("out.a", string(big)), msgTo("out.b", string(big))}})
 	if e := wire.AsError(err); e == nil || e.Code != wire.TooLarge || f.count("OUT") != 0 {
 		t.Errorf("%v, %d messages", err, f.count("OUT"))
+	}
+}
+
+// Nobody looks for records to clear while there are none.
+func TestRecordsAreClearedWhileThereAreAny(t *testing.T) {
+	f := newFixture(t)
+	f.out()
+	f.trigger.keepEnded = 50 * time.Millisecond
+	f.set(f.commitTwo)
+	f.serve(spec("in"))
+	clearing := func() bool {
+		f.trigger.effects.mu.Lock()
+		defer f.trigger.effects.mu.Unlock()
+		return f.trigger.effects.clearing
+	}
+	for i := range 3 {
+		if clearing() {
+			t.Errorf("before event %d somebody clears", i)
+		}
+		f.publish("in", numbered(i+1)...)
+		f.await("the effects", func() bool { return f.count("OUT") == uint64((i+1)*(i+2)) })
+		f.await("the records are gone, and who cleared them", func() bool { return f.count(EffectStream) == 0 && !clearing() })
 	}
 }
 
@@ -121,10 +143,12 @@ func TestEffectsThatAKillHasCutShort(t *testing.T) {
 			f := newFixture(t)
 			f.out()
 			dead := f.trigger // what it knows of its records is lost
+			// It would mark the records of this test as applied, which they are.
+			f.await("records were looked for", func() bool { return dead.effects.passes.Load() > 0 })
 			var ids [3][2]string
 			for published := range 3 {
 				c := Commit{Function: "shop", Stream: EventStream, Sequence: uint64(published + 1), Number: 1}
-				if err := dead.Commit(t.Context(), c, []*nats.Msg{msgTo("out.a", "x"), msgTo("out.b", "x")}); err != nil {
+				if err := dead.Commit(t.Context(), c, Effects{Messages: []*nats.Msg{msgTo("out.a", "x"), msgTo("out.b", "x")}}); err != nil {
 					t.Fatal(err)
 				}
 				s, err := f.js.Stream(t.Context(), "OUT")
@@ -158,7 +182,7 @@ func TestEffectsThatAKillHasCutShort(t *testing.T) {
 			if redelivered {
 				for n := range 3 {
 					c := Commit{Function: "shop", Stream: EventStream, Sequence: uint64(n + 1), Number: 1}
-					if err := next.Commit(t.Context(), c, []*nats.Msg{msgTo("out.a", "another")}); err != nil {
+					if err := next.Commit(t.Context(), c, Effects{Messages: []*nats.Msg{msgTo("out.a", "another")}}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -183,7 +207,7 @@ func TestNamesOfEffectsCannotBeGuessed(t *testing.T) {
 	if _, err := f.trigger.Publish(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.trigger.Commit(t.Context(), c, []*nats.Msg{msgTo("out.a", "x")}); err != nil || f.count("OUT") != 2 {
+	if err := f.trigger.Commit(t.Context(), c, Effects{Messages: []*nats.Msg{msgTo("out.a", "x")}}); err != nil || f.count("OUT") != 2 {
 		t.Errorf("%v, %d messages", err, f.count("OUT"))
 	}
 }
@@ -195,11 +219,11 @@ func TestARecordThatIsRefusedHoldsUpNoOthers(t *testing.T) {
 	never := msgTo("out.a", "never")
 	never.Header.Set(jetstream.MsgTTLHeader, "1m")
 	c := Commit{Function: "shop", Stream: EventStream, Sequence: 1, Number: 1}
-	if err := dead.Commit(t.Context(), c, []*nats.Msg{never}); !errors.Is(err, ErrNotYet) {
+	if err := dead.Commit(t.Context(), c, Effects{Messages: []*nats.Msg{never}}); !errors.Is(err, ErrNotYet) {
 		t.Fatal(err)
 	}
 	c.Sequence = 2
-	if err := dead.Commit(t.Context(), c, []*nats.Msg{msgTo("out.b", "x")}); err != nil {
+	if err := dead.Commit(t.Context(), c, Effects{Messages: []*nats.Msg{msgTo("out.b", "x")}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Purge(t.Context()); err != nil { // as if it was not published
@@ -255,7 +279,7 @@ func TestEffectsWaitForAStreamThatRefuses(t *testing.T) {
 				return err
 			}
 		}
-		err := f.trigger.Commit(ctx, commitOf(c), []*nats.Msg{msgTo("out.a", c.text)})
+		err := f.trigger.Commit(ctx, commitOf(c), Effects{Messages: []*nats.Msg{msgTo("out.a", c.text)}})
 		refused.Store(refused.Load() || errors.Is(err, ErrNotYet))
 		return err
 	})

@@ -62,18 +62,21 @@
 // Asynchronous calls are taken from the stream "calls" in the same way, and what has
 // become of them is kept (see [Runs]).
 //
+// The events of other triggers come the same way, as [Config.Sources] says: the changes
+// of buckets are those of package kvwatch.
+//
+// A stream that a trigger names and that is not there is waited for, and all that it has then
+// is new; so it is if it is removed and made anew.
+//
 // The consumer of a trigger that is no more goes after a week without a reader: a
 // function that comes back meanwhile goes on where it was.
 package event
 
 import (
 	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,7 +102,8 @@ const (
 	ackWait      = 10 * time.Second   // without a sign that work goes on
 	setupTimeout = 10 * time.Second
 	retrySetup   = 2 * time.Second
-	maxWaiting   = 10_000 // events of a trigger that may wait for a retry beside those in flight
+	retryStream  = 5 * time.Second // of one that is not there
+	maxWaiting   = 10_000          // events of a trigger that may wait for a retry beside those in flight
 )
 
 // Config says how a Trigger works.
@@ -108,11 +112,17 @@ type Config struct {
 	Invoker trigger.Invoker
 	Logger  *slog.Logger // default: slog.Default
 	// Report is told why a trigger of a function does not work, nil when it does
-	// again. Default: nobody but the log.
+	// again. The error wraps [ErrNoStream] while it waits for a stream, or a bucket, that is not there.
+	// Default: nobody but the log.
 	Report func(function, subject string, err error)
 	// Runs keeps what has become of events, and of asynchronous calls. Default: nobody
 	// does, and there are no such calls.
 	Runs Runs
+	// State is what effects change beside publishing. Default: nothing.
+	State State
+	// Sources returns what a manifest has of triggers whose events are something else
+	// than messages for their own sake. Default: none.
+	Sources func(m *manifest.Manifest) []Source
 }
 
 // Trigger is a [trigger.Trigger].
@@ -122,6 +132,8 @@ type Trigger struct {
 	invoker trigger.Invoker
 	log     *slog.Logger
 	report  func(function, subject string, err error)
+	state   State
+	sources func(m *manifest.Manifest) []Source // may be nil
 
 	ctx    context.Context // of taking events
 	cancel context.CancelFunc
@@ -133,7 +145,7 @@ type Trigger struct {
 	takers     sync.Map     // subject → taker
 	takersSize atomic.Int64 // about
 
-	ackWait, retrySetup, strayWait time.Duration // the constants, but for tests
+	ackWait, retrySetup, retryStream, strayWait, keepEnded time.Duration // the constants, but for tests
 
 	keepers sync.Pool // of *keeper
 	effects effects
@@ -158,8 +170,8 @@ func New(cfg Config) (*Trigger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
-	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, readers: make(map[string]*reader),
-		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, strayWait: strayWait,
+	t := &Trigger{js: js, conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger, report: cfg.Report, state: cfg.State, sources: cfg.Sources, readers: make(map[string]*reader),
+		listeners: make(map[string]*listener), ackWait: ackWait, retrySetup: retrySetup, retryStream: retryStream, strayWait: strayWait, keepEnded: keepEnded,
 		effects: effects{again: make(chan struct{}, 1)}, wakeLater: make(chan struct{}, 1)}
 	if t.log == nil {
 		t.log = slog.Default()
@@ -175,7 +187,6 @@ func New(cfg Config) (*Trigger, error) {
 		}
 	}
 	t.tasks.Go(t.recoverEffects)
-	t.tasks.Go(t.clearEffects)
 	return t, nil
 }
 
@@ -183,8 +194,8 @@ func New(cfg Config) (*Trigger, error) {
 func (t *Trigger) Update(table *trigger.Table) {
 	wanted := make(map[string]*reader)
 	for name, fn := range table.Functions {
-		for i := range fn.Manifest.Triggers.Event {
-			r := newReader(t, name, &fn.Manifest.Triggers.Event[i])
+		for _, s := range t.sourcesOf(fn.Manifest) {
+			r := sourceReader(t, name, s)
 			wanted[r.key] = r
 		}
 		for i := range fn.Manifest.Triggers.Schedule {
@@ -198,7 +209,7 @@ func (t *Trigger) Update(table *trigger.Table) {
 		return
 	}
 	for key, r := range t.readers {
-		if w := wanted[key]; w == nil || !reflect.DeepEqual(w.spec, r.spec) || w.schedule != r.schedule {
+		if w := wanted[key]; w == nil || !reflect.DeepEqual(w.source, r.source) || w.schedule != r.schedule {
 			r.cancel()
 			delete(t.readers, key)
 			if r.id != "" && w == nil {
@@ -272,153 +283,4 @@ func (t *Trigger) Close(ctx context.Context) {
 	t.stop()
 	<-done
 	t.conn.FlushTimeout(setupTimeout) // what was said of the last events
-}
-
-// reader takes the events of one trigger.
-type reader struct {
-	t        *Trigger
-	key      string
-	function string
-	spec     manifest.Event
-	schedule manifest.Schedule // of a schedule,
-	id       string            // which has one; "" otherwise
-	from     uint64            // where to begin if its stream has taken the subject for it; 0 otherwise
-	latest   atomic.Pointer[lastFailure]
-	problem  atomic.Pointer[string] // why it does not work
-	skipped  atomic.Uint64          // events that were taken off without being handled
-	calls    *calls                 // for a reader of asynchronous calls; nil otherwise
-	ctx      context.Context
-	cancel   context.CancelFunc
-	ended    recent // where their order matters
-}
-
-func newReader(t *Trigger, function string, spec *manifest.Event) *reader {
-	sum := sha256.Sum256([]byte(spec.Stream + " " + spec.Subject + " " + spec.Endpoint))
-	return &reader{t: t, key: fmt.Sprintf("fn_%s_%x", function, sum[:4]), function: function, spec: *spec}
-}
-
-// run sets the consumer up, and takes its events until the reader is canceled.
-// What goes wrong is tried again.
-func (r *reader) run() {
-	failed := ""
-	for r.ctx.Err() == nil {
-		consumer, err := r.setUp()
-		if err == nil {
-			r.problem.Store(nil)
-			if failed != "" {
-				failed = ""
-				r.t.report(r.function, r.name(), nil)
-			}
-			err = r.read(consumer)
-		}
-		if r.ctx.Err() != nil {
-			return
-		}
-		if err != nil && err.Error() != failed {
-			text := err.Error() // which stays as it is for who reads it
-			r.problem.Store(&text)
-			failed = text
-			r.t.log.Error("an event trigger does not work: "+failed, "function", r.function, "subject", r.spec.Subject)
-			r.t.report(r.function, r.name(), err)
-		}
-		select {
-		case <-r.ctx.Done():
-		case <-time.After(r.t.retrySetup):
-		}
-	}
-}
-
-// setUp makes the stream and the consumer if need be.
-func (r *reader) setUp() (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(r.ctx, setupTimeout)
-	defer cancel()
-	if err := r.t.ensureDead(ctx); err != nil {
-		return nil, err
-	}
-	if r.spec.Dedupe > 0 || r.id != "" {
-		if err := r.t.ensureSeen(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if r.id != "" {
-		if err := r.setSchedule(ctx); err != nil {
-			return nil, err
-		}
-		if err := r.makeUp(ctx); err != nil {
-			return nil, err
-		}
-	}
-	stream, from, err := r.t.streamFor(ctx, &r.spec)
-	if err != nil {
-		return nil, err
-	}
-	if from > 0 {
-		r.from = from
-	}
-	cfg := jetstream.ConsumerConfig{
-		Durable: r.key, FilterSubject: r.spec.Subject, AckPolicy: jetstream.AckExplicitPolicy, AckWait: r.t.ackWait,
-		MaxDeliver: -1, MaxAckPending: r.maxPending(stream.CachedInfo().Config.ConsumerLimits), InactiveThreshold: keepConsumer,
-		Metadata: map[string]string{"function": r.function, "endpoint": r.spec.Endpoint},
-	}
-	if isPinned(&r.spec) {
-		cfg.AckWait = r.t.ackWait / 2 // an order has to wait for those that the server misses
-		pinned(&cfg, r.t.ackWait)
-	}
-	if err := start(&cfg, r.spec.Start); err != nil {
-		return nil, err
-	}
-	if cfg.DeliverPolicy == jetstream.DeliverNewPolicy && r.from > 0 { // an event may have come by now
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.from
-	}
-	if old, err := stream.Consumer(ctx, r.key); err == nil { // where it begins cannot be changed any more, and a pause goes on
-		was := old.CachedInfo().Config
-		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime, cfg.PauseUntil = was.DeliverPolicy, was.OptStartSeq, was.OptStartTime, was.PauseUntil
-	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
-	}
-	consumer, err := stream.CreateOrUpdateConsumer(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("consumer of stream %s: %w", stream.CachedInfo().Config.Name, err)
-	}
-	if consumer.CachedInfo().Config.PriorityPolicy != cfg.PriorityPolicy {
-		return nil, errors.New("order: key, debounce and throttle need NATS 2.11 or later")
-	}
-	return consumer, nil
-}
-
-// maxPending is how many events may be in flight or wait for a retry. Those that
-// wait leave room for others, but where events are handled one by one: there
-// the next comes when this one has ended, in one way or the other. Where those of a
-// key are in order, all that were sent must have a place in hand.
-func (r *reader) maxPending(limits jetstream.StreamConsumerLimits) int {
-	n := places(&r.spec)
-	if r.spec.InFlight > 1 && !isOrdered(&r.spec) {
-		n += maxWaiting
-	}
-	if limits.MaxAckPending > 0 {
-		n = min(n, limits.MaxAckPending)
-	}
-	return n
-}
-
-// start says where a new consumer begins.
-func start(cfg *jetstream.ConsumerConfig, from string) error {
-	switch from {
-	case "new", "":
-		cfg.DeliverPolicy = jetstream.DeliverNewPolicy
-		return nil
-	case "all":
-		cfg.DeliverPolicy = jetstream.DeliverAllPolicy
-		return nil
-	}
-	if n, err := strconv.ParseUint(from, 10, 64); err == nil {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, n
-		return nil
-	}
-	at, err := time.Parse(time.RFC3339, from)
-	if err != nil {
-		return fmt.Errorf("start %q: %w", from, err)
-	}
-	cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &at
-	return nil
 }

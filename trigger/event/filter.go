@@ -59,17 +59,17 @@ func (f *filter) matches(m *nats.Msg) bool {
 
 // filtered returns start, but for events that are not to be handled.
 func (r *reader) filtered(p *puller, start func(*message)) func(*message) {
-	if p.filter == nil {
+	if p.filter == nil && r.source.Messages == nil {
 		return start
 	}
 	return func(m *message) {
-		if p.filter.matches(m.msg) {
+		if r.source.takes(m.msg) && (p.filter == nil || p.filter.matches(m.msg)) {
 			start(m)
 			return
 		}
 		m.Ack()
 		p.rate.giveBack(1)
-		r.skip(m, "the filter is not for it")
+		r.skip(m, "the trigger is not for it")
 	}
 }
 

@@ -32,6 +32,10 @@ const (
 	HeaderCode     = "Fn-Error"
 )
 
+// headerKnown begins headers of dead letters that have what a source has made of the
+// event, each under its key without the colon.
+const headerKnown = "Fn-Known-"
+
 // HeaderDepth counts the events that lead to an event: one whose function
 // publishes what starts it is found by it.
 const HeaderDepth = "Fn-Depth"
@@ -117,12 +121,9 @@ func (r *reader) wait(delay time.Duration, err error, meta *jetstream.MsgMetadat
 }
 
 func (r *reader) invoke(m jetstream.Msg, meta *jetstream.MsgMetadata) error {
-	inv := &trigger.Invocation{Function: r.function, Endpoint: r.spec.Endpoint, Trigger: trigger.Event, Payload: m.Data()}
-	if r.id != "" {
-		inv.Trigger = trigger.Schedule
-	}
+	inv := &trigger.Invocation{Function: r.function, Endpoint: r.spec.Endpoint, Trigger: r.source.Kind, Payload: m.Data()}
 	var err error
-	if inv.Header, inv.Depth, err = requestHeader(m, meta); err != nil {
+	if inv.Header, inv.Depth, err = r.requestHeader(m, meta); err != nil {
 		return err
 	}
 	if r.t.runs != nil {
@@ -153,14 +154,6 @@ func failure(result *trigger.Result) error {
 	return nil
 }
 
-// requestHeader is what the function gets to know of the message.
-func requestHeader(m jetstream.Msg, meta *jetstream.MsgMetadata) (h wire.Header, depth int, err error) {
-	h = make(wire.Header, 0, 512)
-	h = h.Add(wire.KeySubject, m.Subject()).Add(wire.KeyStream, meta.Stream).AddInt(wire.KeySequence, int64(meta.Sequence.Stream)).
-		AddInt(wire.KeyTime, meta.Timestamp.UnixNano()).AddInt(wire.KeyAttempt, int64(meta.NumDelivered))
-	return passHeader(h, m.Headers())
-}
-
 // passHeader adds the headers that are the message's own, and returns how many
 // messages have led to it.
 func passHeader(h wire.Header, from nats.Header) (wire.Header, int, error) {
@@ -185,7 +178,8 @@ func passHeader(h wire.Header, from nats.Header) (wire.Header, int, error) {
 // isOwn reports whether a header is one of NATS, or of the host.
 func isOwn(key string) bool {
 	key = strings.ToLower(key)
-	return strings.HasPrefix(key, "nats-") || strings.HasPrefix(key, "fn-") || strings.HasPrefix(key, "x-fn-")
+	return strings.HasPrefix(key, "nats-") || strings.HasPrefix(key, "fn-") || strings.HasPrefix(key, "x-fn-") ||
+		key == "kv-operation" || strings.HasPrefix(key, "fnhost-")
 }
 
 // failed has an event tried again, or makes it a dead letter.
@@ -196,7 +190,13 @@ func (r *reader) failed(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Er
 		r.bury(m, meta, e)
 		return
 	}
-	delay := r.delay(attempt, e)
+	delay, ok := r.beforeGone(r.delay(attempt, e), m, meta)
+	if !ok {
+		late := *e
+		late.Message += " (it is not tried again, since its stream forgets it before)"
+		r.bury(m, meta, &late)
+		return
+	}
 	r.t.log.Warn("an event failed and is tried again: "+e.Error(),
 		"function", r.function, "subject", m.Subject(), "sequence", meta.Sequence.Stream, "attempt", attempt, "after", delay)
 	if err := m.NakWithDelay(delay); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
@@ -261,9 +261,14 @@ func (r *reader) bury(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Erro
 		HeaderFunction: r.function, HeaderEndpoint: r.spec.Endpoint, HeaderSubject: m.Subject(), HeaderStream: meta.Stream,
 		HeaderSequence: strconv.FormatUint(meta.Sequence.Stream, 10), HeaderTime: meta.Timestamp.UTC().Format(time.RFC3339Nano),
 		HeaderAttempts: strconv.FormatUint(meta.NumDelivered, 10), HeaderError: text[:min(len(text), maxError)], HeaderCode: string(e.Code),
-		jetstream.MsgIDHeader: fmt.Sprintf("%s:%d:%s", meta.Stream, meta.Sequence.Stream, meta.Consumer),
+		jetstream.MsgIDHeader: fmt.Sprintf("%s:%d:%s:%d", meta.Stream, meta.Sequence.Stream, meta.Consumer, meta.Timestamp.UnixNano()),
 	} {
 		letter.Header.Set(key, value)
+	}
+	if r.source.Messages != nil {
+		for key, value := range r.source.header(nil, bare(m), meta.Timestamp, time.Duration(r.maxAge.Load())).All() {
+			letter.Header.Set(headerKnown+key[1:], value)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()

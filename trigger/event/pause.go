@@ -18,7 +18,7 @@ const farAway = 100 * 365 * 24 * time.Hour
 
 // Pause has no event of a function's triggers begin any more until a time, the zero
 // time for until [Trigger.Resume]: those of the trigger on a subject, or of the
-// schedule that is written so, "" for all of them. Events in progress go on, and
+// schedule that is written so, or of a bucket ("sessions", or "sessions/user.**"), "" for all of them. Events in progress go on, and
 // those that come wait in the stream; of a schedule's runs the latest one waits.
 // Those that were held for their key, or for a batch, are handed back, which counts as
 // an attempt that was made. The server keeps the pause, and so it holds on all nodes,
@@ -80,7 +80,7 @@ func (r *reader) pause(ctx context.Context, until time.Time) error {
 	if err == nil {
 		_, err = stream.PauseConsumer(ctx, r.key, until)
 	}
-	if errors.Is(err, errNotTaken) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, errNotTaken) || errors.Is(err, ErrNoStream) || errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return wire.Errorf(wire.Unavailable, "the trigger %s of function %q is not set up yet: `fnhost trigger status %s` tells when it is", r.name(), r.function, r.function)
 	}
 	if err != nil {
@@ -95,7 +95,7 @@ func (t *Trigger) readersOf(function, subject string) (list []*reader, err error
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range t.readers {
-		if r.function == function && (subject == "" || r.name() == subject || r.id != "" && r.schedule.Cron == subject) {
+		if r.function == function && (r.source.isNamed(subject) || r.id != "" && r.schedule.Cron == subject) {
 			list = append(list, r)
 		}
 	}

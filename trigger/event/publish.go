@@ -119,15 +119,30 @@ const (
 	errTTLDisabled = 10166
 )
 
+// isWrongLast reports whether a message was refused since another one is the last on
+// its subject than was expected, or will be: see isComing.
+func isWrongLast(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || isComing(err)
+}
+
+// isComing reports whether a message was refused since another one for its subject is
+// on its way to the nodes of a cluster. It is not there to be read yet, and may still fail.
+func isComing(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
+}
+
 // refusal returns the error of a message that a stream did not take.
 func refusal(stream string, m *nats.Msg, err error) error {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
 		return err
 	}
-	switch api.ErrorCode {
-	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+	if isWrongLast(err) {
 		return wire.Errorf(wire.Conflict, "the last event on %q is another one: %s", m.Subject, api.Description)
+	}
+	switch api.ErrorCode {
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 		return wire.Errorf(wire.TooLarge, "a message of %d bytes is over the limit of the stream %s", m.Size(), stream)
 	case errTTLInvalid, errTTLDisabled, jetstream.JSErrCodeMessageSchedulesDisabled, jetstream.JSErrCodeSchedulePatternInvalid:

@@ -25,7 +25,7 @@ type Replay struct {
 	Function string
 	Endpoint string // of the trigger; "" for any, if that leaves one
 	Version  string // to run, "v7"; "" for what is released
-	Subject  string // a trigger's, or a part of one; "" if the function has one event trigger
+	Subject  string // a trigger's, or a part of one, or a bucket, or "bucket/keys"; "" if the function has one event or kv trigger
 	From, To Point  // both belong to it; without To, up to what is stored when it begins
 	Limit    int    // how many events at most; 0 for all
 	AtOnce   int    // how many at once, up to MaxAtOnce; with 1, the default, in the order of the stream
@@ -94,7 +94,8 @@ type replay struct {
 	Plan
 	t      *Trigger
 	q      Replay
-	spec   *manifest.Event
+	source Source
+	spec   *manifest.Event // of source
 	stream jetstream.Stream
 	cancel context.CancelCauseFunc
 }
@@ -105,17 +106,17 @@ func (r *replay) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	spec, err := chosenTrigger(fn, &r.q)
-	if err != nil {
+	if r.source, err = r.t.chosenTrigger(fn, &r.q); err != nil {
 		return err
 	}
+	spec := &r.source.Spec
 	r.spec = spec
 	if r.stream, err = r.t.findStream(ctx, spec.Stream, spec.Subject); err != nil {
 		return wire.Errorf(wire.NotFound, "%v", err)
 	}
 	state := r.stream.CachedInfo().State
 	r.Stream, r.Subject, r.Endpoint, r.Last = r.stream.CachedInfo().Config.Name, spec.Subject, spec.Endpoint, state.LastSeq
-	if r.q.Subject != "" {
+	if r.q.Subject != "" && !r.source.isNamed(r.q.Subject) {
 		r.Subject = r.q.Subject
 	}
 	if r.First, err = sequence(ctx, r.stream, r.q.From); err != nil {
@@ -128,14 +129,14 @@ func (r *replay) plan(ctx context.Context) error {
 	return nil
 }
 
-// chosenTrigger returns the event trigger that a replay means: one on its very
-// subject, or else one that it is a part of.
-func chosenTrigger(fn *trigger.Function, q *Replay) (*manifest.Event, error) {
-	matches := []func(string) bool{func(s string) bool { return s == q.Subject }, func(s string) bool { return q.Subject == "" || Covers(s, q.Subject) }}
-	var found []*manifest.Event
+// chosenTrigger returns the event or kv trigger that a replay means: one on its very
+// subject, or of its bucket, or else one that it is a part of.
+func (t *Trigger) chosenTrigger(fn *trigger.Function, q *Replay) (none Source, err error) {
+	matches := []func(*Source) bool{func(s *Source) bool { return s.isNamed(q.Subject) }, func(s *Source) bool { return Covers(s.Spec.Subject, q.Subject) }}
+	var found []Source
 	for _, match := range matches {
-		for i := range fn.Manifest.Triggers.Event {
-			if s := &fn.Manifest.Triggers.Event[i]; match(s.Subject) && (q.Endpoint == "" || q.Endpoint == s.Endpoint) {
+		for _, s := range t.sourcesOf(fn.Manifest) {
+			if match(&s) && (q.Endpoint == "" || q.Endpoint == s.Spec.Endpoint) {
 				found = append(found, s)
 			}
 		}
@@ -145,15 +146,15 @@ func chosenTrigger(fn *trigger.Function, q *Replay) (*manifest.Event, error) {
 	}
 	switch len(found) {
 	case 0:
-		return nil, wire.Errorf(wire.NotFound, "function %q (%s) has no such event trigger: `fnhost trigger status %s` lists those of what is released", fn.Name, fn.Version, fn.Name)
+		return none, wire.Errorf(wire.NotFound, "function %q (%s) has no such event trigger: `fnhost trigger status %s` lists those of what is released", fn.Name, fn.Version, fn.Name)
 	case 1:
 		return found[0], nil
 	}
 	var names []string
 	for _, s := range found {
-		names = append(names, strings.TrimSpace(s.Subject+" "+s.Endpoint))
+		names = append(names, strings.TrimSpace(s.Name+" "+s.Spec.Endpoint))
 	}
-	return nil, wire.Errorf(wire.BadRequest, "several event triggers match: %s: name one with --subject, or its endpoint as %s/ENDPOINT", strings.Join(names, "; "), fn.Name)
+	return none, wire.Errorf(wire.BadRequest, "several event triggers match: %s: name one with --subject, or its endpoint as %s/ENDPOINT", strings.Join(names, "; "), fn.Name)
 }
 
 // run runs the events, and tells yield of them.
@@ -203,7 +204,8 @@ func (r *replay) read(ctx context.Context, work chan<- *jetstream.RawStreamMsg, 
 		if m.Sequence > r.Last || r.q.To.after(m) {
 			return false
 		}
-		if filter != nil && !filter.matches(&nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}) {
+		msg := &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
+		if !r.source.takes(msg) || filter != nil && !filter.matches(msg) {
 			return ctx.Err() == nil
 		}
 		open.begin(m.Sequence)
@@ -229,6 +231,7 @@ var errStopped = errors.New("stopped")
 func (r *replay) invoke(ctx context.Context, m *jetstream.RawStreamMsg) error {
 	h := make(wire.Header, 0, 512).Add(wire.KeySubject, m.Subject).Add(wire.KeyStream, r.Stream).AddInt(wire.KeySequence, int64(m.Sequence)).
 		AddInt(wire.KeyTime, m.Time.UnixNano()).AddInt(wire.KeyAttempt, 1).Add(wire.KeyReplayed, "1")
+	h = r.source.header(h, &nats.Msg{Subject: m.Subject, Header: m.Header}, m.Time, r.stream.CachedInfo().Config.MaxAge)
 	h, depth, err := passHeader(h, m.Header)
 	if err != nil {
 		return err
@@ -238,7 +241,7 @@ func (r *replay) invoke(ctx context.Context, m *jetstream.RawStreamMsg) error {
 		if ctx.Err() != nil {
 			return errStopped
 		}
-		inv := &trigger.Invocation{Function: r.q.Function, Endpoint: r.Endpoint, Version: r.q.Version, Trigger: trigger.Event, Header: h, Depth: depth, Payload: m.Data}
+		inv := &trigger.Invocation{Function: r.q.Function, Endpoint: r.Endpoint, Version: r.q.Version, Trigger: r.source.Kind, Header: h, Depth: depth, Payload: m.Data}
 		err := r.t.runAlone(r.t.work, inv, r.spec)
 		if err == nil || !hostFault(err) && r.t.work.Err() == nil {
 			return err

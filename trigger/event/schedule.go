@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/trigger"
 )
 
 // Schedules are messages of a stream of their own, which the server publishes
@@ -29,14 +30,12 @@ const (
 func newScheduled(t *Trigger, function string, s *manifest.Schedule) *reader {
 	sum := sha256.Sum256([]byte(s.Pattern() + "|" + s.Zone + "|" + s.Endpoint))
 	id := fmt.Sprintf("%s.%x", function, sum[:4])
-	r := &reader{
-		t: t, key: scheduleKey(id), function: function, schedule: *s, id: id,
-		spec: manifest.Event{
-			Subject: tickPrefix + id, Stream: ScheduleStream, Endpoint: s.Endpoint, Start: "all", Retries: s.Retries,
-			Backoff: time.Second, BackoffMax: time.Minute, InFlight: 1,
-		},
+	spec := manifest.Event{
+		Subject: tickPrefix + id, Stream: ScheduleStream, Endpoint: s.Endpoint, Start: "all", Retries: s.Retries,
+		Backoff: time.Second, BackoffMax: time.Minute, InFlight: 1,
 	}
-	return r
+	source := Source{Kind: trigger.Schedule, ID: id, Name: s.String(), Spec: spec}
+	return &reader{t: t, key: scheduleKey(id), function: function, schedule: *s, id: id, source: source, spec: spec}
 }
 
 // setSchedule has the server keep a schedule, if it does not already.

@@ -106,6 +106,8 @@ func TestMissed(t *testing.T) {
 		{"waited, when others are due", minutely, "05:00:00", "05:03:30", true},
 		{"an interval in time", hourly, "05:00:00", "05:00:59", false},
 		{"an interval that waited", hourly, "05:00:00", "05:01:01", true},
+		{"begun by a clock that was set back", nightly, "01:30:00", "00:10:00", false},
+		{"an interval, by a clock that was set back", hourly, "05:00:00", "04:00:00", false},
 	} {
 		r := &reader{schedule: test.s}
 		if got := r.missed(at(test.stored), at(test.now)); got != test.want {

@@ -16,10 +16,12 @@ import (
 
 // Status is how a trigger is.
 type Status struct {
-	Kind        string     `json:"kind"` // "event", "schedule" or "subscribe"
+	Kind        string     `json:"kind"` // "event", "schedule", "subscribe" or "kv"
 	Function    string     `json:"function"`
 	Endpoint    string     `json:"endpoint,omitempty"`
-	Subject     string     `json:"subject,omitempty"`  // "" for a schedule
+	Subject     string     `json:"subject,omitempty"`  // "" for a schedule, and for changes of keys
+	Bucket      string     `json:"bucket,omitempty"`   // of these
+	Keys        string     `json:"keys,omitempty"`     // as the manifest has it: "user.**"
 	Schedule    string     `json:"schedule,omitempty"` // as the manifest has it: "0 3 * * * Europe/Berlin", "every 1h"
 	Next        *time.Time `json:"next,omitempty"`     // run of a schedule
 	Stream      string     `json:"stream,omitempty"`
@@ -65,23 +67,21 @@ func (t *Trigger) Status(ctx context.Context) []Status {
 	}
 	slices.SortFunc(list, func(a, b Status) int {
 		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject),
-			cmp.Compare(a.Schedule, b.Schedule), cmp.Compare(a.Endpoint, b.Endpoint))
+			cmp.Compare(a.Bucket, b.Bucket), cmp.Compare(a.Keys, b.Keys), cmp.Compare(a.Schedule, b.Schedule), cmp.Compare(a.Endpoint, b.Endpoint))
 	})
 	return list
 }
 
 // name is what starts the function, for people.
-func (r *reader) name() string {
-	if r.id != "" {
-		return r.schedule.String()
-	}
-	return r.spec.Subject
-}
+func (r *reader) name() string { return r.source.Name }
 
 func (r *reader) status(ctx context.Context) Status {
-	s := Status{Kind: trigger.Event, Function: r.function, Endpoint: r.spec.Endpoint, Subject: r.spec.Subject, Consumer: r.key, Skipped: r.skipped.Load()}
-	if r.id != "" {
-		s.Kind, s.Subject, s.Schedule = trigger.Schedule, "", r.schedule.String()
+	s := Status{Kind: r.source.Kind, Function: r.function, Endpoint: r.spec.Endpoint, Bucket: r.source.Bucket, Keys: r.source.Keys, Consumer: r.key, Skipped: r.skipped.Load()}
+	switch r.source.Kind {
+	case trigger.Event:
+		s.Subject = r.spec.Subject
+	case trigger.Schedule:
+		s.Schedule = r.source.Name
 	}
 	s.setFailure(r.latest.Load())
 	if err := r.ask(ctx, &s); err != nil {

@@ -44,7 +44,7 @@ func (t *Trigger) findStream(ctx context.Context, name, subject string) (jetstre
 	}
 	stream, err := t.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("there is no stream %s: make it (`nats stream add`), or leave the key out for the host's own", name)
+		return nil, noStream{name}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, err)

@@ -278,3 +278,23 @@ func TestAnEventThatComesBeforeItsConsumerIsHandled(t *testing.T) {
 		return true
 	})
 }
+
+// A cluster says it in another way than a single server.
+func TestWrongLastSequences(t *testing.T) {
+	for _, test := range []struct {
+		code          server.ErrorIdentifier
+		wrong, coming bool
+	}{
+		{server.JSStreamWrongLastSequenceErrF, true, false},
+		{server.JSStreamWrongLastSequenceConstantErr, true, true},
+		{server.JSStreamMessageExceedsMaximumErr, false, false},
+	} {
+		err := fmt.Errorf("publish: %w", &jetstream.APIError{ErrorCode: jetstream.ErrorCode(test.code)})
+		if isWrongLast(err) != test.wrong || isComing(err) != test.coming {
+			t.Errorf("code %d: wrong %v, coming %v", test.code, isWrongLast(err), isComing(err))
+		}
+	}
+	if isWrongLast(nil) || isWrongLast(jetstream.ErrNoStreamResponse) {
+		t.Error("what is no refusal counts as one")
+	}
+}

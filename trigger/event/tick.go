@@ -66,8 +66,7 @@ func (r *reader) isRepeated(meta *jetstream.MsgMetadata) bool {
 		if err == nil {
 			return false
 		}
-		var api *jetstream.APIError
-		if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence && ctx.Err() == nil {
+		if isWrongLast(err) && ctx.Err() == nil {
 			continue // another node has noted one
 		}
 		r.t.log.Warn("a run of a schedule cannot be noted, and may be repeated after a crash: "+err.Error(), "function", r.function)
@@ -93,8 +92,12 @@ func (r *reader) skipRepeated(m jetstream.Msg, meta *jetstream.MsgMetadata) bool
 const early = 100 * time.Millisecond
 
 // isSameRun reports whether a tick that was stored then is for the same time as one
-// before it.
+// before it: no time of the schedule lies between them, whichever way the clock was set
+// meanwhile.
 func (r *reader) isSameRun(before, then time.Time) bool {
+	if then.Before(before) {
+		before, then = then, before
+	}
 	if r.schedule.Every > 0 {
 		return then.Sub(before) < r.schedule.Every/2
 	}

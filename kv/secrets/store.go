@@ -1,0 +1,437 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fnhost/fnhost/kv"
+)
+
+var (
+	// ErrNotFound is wrapped by the errors for a secret that there is not.
+	ErrNotFound = errors.New("secrets: no such secret")
+	// ErrValue is wrapped by the errors for a value that is empty or too large.
+	ErrValue = errors.New("secrets: not a value")
+	// ErrClosed is returned once the store was closed.
+	ErrClosed = errors.New("secrets: closed")
+)
+
+// Config of a [Store].
+type Config struct {
+	Bucket    kv.Bucket // without history: versions are keys of their own
+	Namespace string    // default: "default"
+	Keys      *Keyring  // as Source has loaded them; nil for none yet
+	Source    *Source
+	// Rewrap is called by Rotate with the new keys, before the old ones are of no use any more,
+	// for what else they seal. It may be called again. Default: nothing.
+	Rewrap func(*Keyring) error
+	// Logger gets what goes wrong beside the calls. Default: [slog.Default].
+	Logger *slog.Logger
+}
+
+// Store is the secrets of one namespace. It follows the bucket, so that what others
+// write there is seen soon, and what it has written itself at once. It keeps opened
+// values in memory until they are replaced. Its methods are safe for concurrent use.
+type Store struct {
+	cfg    Config
+	bucket kv.Bucket
+	log    *slog.Logger
+
+	sealing  sync.RWMutex // held while something is sealed and stored; by Rotate when it changes the keys
+	rotating sync.Mutex
+
+	mu     sync.Mutex
+	ring   *Keyring
+	closed bool
+	index  map[string]map[int]known // by name and version
+	gone   map[string]uint64        // keys that were removed here, at that revision, which is still to be seen
+	values map[string]value         // opened, of the latest version
+	check  *record                  // nil: no secret was ever set here
+	checks uint64                   // its revision
+	at     uint64                   // revision up to which the bucket was followed
+
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	fault func(step string) error // of tests
+}
+
+// known is a version that is in the bucket, at a revision of it.
+type known struct {
+	Info
+	revision uint64
+}
+
+// value is one that was opened.
+type value struct {
+	version int
+	created time.Time // tells it from one of the same version, after a removal
+	bytes   []byte
+}
+
+// Open opens the secrets in a bucket. The error wraps [ErrWrongKey] if they are sealed
+// with a master key that is not among those of cfg.Keys; nothing was changed then. The
+// store must be closed.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Namespace == "" {
+		cfg.Namespace = "default"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	s := &Store{cfg: cfg, bucket: cfg.Bucket, log: cfg.Logger, ring: cfg.Keys, index: make(map[string]map[int]known), gone: make(map[string]uint64), values: make(map[string]value), ended: make(chan struct{})}
+	following, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	w, err := s.bucket.Watch(following, kv.WatchOptions{Initial: true})
+	if err == nil {
+		if err = s.catchUp(ctx, w); err != nil {
+			w.Close()
+		}
+	}
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("secrets: %w", err)
+	}
+	if err := s.checkKeys(s.ring); err != nil {
+		w.Close()
+		cancel()
+		return nil, err
+	}
+	go func() {
+		defer close(s.ended)
+		s.follow(following, w)
+	}()
+	return s, nil
+}
+
+// Close ends the following of the bucket, and zeroes the values in memory.
+func (s *Store) Close() {
+	s.cancel()
+	<-s.ended
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.values {
+		s.forget(name)
+	}
+	s.ring, s.closed = nil, true
+}
+
+// Prepare makes sure that there is a master key, which it makes if need be, as Set does.
+// The error wraps [ErrWrongKey], or is one of the bucket or the source.
+func (s *Store) Prepare(ctx context.Context) error { return s.haveKey(ctx) }
+
+// checkKeys returns an error if a keyring is not the one of this bucket.
+func (s *Store) checkKeys(ring *Keyring) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.check == nil {
+		for name, versions := range s.index {
+			for _, info := range versions {
+				if ring.find(info.Key) == nil {
+					return wrongKey(info.Key, ring, fmt.Sprintf("the secret %q", name))
+				}
+			}
+		}
+		return nil
+	}
+	if ring.find(s.check.Key) == nil {
+		return wrongKey(s.check.Key, ring, "what is stored")
+	}
+	if _, err := ring.Open(s.check.Sealed, s.check.place()...); err != nil {
+		return fmt.Errorf("the record %q of the bucket %q: %w", checkKey, s.bucket.Name(), err)
+	}
+	return nil
+}
+
+func wrongKey(id string, ring *Keyring, what string) error {
+	have := "there is none"
+	if ids := ring.IDs(); len(ids) > 0 {
+		have = "there is " + strings.Join(ids, ", ")
+	}
+	return fmt.Errorf("%w: %s needs the key %.16q, and %s: give the host that key with --master-key-file, or put its master.key back; nothing was changed",
+		ErrWrongKey, what, id, have)
+}
+
+// Get returns the latest version of a secret, and which it is. The value belongs to the
+// caller. The error wraps [ErrNotFound], [ErrWrongKey] or [ErrDamaged], or is one of
+// the bucket.
+func (s *Store) Get(ctx context.Context, name string) ([]byte, Info, error) {
+	for try := 1; ; try++ {
+		info, known, ok := s.latest(name)
+		if !ok {
+			return nil, Info{}, fmt.Errorf("%w: %q", ErrNotFound, name)
+		}
+		if known != nil {
+			return known, info, nil
+		}
+		b, err := s.read(ctx, info)
+		if err == nil {
+			s.remember(info, b)
+			return b, info, nil
+		}
+		// It was removed, or sealed with a newer key, just now.
+		if again := errors.Is(err, kv.ErrNotFound) || errors.Is(err, ErrWrongKey); !again || try == 5 {
+			if errors.Is(err, kv.ErrNotFound) {
+				err = ErrNotFound
+			}
+			return nil, Info{}, fmt.Errorf("secret %q: %w", name, err)
+		}
+		if err := sleep(ctx, time.Duration(try*try)*5*time.Millisecond); err != nil {
+			return nil, Info{}, err
+		}
+	}
+}
+
+// latest returns the latest version of a secret, with its value if that is in memory.
+func (s *Store) latest(name string) (Info, []byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	versions := s.index[name]
+	if len(versions) == 0 {
+		return Info{}, nil, false
+	}
+	info := versions[slices.Max(slices.Collect(maps.Keys(versions)))].Info
+	if v, ok := s.values[name]; ok && v.version == info.Version && v.created.Equal(info.Created) {
+		return info, slices.Clone(v.bytes), true
+	}
+	return info, nil, true
+}
+
+// read opens a version as it stands in the bucket.
+func (s *Store) read(ctx context.Context, info Info) ([]byte, error) {
+	key := recordKey(s.cfg.Namespace, info.Name, info.Version)
+	e, err := s.bucket.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	r, err := decodeRecord(key, e.Value)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	ring := s.ring
+	s.mu.Unlock()
+	return ring.Open(r.Sealed, r.place()...)
+}
+
+// remember keeps an opened value, if it is still that of the latest version.
+func (s *Store) remember(info Info, b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now, ok := s.index[info.Name][info.Version]; ok && now.Created.Equal(info.Created) && s.ring != nil {
+		s.forget(info.Name)
+		s.values[info.Name] = value{info.Version, info.Created, slices.Clone(b)}
+	}
+}
+
+// forget zeroes an opened value. s.mu is held.
+func (s *Store) forget(name string) {
+	clear(s.values[name].bytes)
+	delete(s.values, name)
+}
+
+// Set stores the next version of a secret, and returns when it is stored. by says who
+// does so. The latest [Keep] versions stay. The error wraps kv.ErrInvalidKey, [ErrValue] or [ErrWrongKey], or
+// is one of the bucket, after which it may have been stored all the same.
+func (s *Store) Set(ctx context.Context, name string, value []byte, by string) (Info, error) {
+	if err := ValidateName(name); err != nil {
+		return Info{}, err
+	}
+	switch {
+	case len(value) == 0:
+		return Info{}, fmt.Errorf("%w: it is empty", ErrValue)
+	case len(value) > MaxValue:
+		return Info{}, fmt.Errorf("%w: it has %d bytes, a secret at most %d", ErrValue, len(value), MaxValue)
+	}
+	if err := s.haveKey(ctx); err != nil {
+		return Info{}, err
+	}
+	s.sealing.RLock()
+	defer s.sealing.RUnlock()
+	r := &record{Format: recordFormat, Namespace: s.cfg.Namespace, Name: name, Created: time.Now().UTC(), By: by}
+	if err := s.putNext(ctx, r, value); err != nil {
+		return Info{}, fmt.Errorf("secret %q: %w", name, err)
+	}
+	s.prune(ctx, name)
+	return r.info(), nil
+}
+
+// putNext stores a record as the next version of its secret.
+func (s *Store) putNext(ctx context.Context, r *record, value []byte) error {
+	for {
+		s.mu.Lock()
+		ring := s.ring
+		s.mu.Unlock()
+		if ring == nil {
+			return ErrClosed
+		}
+		r.Version = s.newest(r.Name) + 1
+		r.Sealed = ring.Seal(value, r.place()...)
+		key := recordKey(r.Namespace, r.Name, r.Version)
+		revision, err := s.bucket.Put(ctx, key, r.encode(), kv.IfAbsent())
+		if err == nil {
+			s.learn(r, revision)
+			return nil
+		}
+		if !errors.Is(err, kv.ErrExists) {
+			return err
+		}
+		e, err := s.bucket.Get(ctx, key) // somebody else has set it, and is not seen here yet
+		if err == nil {
+			s.apply(e)
+		} else if !errors.Is(err, kv.ErrNotFound) {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// newest returns the number of the latest version, 0 for none.
+func (s *Store) newest(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	most := 0
+	for version := range s.index[name] {
+		most = max(most, version)
+	}
+	return most
+}
+
+// learn notes a version that was stored.
+func (s *Store) learn(r *record, revision uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := recordKey(r.Namespace, r.Name, r.Version)
+	if revision < s.gone[key] || revision < s.index[r.Name][r.Version].revision {
+		return // the watcher is behind
+	}
+	delete(s.gone, key)
+	if s.index[r.Name] == nil {
+		s.index[r.Name] = make(map[int]known)
+	}
+	s.index[r.Name][r.Version] = known{r.info(), revision}
+	if v, ok := s.values[r.Name]; ok && !v.created.Equal(r.Created) && v.version <= r.Version {
+		s.forget(r.Name)
+	}
+}
+
+// unlearn notes that a version was removed.
+func (s *Store) unlearn(name string, version int, revision uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if revision < s.index[name][version].revision {
+		return // the watcher is behind
+	}
+	delete(s.index[name], version)
+	if len(s.index[name]) == 0 {
+		delete(s.index, name)
+		s.forget(name)
+	}
+	if v, ok := s.values[name]; ok && v.version == version {
+		s.forget(name)
+	}
+}
+
+// prune removes versions that are too old. What it leaves the next one removes.
+func (s *Store) prune(ctx context.Context, name string) {
+	versions := s.versions(name)
+	if err := s.remove(ctx, versions[min(Keep, len(versions)):]); err != nil {
+		s.log.Warn("old versions of a secret stay for now: "+err.Error(), "secret", name)
+	}
+}
+
+// remove removes versions, all or none.
+func (s *Store) remove(ctx context.Context, versions []Info) error {
+	if len(versions) == 0 {
+		return nil
+	}
+	changes := make([]kv.Change, 0, len(versions))
+	for _, info := range versions {
+		changes = append(changes, kv.Delete(recordKey(s.cfg.Namespace, info.Name, info.Version)))
+	}
+	revisions, err := s.bucket.Commit(ctx, changes...)
+	if err != nil {
+		return err
+	}
+	for i, info := range versions {
+		s.unlearn(info.Name, info.Version, revisions[i])
+		s.mu.Lock()
+		if revisions[i] > s.at {
+			s.gone[changes[i].Key] = revisions[i]
+		}
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// Remove removes a secret with all its versions. The error wraps [ErrNotFound], or is
+// one of the bucket, after which it may have been removed all the same.
+func (s *Store) Remove(ctx context.Context, name string) error {
+	versions := s.versions(name)
+	if len(versions) == 0 {
+		return fmt.Errorf("%w: %q", ErrNotFound, name)
+	}
+	if err := s.remove(ctx, versions); err != nil {
+		return fmt.Errorf("secret %q: %w", name, err)
+	}
+	return nil
+}
+
+// Names returns the names of all secrets, sorted.
+func (s *Store) Names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.index))
+}
+
+// List returns the latest version of each secret, by name.
+func (s *Store) List() []Info {
+	list := []Info{}
+	for _, name := range s.Names() {
+		if info := s.versions(name); len(info) > 0 {
+			list = append(list, info[0])
+		}
+	}
+	return list
+}
+
+// Versions returns the versions of a secret that are kept, the newest first. The error
+// wraps [ErrNotFound].
+func (s *Store) Versions(name string) ([]Info, error) {
+	list := s.versions(name)
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%w: %q", ErrNotFound, name)
+	}
+	return list, nil
+}
+
+func (s *Store) versions(name string) []Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]Info, 0, len(s.index[name]))
+	for _, one := range s.index[name] {
+		list = append(list, one.Info)
+	}
+	slices.SortFunc(list, func(a, b Info) int { return b.Version - a.Version })
+	return list
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
