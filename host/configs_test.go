@@ -74,6 +74,14 @@ func (f *fixture) awaitSays(name, want string) {
 	})
 }
 
+func (f *fixture) awaitFailure(name, want string) {
+	f.t.Helper()
+	f.await(name+" has failed since "+want, func() bool {
+		e, ok := f.event(name, host.Failed)
+		return ok && strings.Contains(e.Err.Error(), want)
+	})
+}
+
 var (
 	ofNamespace host.ConfigLayer
 	ofRate      = host.ConfigLayer{Function: "rate"}
@@ -219,10 +227,7 @@ func testConfigAndReleases(t *testing.T, f *fixture) {
 
 func TestWatchedFunctionWaitsForItsConfig(t *testing.T) {
 	f := start(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": rateManifest}, nil)
-	f.awaitState("rate", host.Failed)
-	if e, _ := f.event("rate", host.Failed); e.Err == nil || !strings.Contains(e.Err.Error(), "region is missing") {
-		t.Errorf("failed with %v", e.Err)
-	}
+	f.awaitFailure("rate", "region is missing")
 	f.set(ofNamespace, "region", "us")
 	f.awaitState("rate", host.Ready)
 	f.answer("rate", "10 us")
@@ -389,10 +394,7 @@ env:
 
 func TestEnvironmentOfConfig(t *testing.T) {
 	f := start(t, map[string]string{"env/e.go": envFunction, "env/function.yaml": envManifest}, nil)
-	f.awaitState("env", host.Failed)
-	if e, _ := f.event("env", host.Failed); e.Err == nil || !strings.Contains(e.Err.Error(), "region is missing, to which env.REGION refers") {
-		t.Errorf("failed with %v", e.Err)
-	}
+	f.awaitFailure("env", "region is missing, to which env.REGION refers")
 	f.set(ofNamespace, "region", "eu")
 	f.awaitState("env", host.Ready)
 	f.answer("env", "in eu 10/s ${config:region}")

@@ -65,6 +65,14 @@
 // [Host.Runs] has what has become of calls, and of attempts at events, each of which is done or failed: those that
 // failed, up to 20 a second of those that did not, the latest 1000 of a function, for a week.
 //
+// # Configuration
+//
+// What functions read by functions.Config is set with [Host.SetConfig]: for the namespace, a
+// function, or a version of it (package kv/config), over the defaults in a manifest.
+// Running workers have it at once, without a restart, unless a value of the manifest's env refers to it:
+// those workers are replaced, and no invocation is lost. What does not fit the schema of a function that
+// serves is refused, and a version that does not take what is set is not released.
+//
 // # Secrets
 //
 // [Host.SetSecret] stores secrets, each version sealed with a key of its own, and that with the master key (package
@@ -78,14 +86,6 @@
 //
 // Config.EncryptStore encrypts what streams and buckets store, for a disk that gets lost. It
 // does not encrypt the rest of the data directory: programs, git repositories, and what is in the build cache.
-//
-// # Configuration
-//
-// What functions read by functions.Config is set with [Host.SetConfig]: for the namespace, a
-// function, or a version of it (package kv/config), over the defaults in a manifest.
-// Running workers have it at once, without a restart, unless a value of the manifest's env refers to it:
-// those workers are replaced, and no invocation is lost. What does not fit the schema of a function that
-// serves is refused, and a version that does not take what is set is not released.
 //
 // # Data directory
 //
