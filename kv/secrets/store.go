@@ -29,8 +29,8 @@ type Config struct {
 	Namespace string    // default: "default"
 	Keys      *Keyring  // as Source has loaded them; nil for none yet
 	Source    *Source
-	// Rewrap is called by Rotate with the new keys, before the old ones are of no use any more,
-	// for what else they seal. It may be called again. Default: nothing.
+	// Rewrap is called by Rotate with the new keys, before the old ones are of no use any
+	// more, for what else they seal. It may be called again. Default: nothing.
 	Rewrap func(*Keyring) error
 	// Logger gets what goes wrong beside the calls. Default: [slog.Default].
 	Logger *slog.Logger
@@ -238,8 +238,9 @@ func (s *Store) forget(name string) {
 }
 
 // Set stores the next version of a secret, and returns when it is stored. by says who
-// does so. The latest [Keep] versions stay. The error wraps kv.ErrInvalidKey, [ErrValue] or [ErrWrongKey], or
-// is one of the bucket, after which it may have been stored all the same.
+// does so. The latest [Keep] versions stay. The error wraps kv.ErrInvalidKey, [ErrValue]
+// or [ErrWrongKey], or is one of the bucket, after which it may have been stored all the
+// same.
 func (s *Store) Set(ctx context.Context, name string, value []byte, by string) (Info, error) {
 	if err := ValidateName(name); err != nil {
 		return Info{}, err
