@@ -156,6 +156,9 @@ func TestExamples(t *testing.T) {
 		{"checkout", testCheckout},
 		{"thumbnailer", testThumbnailer},
 		{"nightly", testNightly},
+		{"counter", testCounter},
+		{"sessions", testSessions},
+		{"feature-flags", testFeatureFlags},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, r) })
@@ -171,7 +174,7 @@ func testFunctions(t *testing.T, r *running) {
 			t.Errorf("%s has no documentation", f.Name)
 		}
 	}
-	if got, want := strings.Join(names, " "), "checkout clock hello markdown nightly orders prices thumbnail thumbnailer"; got != want {
+	if got, want := strings.Join(names, " "), "checkout clock counter feature-flags hello markdown nightly orders prices sessions thumbnail thumbnailer"; got != want {
 		t.Errorf("functions = %s, want %s", got, want)
 	}
 }

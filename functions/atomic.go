@@ -88,6 +88,7 @@ type collector struct {
 	messages []byte
 	bucket   string // that is changed, "" for none
 	changes  []byte
+	depth    int64 // of the invocation
 	ended    bool
 }
 
@@ -130,6 +131,7 @@ func (c *collector) change(ctx context.Context, req *wire.Request) (*wire.Respon
 		return nil, Errorf(BadRequest, "the buckets %q and %q cannot be changed atomically: one of them can", c.bucket, name)
 	}
 	c.bucket = name
+	c.depth, _ = req.Header.Int(wire.KeyDepth)
 	c.changes = append(c.changes, changes...)
 	return r, nil
 }
@@ -140,7 +142,8 @@ func (c *collector) end() []byte {
 	defer c.mu.Unlock()
 	c.ended = true
 	if c.bucket != "" {
-		c.messages = wire.AppendMessage(c.messages, wire.Header(nil).Add(wire.KeyOp, "kv.commit").Add(wire.KeyTarget, c.bucket), c.changes)
+		h := wire.Header(nil).Add(wire.KeyOp, "kv.commit").Add(wire.KeyTarget, c.bucket).AddInt(wire.KeyDepth, c.depth)
+		c.messages = wire.AppendMessage(c.messages, h, c.changes)
 	}
 	return c.messages
 }

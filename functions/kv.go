@@ -26,7 +26,7 @@ func KV(ctx context.Context, name string) kv.Bucket {
 	if s == nil {
 		return kvwire.New(name, func(context.Context, *wire.Request) (*wire.Response, error) { return nil, ErrNoHost }, nil)
 	}
-	return kvwire.New(name, s.runtime.Do, wire.Header(nil).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation)))
+	return kvwire.New(name, s.runtime.Do, s.base())
 }
 
 // Blobs returns the store of blobs name of the function's namespace: what is too large for a
@@ -39,5 +39,14 @@ func Blobs(ctx context.Context, name string) kv.Blobs {
 	if s == nil {
 		return kvwire.NewBlobs(name, func(context.Context, *wire.Request) (*wire.Response, error) { return nil, ErrNoHost }, nil)
 	}
-	return kvwire.NewBlobs(name, s.runtime.Do, wire.Header(nil).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation)))
+	return kvwire.NewBlobs(name, s.runtime.Do, s.base())
+}
+
+// base returns the headers of each call on a bucket.
+func (s *scope) base() wire.Header {
+	h := wire.Header(nil).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
+	if depth, ok := s.header.Int(wire.KeyDepth); ok {
+		h = h.AddInt(wire.KeyDepth, depth)
+	}
+	return h
 }

@@ -1,9 +1,13 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,44 +23,63 @@ import (
 
 // buckets are those of a namespace, opened when somebody uses them.
 type buckets struct {
-	js   jetstream.JetStream
-	open sync.Map // name to *jetkv.Bucket
+	js    jetstream.JetStream
+	open  sync.Map // name to *jetkv.Bucket
+	blobs sync.Map // name to *jetkv.Blobs
 
 	making sync.Mutex // held while one is opened or made
 }
 
-// reserved are the names of buckets that are the host's own. They are in an account
-// of their own, but for a NATS server elsewhere.
+// reserved are the names of buckets and stores that are the host's own. They are in an
+// account of their own, but for a NATS server elsewhere.
 func reserved(name string) bool {
-	return name == "registry" || name == "config" || name == "secrets"
+	return slices.Contains([]string{"registry", "config", "secrets", "artifacts", "sources"}, name)
 }
 
 // get returns a bucket, and makes one that is not there.
 func (b *buckets) get(ctx context.Context, name string) (*jetkv.Bucket, error) {
-	if known, ok := b.open.Load(name); ok {
-		return known.(*jetkv.Bucket), nil
+	return opened(ctx, b, &b.open, name, jetkv.Open, func(ctx context.Context, js jetstream.JetStream) (*jetkv.Bucket, error) {
+		return jetkv.Create(ctx, js, jetkv.Config{Bucket: name})
+	})
+}
+
+// store is get for blobs.
+func (b *buckets) store(ctx context.Context, name string) (*jetkv.Blobs, error) {
+	return opened(ctx, b, &b.blobs, name, jetkv.OpenBlobs, func(ctx context.Context, js jetstream.JetStream) (*jetkv.Blobs, error) {
+		return jetkv.CreateBlobs(ctx, js, jetkv.BlobsConfig{Bucket: name})
+	})
+}
+
+func opened[T any](ctx context.Context, b *buckets, cache *sync.Map, name string,
+	open func(context.Context, jetstream.JetStream, string) (T, error), create func(context.Context, jetstream.JetStream) (T, error)) (T, error) {
+	var none T
+	if known, ok := cache.Load(name); ok {
+		return known.(T), nil
 	}
-	if err := kv.ValidateBucket(name); err != nil {
-		return nil, err
+	if reserved(name) {
+		return none, wire.Errorf(wire.Forbidden, "%q is the host's own: choose another name", name)
 	}
 	b.making.Lock()
 	defer b.making.Unlock()
-	if known, ok := b.open.Load(name); ok {
-		return known.(*jetkv.Bucket), nil
+	if known, ok := cache.Load(name); ok {
+		return known.(T), nil
 	}
-	bucket, err := jetkv.Open(ctx, b.js, name)
+	v, err := open(ctx, b.js, name)
 	if errors.Is(err, kv.ErrNoBucket) {
-		bucket, err = jetkv.Create(ctx, b.js, jetkv.Config{Bucket: name})
+		v, err = create(ctx, b.js)
 	}
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	b.open.Store(name, bucket)
-	return bucket, nil
+	cache.Store(name, v)
+	return v, nil
 }
 
-// forget has a bucket opened anew when it is next used.
-func (b *buckets) forget(name string) { b.open.Delete(name) }
+// forget has a bucket, or a store of that name, opened anew when it is next used.
+func (b *buckets) forget(name string) {
+	b.open.Delete(name)
+	b.blobs.Delete(name)
+}
 
 // openBuckets prepares the buckets of functions.
 func (h *Host) openBuckets() error {
@@ -72,22 +95,24 @@ func (h *Host) openBuckets() error {
 // functions.KV gives functions, and makes it if it is not there. It returns
 // kv.ErrInvalidBucket, and an *[functions.Error] of code Forbidden for a name of the host's own.
 func (h *Host) Bucket(ctx context.Context, name string) (kv.Bucket, error) {
-	b, err := h.bucket(ctx, name)
+	b, err := h.buckets.get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-func (h *Host) bucket(ctx context.Context, name string) (*jetkv.Bucket, error) {
-	if reserved(name) {
-		return nil, wire.Errorf(wire.Forbidden, "the bucket %q is the host's own: choose another name", name)
+// Blobs is [Host.Bucket] for the stores of functions.Blobs.
+func (h *Host) Blobs(ctx context.Context, name string) (kv.Blobs, error) {
+	b, err := h.buckets.store(ctx, name)
+	if err != nil {
+		return nil, err
 	}
-	return h.buckets.get(ctx, name)
+	return b, nil
 }
 
 // callBucket answers an operation on a bucket, if the function's manifest lets it.
-func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest, op string, req *wire.Request) (*wire.Response, error) {
 	name := req.Header.Get(wire.KeyTarget)
 	if err := mayUse(f, m, name); err != nil {
 		return nil, err
@@ -96,11 +121,48 @@ func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest
 	if err != nil {
 		return nil, err
 	}
+	if kvwire.Changing(op) {
+		ctx = deeper(ctx, req.Header)
+	}
 	for try := 1; ; try++ {
 		r, err := h.onBucket(ctx, name, req.Header, body)
 		if err == nil && try == 1 && kvwire.Gone(r) { // somebody has removed it: what is asked now makes it anew
 			h.buckets.forget(name)
 			continue
+		}
+		return r, unavailableBucket(ctx, name, err)
+	}
+}
+
+// deeper has the events that a change of a bucket makes count as led to by the event of a call.
+func deeper(ctx context.Context, h wire.Header) context.Context {
+	depth, _ := h.Int(wire.KeyDepth)
+	return jetkv.WithHeader(ctx, event.HeaderDepth, strconv.FormatInt(depth+1, 10))
+}
+
+// callBlobs answers an operation on a store of blobs.
+func (h *Host) callBlobs(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+	name := req.Header.Get(wire.KeyTarget)
+	if err := mayUse(f, m, name); err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		var body io.Reader = bytes.NewReader(req.Payload)
+		if req.Body != nil {
+			body = io.MultiReader(body, req.Body)
+		}
+		s, err := h.buckets.store(ctx, name)
+		var r *wire.Response
+		if err == nil {
+			r, err = kvwire.ServeBlobs(ctx, s, req.Header, body)
+		} else {
+			r, err = kvwire.Fault(err)
+		}
+		if err == nil && kvwire.Gone(r) {
+			h.buckets.forget(name)
+			if try == 1 && req.Body == nil { // a body that streams was read
+				continue
+			}
 		}
 		return r, unavailableBucket(ctx, name, err)
 	}
@@ -114,7 +176,7 @@ func mayUse(f *function, m *manifest.Manifest, bucket string) error {
 }
 
 func (h *Host) onBucket(ctx context.Context, name string, header wire.Header, body []byte) (*wire.Response, error) {
-	b, err := h.bucket(ctx, name)
+	b, err := h.buckets.get(ctx, name)
 	if err != nil {
 		return kvwire.Fault(err)
 	}
@@ -140,6 +202,8 @@ func (h *Host) stateEffect(f *function, m *manifest.Manifest, one wire.Message, 
 		return wire.Errorf(wire.BadRequest, "the buckets %q and %q cannot be changed atomically: one of them can", e.Bucket, name)
 	}
 	e.Bucket, e.Changes = name, one.Payload
+	e.Depth, _ = one.Header.Int(wire.KeyDepth)
+	e.Depth++
 	return nil
 }
 
@@ -147,18 +211,19 @@ func (h *Host) stateEffect(f *function, m *manifest.Manifest, one wire.Message, 
 type effectState struct{ h *Host }
 
 // CommitOnce implements [event.State].
-func (s effectState) CommitOnce(ctx context.Context, bucket, name string, changes []byte) (refused bool, err error) {
-	list, err := kvwire.Changes(changes)
+func (s effectState) CommitOnce(ctx context.Context, name string, e *event.Effects) (refused bool, err error) {
+	ctx = jetkv.WithHeader(ctx, event.HeaderDepth, strconv.FormatInt(e.Depth, 10))
+	list, err := kvwire.Changes(e.Changes)
 	if err != nil {
 		return true, err
 	}
 	for try := 1; ; try++ {
-		b, err := s.h.bucket(ctx, bucket)
+		b, err := s.h.buckets.get(ctx, e.Bucket)
 		if err == nil {
 			err = b.CommitOnce(ctx, name, list...)
 		}
 		if errors.Is(err, kv.ErrNoBucket) && try == 1 {
-			s.h.buckets.forget(bucket)
+			s.h.buckets.forget(e.Bucket)
 			continue
 		}
 		if err == nil {
@@ -171,7 +236,7 @@ func (s effectState) CommitOnce(ctx context.Context, bucket, name string, change
 
 // ForgetOnce implements [event.State].
 func (s effectState) ForgetOnce(ctx context.Context, bucket, name string) error {
-	b, err := s.h.bucket(ctx, bucket)
+	b, err := s.h.buckets.get(ctx, bucket)
 	if err == nil {
 		err = b.ForgetOnce(ctx, name)
 	}

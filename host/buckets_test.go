@@ -138,3 +138,75 @@ func TestKVOutsideOfAnInvocation(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+const uploadSource = `package upload
+
+import (
+	"context"
+	"io"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+// Handle stores what is sent.
+func Handle(ctx context.Context, body io.Reader) (int64, error) {
+	b, err := functions.Blobs(ctx, "uploads").Put(ctx, "latest", body)
+	return b.Size, err
+}
+
+// HandleGet returns it.
+func HandleGet(ctx context.Context) (io.Reader, error) {
+	_, r, err := functions.Blobs(ctx, "uploads").Get(ctx, "latest")
+	return r, err
+}
+`
+
+func TestFunctionsKeepBlobs(t *testing.T) {
+	f := start(t, map[string]string{"upload/u.go": uploadSource, "upload/function.yaml": "body: 64MiB\n"}, nil)
+	f.awaitState("upload", "ready")
+	sent := strings.Repeat("0123456789abcdef", 1<<20)
+	if status, body, _ := f.do("POST", "/upload", sent); status != 200 || body != fmt.Sprint(len(sent)) {
+		t.Fatalf("%d %s", status, body)
+	}
+	if status, body, _ := f.do("GET", "/upload/get", ""); status != 200 || body != sent {
+		t.Errorf("%d, %d bytes", status, len(body))
+	}
+	s, err := f.Blobs(t.Context(), "uploads")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := s.Stat(t.Context(), "latest"); err != nil || b.Size != int64(len(sent)) {
+		t.Errorf("%+v %v", b, err)
+	}
+}
+
+// A function that changes the bucket it watches ends, as one that publishes what it handles does.
+func TestFunctionsThatFeedThemselvesByABucketEnd(t *testing.T) {
+	f := start(t, map[string]string{"echo/e.go": feedingSource, "echo/function.yaml": "triggers:\n  kv:\n    - {bucket: fed, on: [put], retries: 0}\n"}, nil)
+	f.awaitState("echo", "ready")
+	b, err := f.Bucket(t.Context(), "fed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Put(t.Context(), "n", []byte("0")); err != nil {
+		t.Fatal(err)
+	}
+	f.await("a dead letter", func() bool { return len(f.letters()) == 1 })
+	if n, err := b.Add(t.Context(), "n", 0); n < 20 || n > 40 || err != nil {
+		t.Errorf("%d rounds, %v", n, err)
+	}
+}
+
+const feedingSource = `package echo
+
+import (
+	"context"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context, e functions.Event) error {
+	_, err := functions.KV(ctx, e.Bucket).Add(ctx, e.Entry.Key, 1)
+	return err
+}
+`

@@ -224,7 +224,15 @@ func (f *function) startVersion(ctx context.Context, number int, a *builder.Arti
 
 func (f *function) newVersion(number int, a *builder.Artifact, m *manifest.Manifest) *version {
 	v := &version{name: registry.VersionName(number), number: number, manifest: m, artifact: a, publishes: publishesOf(a)}
-	v.runner = worker.NewPool(f.workerSpec(v))
+	spec := f.workerSpec(v)
+	if !hasReferences(m) {
+		v.runner = worker.NewPool(spec)
+		return v
+	}
+	e := &environment{c: f.h.configs, f: f, v: v}
+	spec.Environ, spec.Stopped = e.now, e.stop
+	e.pool = worker.NewPool(spec)
+	v.runner = e.pool
 	return v
 }
 

@@ -39,8 +39,11 @@ func (h *Host) serveCall(ctx context.Context, f *function, v *version, x *wire.E
 // call does what a function asks the host for, if its manifest lets it.
 func (h *Host) call(ctx context.Context, f *function, v *version, req *wire.Request) (*wire.Response, error) {
 	m, op := v.manifest, req.Header.Get(wire.KeyOp)
-	if strings.HasPrefix(op, "kv.") {
-		return h.callBucket(ctx, f, m, req)
+	switch kind, _, _ := strings.Cut(op, "."); kind {
+	case "kv":
+		return h.callBucket(ctx, f, m, op, req)
+	case "blob":
+		return h.callBlobs(ctx, f, m, req)
 	}
 	switch op {
 	case "invoke":

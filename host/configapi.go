@@ -166,7 +166,7 @@ func (c *configs) checkAll(l config.Layer) config.Check {
 				continue
 			}
 			for _, p := range r.parts {
-				if !hasSchema(p.manifest) || !l.Reaches(bus.DefaultAccount, name, p.number) {
+				if !isPicky(p.manifest) || !l.Reaches(bus.DefaultAccount, name, p.number) {
 					continue
 				}
 				doc, _, _ := c.read(next, name, p.number, p.manifest)

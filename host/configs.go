@@ -63,7 +63,7 @@ type configError struct {
 }
 
 func (e *configError) Error() string {
-	return fmt.Sprintf("the configuration of function %q does not fit its schema: %v: `fnhost config set PATH VALUE --function %s` sets it", e.function, e.misfit, e.function)
+	return fmt.Sprintf("the configuration of function %q does not fit: %v: `fnhost config set PATH VALUE --function %s` sets it", e.function, e.misfit, e.function)
 }
 
 func (e *configError) Unwrap() []error {
@@ -252,28 +252,41 @@ func (c *configs) read(state *config.State, function string, number int, m *mani
 	return doc, partial, revision
 }
 
-// hasSchema reports whether a manifest says what fits.
-func hasSchema(m *manifest.Manifest) bool { return m.Config != nil && m.Config.Schema != "" }
+// isPicky reports whether there is configuration that a manifest does not fit.
+func isPicky(m *manifest.Manifest) bool {
+	return m.Config != nil && m.Config.Schema != "" || hasReferences(m)
+}
 
-// fits returns a *configError if a document does not fit the schema of a version.
+// fits returns a *configError if a document does not fit the schema of a version, or
+// has not what its environment refers to.
 func (v *version) fits(function string, doc map[string]any) error {
-	if !hasSchema(v.manifest) {
+	if !isPicky(v.manifest) {
+		return nil
+	}
+	if err := v.fitsSchema(doc); err != nil {
+		return &configError{function, err}
+	}
+	if _, err := expandEnv(v.manifest, doc); err != nil {
+		return &configError{function, err}
+	}
+	return nil
+}
+
+func (v *version) fitsSchema(doc map[string]any) error {
+	if v.manifest.Config == nil || v.manifest.Config.Schema == "" {
 		return nil
 	}
 	v.compile.Do(func() { v.schema, v.schemaErr = config.Compile([]byte(v.manifest.Config.Schema)) })
 	if v.schemaErr != nil {
 		return v.schemaErr
 	}
-	if err := v.schema.Check(doc); err != nil {
-		return &configError{function, err}
-	}
-	return nil
+	return v.schema.Check(doc)
 }
 
 // check returns a *configError if a version could not start with the configuration
-// as it is now. It costs nothing for one without a schema.
+// as it is now. It costs nothing for one that is not picky.
 func (c *configs) check(ctx context.Context, function string, v *version) error {
-	if !hasSchema(v.manifest) {
+	if !isPicky(v.manifest) {
 		return nil
 	}
 	state, err := c.current(ctx)

@@ -9,9 +9,12 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/kv/config"
+	"github.com/fnhost/fnhost/kv/jetkv"
 )
 
 // rateFunction answers with its configuration.
@@ -142,7 +145,7 @@ func TestConfigThatDoesNotFitIsRefused(t *testing.T) {
 	f := start(t, nil, func(c *host.Config) { c.Watch = nil })
 	source := tree(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": rateManifest})
 	_, err := f.Deploy(t.Context(), source, host.DeployOptions{})
-	if !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) || !strings.Contains(err.Error(), `the configuration of function "rate" does not fit its schema: region is missing: `+"`fnhost config set PATH VALUE --function rate`") {
+	if !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) || !strings.Contains(err.Error(), `the configuration of function "rate" does not fit: region is missing: `+"`fnhost config set PATH VALUE --function rate`") {
 		t.Errorf("deploy without what is required: %v", err)
 	}
 	f.set(ofRate, "region", "eu")
@@ -239,6 +242,45 @@ func TestWatchedFunctionWaitsForItsConfig(t *testing.T) {
 	f.answer("rate", "10 eu")
 }
 
+// Somebody may write past the host. What does not fit, or cannot be read, changes nothing.
+func TestConfigThatIsWrittenPastTheHost(t *testing.T) {
+	f := start(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": rateManifest}, nil)
+	f.set(ofNamespace, "region", "eu")
+	f.awaitState("rate", host.Ready)
+	f.answer("rate", "10 eu")
+	js, err := jetstream.New(f.Bus().Control())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := jetkv.Open(t.Context(), js, config.Bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(text string) {
+		if _, err := bucket.Put(t.Context(), "function.default.rate", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(`{"values":{"region":"asia"}}`)
+	f.await("the host says so", func() bool {
+		for _, r := range f.KeptRecords("rate") {
+			if strings.Contains(r.Message, `region must be one of "eu", "us", not "asia"`) && strings.Contains(r.Message, "what was set before goes on") {
+				return true
+			}
+		}
+		return false
+	})
+	f.answer("rate", "10 eu")
+	put("no JSON")
+	if _, err := f.SetConfig(t.Context(), ofNamespace, "", "limits.rate", 5); !errors.Is(err, functions.ErrUnavailable) || !strings.Contains(err.Error(), `layer "function.default.rate"`) {
+		t.Errorf("set beside a layer that cannot be read: %v", err)
+	}
+	put(`{"values":{"region":"us"}}`)
+	f.awaitSays("rate", "10 us")
+	f.set(ofNamespace, "limits.rate", 5)
+	f.awaitSays("rate", "5 us")
+}
+
 func TestAccessToConfig(t *testing.T) {
 	f := start(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": "access: {config: [limits.rate]}\n"}, nil)
 	f.set(ofNamespace, "", map[string]any{"limits": map[string]any{"rate": 1, "burst": 2}, "region": "eu"})
@@ -284,3 +326,109 @@ func TestConfigErrors(t *testing.T) {
 }
 
 func errOf[T any](_ T, err error) error { return err }
+
+const toldFunction = `package told
+
+import (
+	"strconv"
+	"sync/atomic"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+var rate atomic.Int64
+
+func init() {
+	functions.OnConfig(func(old, now *functions.Settings) {
+		if now.Int("limits.rate", 0) == 13 {
+			panic("bad luck")
+		}
+	})
+	functions.OnConfig(func(old, now *functions.Settings) {
+		rate.Store(int64(1000*old.Int("limits.rate", 0) + now.Int("limits.rate", 0)))
+	})
+}
+
+func Handle() string { return strconv.FormatInt(rate.Load(), 10) }
+`
+
+func TestOnConfigOfAWorker(t *testing.T) {
+	f := start(t, map[string]string{"told/t.go": toldFunction}, nil)
+	f.set(ofNamespace, "limits.rate", 5)
+	f.awaitState("told", host.Ready)
+	f.awaitSays("told", "5")
+	f.set(ofNamespace, "limits.rate", 13)
+	f.awaitSays("told", "5013")
+	f.await("the panic is logged", func() bool {
+		for _, r := range f.KeptRecords("told") {
+			if r.Message == "a handler of OnConfig panicked: bad luck" && strings.Contains(string(r.Attrs), "t.go") {
+				return true
+			}
+		}
+		return false
+	})
+	f.CutFollowers() // it is followed again, though nobody asks
+	f.set(ofNamespace, "limits.rate", 6)
+	f.awaitSays("told", "13006")
+}
+
+const envFunction = `package env
+
+import "os"
+
+func Handle() string { return os.Getenv("REGION") + " " + os.Getenv("RATE") + " " + os.Getenv("TEXT") }
+`
+
+const envManifest = `
+concurrency: 4
+env:
+  REGION: in ${config:region}
+  RATE: ${config:limits.rate:10}/s
+  TEXT: $${config:region}
+`
+
+func TestEnvironmentOfConfig(t *testing.T) {
+	f := start(t, map[string]string{"env/e.go": envFunction, "env/function.yaml": envManifest}, nil)
+	f.awaitState("env", host.Failed)
+	if e, _ := f.event("env", host.Failed); e.Err == nil || !strings.Contains(e.Err.Error(), "region is missing, to which env.REGION refers") {
+		t.Errorf("failed with %v", e.Err)
+	}
+	f.set(ofNamespace, "region", "eu")
+	f.awaitState("env", host.Ready)
+	f.answer("env", "in eu 10/s ${config:region}")
+	if _, err := f.RemoveConfig(t.Context(), ofNamespace, "", "region"); !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) {
+		t.Errorf("what it needs was removed: %v", err)
+	}
+
+	// Workers are replaced, and no invocation is lost.
+	ctx, stop := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	var ran, lost atomic.Int64
+	for range 8 {
+		callers.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := f.Invoke(context.Background(), "env", nil); err != nil {
+					lost.Add(1)
+					t.Error(err)
+				}
+				ran.Add(1)
+			}
+		})
+	}
+	for i := range 5 {
+		f.set(ofNamespace, "limits.rate", i)
+		f.awaitSays("env", fmt.Sprintf("in eu %d/s ${config:region}", i))
+	}
+	stop()
+	callers.Wait()
+	if lost.Load() > 0 {
+		t.Errorf("%d of %d invocations were lost", lost.Load(), ran.Load())
+	}
+	if s, err := f.Function("env"); err != nil || s.Workers.Crashed > 0 || s.Version != "v1" {
+		t.Errorf("then: %+v, %v", s, err)
+	}
+	f.set(ofNamespace, "other", 1)
+	f.write("env/function.yaml", "env: {REGION: x}\n")
+	f.awaitSays("env", "x  ")
+	f.await("nobody follows for the old version", func() bool { return f.Views() == 0 })
+}

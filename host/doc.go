@@ -80,6 +80,14 @@
 // Config.EncryptStore encrypts what streams and buckets store, for a disk that gets
 // lost, and not the rest of the data directory: programs and git repositories.
 //
+// # Configuration
+//
+// What functions read by functions.Config is set with [Host.SetConfig]: for the namespace, a
+// function, or a version of it (package kv/config), over the defaults in a manifest.
+// Running workers have it at once, without a restart, unless a value of the manifest's env refers to it:
+// those workers are replaced, and no invocation is lost. What does not fit the schema of a function that
+// serves is refused, and a version that does not take what is set is not released.
+//
 // # Data directory
 //
 // Config.Dir holds the streams of the embedded NATS server (jetstream), with what

@@ -98,11 +98,7 @@ func (f *function) discard(r runner) {
 
 func (f *function) workerSpec(v *version) worker.Spec {
 	m := v.manifest
-	env := make([]string, 0, len(m.Env)+1)
-	for key, value := range m.Env {
-		env = append(env, key+"="+value)
-	}
-	slices.Sort(env)
+	env := plainEnv(m)
 	if m.Memory > 0 {
 		env = append(env, fmt.Sprintf("GOMEMLIMIT=%d", m.Memory))
 	}

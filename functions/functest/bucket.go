@@ -1,7 +1,9 @@
 package functest
 
 import (
+	"bytes"
 	"context"
+	"io"
 
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/functions/wire/kvwire"
@@ -35,6 +37,45 @@ func (h *Host) bucket(name string) (*memkv.Bucket, error) {
 	}
 	h.buckets[name] = b
 	return b, nil
+}
+
+// Blobs is [Host.Bucket] for the stores of functions.Blobs.
+func (h *Host) Blobs(name string) kv.Blobs {
+	s, err := h.store(name)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (h *Host) store(name string) (*memkv.Blobs, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.blobs[name]; s != nil {
+		return s, nil
+	}
+	s, err := memkv.NewBlobs(name)
+	if err != nil {
+		return nil, err
+	}
+	if h.blobs == nil {
+		h.blobs = make(map[string]*memkv.Blobs)
+	}
+	h.blobs[name] = s
+	return s, nil
+}
+
+// blob answers an operation on a store of blobs.
+func (r runtime) blob(ctx context.Context, req *wire.Request) (*wire.Response, error) {
+	s, err := r.h.store(req.Header.Get(wire.KeyTarget))
+	if err != nil {
+		return kvwire.Fault(err)
+	}
+	var body io.Reader = bytes.NewReader(req.Payload)
+	if req.Body != nil {
+		body = io.MultiReader(body, req.Body)
+	}
+	return kvwire.ServeBlobs(ctx, s, req.Header, body)
 }
 
 // kv answers an operation on a bucket.

@@ -64,6 +64,7 @@ type Host struct {
 	lastID     atomic.Int64
 	mu         sync.Mutex
 	buckets    map[string]*memkv.Bucket
+	blobs      map[string]*memkv.Blobs
 	logs       []Record
 	published  []Message
 }
@@ -382,8 +383,11 @@ const maxDepth = 32 // as a host has it
 // Do implements [functions.Runtime].
 func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, error) {
 	op := req.Header.Get(wire.KeyOp)
-	if strings.HasPrefix(op, "kv.") {
+	switch kind, _, _ := strings.Cut(op, "."); kind {
+	case "kv":
 		return r.kv(ctx, req)
+	case "blob":
+		return r.blob(ctx, req)
 	}
 	switch op {
 	case "publish":

@@ -23,6 +23,7 @@ type echo struct {
 	RunKeeper
 	SecretKeeper
 	BucketKeeper
+	BlobKeeper
 	Configurer
 	hub *logs.Hub
 }

@@ -42,6 +42,10 @@
 //	PUT  /v1/config                   sets path to the JSON that is the body; DELETE removes it
 //	GET  /v1/config/effective         what a function reads, and from which layers
 //	GET  /v1/config/history           revisions of a layer; POST /v1/config/rollback goes back to one
+//	GET  /v1/blobs                    the stores of blobs of functions
+//	PUT, DELETE /v1/blobs/{store}     makes one, removes it
+//	GET  /v1/blobs/{store}/blobs      blobs; query: prefix, after, limit
+//	GET, PUT, DELETE /v1/blobs/{store}/blobs/{name}  a blob as it is
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //
@@ -127,6 +131,7 @@ type Backend interface {
 	RunKeeper
 	SecretKeeper
 	BucketKeeper
+	BlobKeeper
 	Configurer
 	Info() Info
 	Functions() []Function

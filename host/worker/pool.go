@@ -46,6 +46,7 @@ type Pool struct {
 	members  []*member
 	starting int
 	waiting  list.List // of *waiter
+	renewals int       // see Renew
 	draining bool
 	closed   bool
 	backoff  backoff
@@ -62,6 +63,7 @@ type Pool struct {
 // member is a worker of the pool.
 type member struct {
 	proc     process
+	renewals int // of the pool, when it was started
 	running  int
 	stuck    int  // of those, the ones that ignore the end of their context
 	retiring bool // takes no more

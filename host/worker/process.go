@@ -25,7 +25,12 @@ type Spec struct {
 	Path     string // the program
 	Dir      string // where the directories of the workers are made; they go with them
 	Env      []string
-	Limits   Limits
+	// Environ returns what is added to Env when a worker starts; an error is that of
+	// its start. Default: nothing.
+	Environ func(ctx context.Context) ([]string, error)
+	// Stopped is told when the pool has been drained. Default: nobody.
+	Stopped func()
+	Limits  Limits
 	// StartTimeout is how long a worker may take to be ready. Default: 10 s.
 	StartTimeout time.Duration
 	// Serve answers what workers ask the host.
@@ -96,6 +101,14 @@ func (n *NativePool) Warm(ctx context.Context) error {
 	return n.Pool.Warm(ctx)
 }
 
+// Drain is [Pool.Drain].
+func (n *NativePool) Drain(ctx context.Context) {
+	n.Pool.Drain(ctx)
+	if n.spec.Stopped != nil {
+		n.spec.Stopped()
+	}
+}
+
 // start starts a worker.
 func (n *NativePool) start(ctx context.Context) (process, error) {
 	p, err := n.startProcess(ctx)
@@ -139,7 +152,14 @@ type native struct {
 // startProcess starts a worker and waits until it is ready.
 func (n *NativePool) startProcess(ctx context.Context) (process, error) {
 	w := &native{pool: n, id: fmt.Sprintf("w%d", n.nextID.Add(1)), ready: make(chan wire.Frame, 1), exited: make(chan struct{})}
-	if err := w.spawn(); err != nil {
+	var more []string
+	if n.spec.Environ != nil {
+		var err error
+		if more, err = n.spec.Environ(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.spawn(more); err != nil {
 		return nil, err
 	}
 	timeout := time.NewTimer(n.spec.StartTimeout)
@@ -163,7 +183,7 @@ func (n *NativePool) startProcess(ctx context.Context) (process, error) {
 }
 
 // spawn starts the process with its channel and its pipes.
-func (w *native) spawn() error {
+func (w *native) spawn(env []string) error {
 	spec := &w.pool.spec
 	dir, err := os.MkdirTemp(spec.Dir, filepath.Base(spec.Function)+"-"+w.id+"-")
 	if err != nil {
@@ -185,7 +205,7 @@ func (w *native) spawn() error {
 	defer pipes.closeWriters()
 	w.proc, err = spec.Spawner.start(spec.Path, []string{spec.Function}, &os.ProcAttr{
 		Dir:   dir,
-		Env:   w.environ(),
+		Env:   w.environ(env),
 		Files: []*os.File{spec.Spawner.null, pipes.outW, pipes.errW, child},
 		Sys:   sysProcAttr(),
 	})
@@ -202,9 +222,10 @@ func (w *native) spawn() error {
 
 // environ returns the environment of the worker, from scratch. The first of two
 // values of a name counts, so that the manifest may have another PATH or GOGC.
-func (w *native) environ() []string {
+func (w *native) environ(more []string) []string {
 	spec := &w.pool.spec
 	env := append([]string{wire.WorkerEnv + "=" + spec.Function}, spec.Env...)
+	env = append(env, more...)
 	return append(env,
 		"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME="+w.dir, "TMPDIR="+w.dir,
 		// A function's live heap is small, so collecting at twice its size would

@@ -31,6 +31,7 @@ func (p *Pool) usable() int {
 
 func (p *Pool) launch() {
 	p.starting++
+	renewals := p.renewals
 	p.tasks.Go(func() {
 		proc, err := p.start(p.ctx)
 		p.mu.Lock()
@@ -42,12 +43,15 @@ func (p *Pool) launch() {
 			return
 		}
 		p.stats.Started++
-		m := &member{proc: proc, ready: time.Now(), since: time.Now()}
+		m := &member{proc: proc, renewals: renewals, ready: time.Now(), since: time.Now()}
 		if p.closed {
 			m.retiring = true
 		}
 		p.members = append(p.members, m)
 		p.lastErr = nil
+		if p.renewals > 0 {
+			p.joined(m)
+		}
 		p.serveWaiting()
 		p.touched()
 		if m.retiring {
@@ -84,6 +88,7 @@ func (p *Pool) scheduleRetry() {
 		}
 		p.keepMin()
 		p.grow(p.waiting.Len())
+		p.renew()
 	})
 }
 

@@ -91,7 +91,7 @@ func DropBlobs(ctx context.Context, js jetstream.JetStream, name string) error {
 	if err := kv.ValidateBucket(name); err != nil {
 		return err
 	}
-	err := js.DeleteStream(ctx, blobsPrefix+name)
+	err := drop(ctx, js, blobsPrefix+name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w: blobs %q", kv.ErrNoBucket, name)
 	}

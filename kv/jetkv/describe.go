@@ -79,3 +79,34 @@ func maxValue(js jetstream.JetStream, message int32) int64 {
 	}
 	return max(most-overhead, 0)
 }
+
+// BlobsInfo is a store of blobs as the server knows it.
+type BlobsInfo struct {
+	Name        string
+	Description string
+	Created     time.Time
+	Replicas    int
+	Bytes       int64 // of storage
+	MaxBytes    int64 // of storage, 0: no limit
+}
+
+// ListBlobs returns the stores that there are, whoever has made them, by their names.
+func ListBlobs(ctx context.Context, js jetstream.JetStream) ([]BlobsInfo, error) {
+	var list []BlobsInfo
+	lister := js.ListStreams(ctx, jetstream.WithStreamListSubject("$O.*.M.>"))
+	for s := range lister.Info() {
+		name, ok := strings.CutPrefix(s.Config.Name, blobsPrefix)
+		if !ok {
+			continue
+		}
+		list = append(list, BlobsInfo{
+			Name: name, Description: s.Config.Description, Created: s.Created, Replicas: s.Config.Replicas,
+			Bytes: int64(s.State.Bytes), MaxBytes: max(s.Config.MaxBytes, 0),
+		})
+	}
+	if err := lister.Err(); err != nil {
+		return nil, fmt.Errorf("kv: list of blobs: %w", err)
+	}
+	slices.SortFunc(list, func(a, b BlobsInfo) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}

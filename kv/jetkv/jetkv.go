@@ -128,18 +128,24 @@ func Drop(ctx context.Context, js jetstream.JetStream, name string) error {
 	if err := kv.ValidateBucket(name); err != nil {
 		return err
 	}
-	s, err := js.Stream(ctx, streamPrefix+name)
-	if err == nil {
-		// A server that still removes the files of another bucket of the name leaves
-		// these where they are (NATS 2.15), and the next one would begin with them.
-		if err = s.Purge(ctx); err == nil {
-			err = js.DeleteStream(ctx, streamPrefix+name)
-		}
-	}
+	err := drop(ctx, js, streamPrefix+name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w: %q", kv.ErrNoBucket, name)
 	}
 	return err
+}
+
+// drop removes a stream. A server that still removes the files of another one of the
+// name leaves these where they are (NATS 2.15), and the next one would begin with them.
+func drop(ctx context.Context, js jetstream.JetStream, stream string) error {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	if err := s.Purge(ctx); err != nil {
+		return err
+	}
+	return js.DeleteStream(ctx, stream)
 }
 
 func newBucket(js jetstream.JetStream, sc jetstream.StreamConfig) (*Bucket, error) {

@@ -25,6 +25,13 @@ func TestMain(m *testing.M) {
 // server starts one with JetStream for a test.
 func server(t testing.TB) jetstream.JetStream {
 	t.Helper()
+	js, _ := serverIn(t)
+	return js
+}
+
+// serverIn tells where it stores, too.
+func serverIn(t testing.TB) (js jetstream.JetStream, dir string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "jetkv")
 	if err != nil {
 		t.Fatal(err)
@@ -39,11 +46,10 @@ func server(t testing.TB) jetstream.JetStream {
 		}
 		os.RemoveAll(dir)
 	})
-	js, err := jetstream.New(b.Conn())
-	if err != nil {
+	if js, err = jetstream.New(b.Conn()); err != nil {
 		t.Fatal(err)
 	}
-	return js
+	return js, dir
 }
 
 // create makes a bucket of its own name.

@@ -42,13 +42,14 @@ type Effects struct {
 	Messages []*nats.Msg
 	Bucket   string // "" for none
 	Changes  []byte // of the bucket, in whatever form its State takes them
+	Depth    int64  // of the events that they make
 }
 
 // State is where effects change buckets.
 type State interface {
-	// CommitOnce makes changes of a bucket, once under a name. refused tells of an
+	// CommitOnce makes the changes of the bucket of e, once under a name. refused tells of an
 	// error that they were not made, and never will be, as where a condition does not hold.
-	CommitOnce(ctx context.Context, bucket, name string, changes []byte) (refused bool, err error)
+	CommitOnce(ctx context.Context, name string, e *Effects) (refused bool, err error)
 	// ForgetOnce has the bucket forget the name.
 	ForgetOnce(ctx context.Context, bucket, name string) error
 }
@@ -181,7 +182,7 @@ func (t *Trigger) newRecord(c Commit, e Effects) (*nats.Msg, error) {
 	name := rand.Text() // which nobody else can take before
 	m := nats.NewMsg(c.subject())
 	if e.Bucket != "" {
-		m.Data = wire.AppendMessage(m.Data, wire.Header(nil).Add(wire.KeyOp, opState).Add(wire.KeyTarget, e.Bucket), e.Changes)
+		m.Data = wire.AppendMessage(m.Data, wire.Header(nil).Add(wire.KeyOp, opState).Add(wire.KeyTarget, e.Bucket).AddInt(wire.KeyDepth, e.Depth), e.Changes)
 	}
 	for i, one := range e.Messages {
 		if _, err := checkHeaders(one.Header); err != nil {
@@ -220,6 +221,7 @@ func effectsOf(m *jetstream.RawStreamMsg) (e Effects, err error) {
 	for _, one := range list {
 		if one.Header.Get(wire.KeyOp) == opState {
 			e.Bucket, e.Changes = one.Header.Get(wire.KeyTarget), one.Payload
+			e.Depth, _ = one.Header.Int(wire.KeyDepth)
 			continue
 		}
 		e.Messages = append(e.Messages, messageOf(one))
@@ -303,7 +305,7 @@ func (t *Trigger) apply(ctx context.Context, subject string, e Effects, since ti
 		if t.state == nil {
 			return true, wire.Errorf(wire.Unavailable, "there are no buckets here")
 		}
-		if refused, err := t.state.CommitOnce(ctx, e.Bucket, once(subject), e.Changes); err != nil {
+		if refused, err := t.state.CommitOnce(ctx, once(subject), &e); err != nil {
 			return refused, err
 		}
 	}

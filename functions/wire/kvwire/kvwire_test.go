@@ -4,20 +4,53 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/functions/wire/kvwire"
 	"github.com/fnhost/fnhost/kv"
+	"github.com/fnhost/fnhost/kv/jetkv"
 	"github.com/fnhost/fnhost/kv/kvtest"
 )
 
 func TestBucketsOverFramesKeepTheContract(t *testing.T) {
 	js := server(t)
 	kvtest.Run(t, func(t *testing.T, history int) kv.Bucket { return remote(t, js, history) })
+}
+
+func TestBlobsOverFramesKeepTheContract(t *testing.T) {
+	js := server(t)
+	kvtest.RunBlobs(t, func(t *testing.T) kv.Blobs {
+		s, err := jetkv.CreateBlobs(t.Context(), js, jetkv.BlobsConfig{Bucket: fmt.Sprint("b", names.Add(1))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kvwire.NewBlobs(s.Name(), session(t, func(ctx context.Context, x *wire.Exchange) { answerBlobs(ctx, s, x) }), nil)
+	})
+}
+
+// broken is a store whose content cannot be read to its end.
+type broken struct{ kv.Blobs }
+
+func (broken) Get(context.Context, string) (kv.Blob, io.ReadCloser, error) {
+	return kv.Blob{Size: 7}, io.NopCloser(io.MultiReader(strings.NewReader("some"), iotest.ErrReader(kv.ErrDamaged))), nil
+}
+
+func TestTheEndOfADamagedBlob(t *testing.T) {
+	s := kvwire.NewBlobs("b", session(t, func(ctx context.Context, x *wire.Exchange) { answerBlobs(ctx, broken{}, x) }), nil)
+	_, r, err := s.Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if b, err := io.ReadAll(r); string(b) != "some" || !errors.Is(err, kv.ErrDamaged) {
+		t.Errorf("%s %v", b, err)
+	}
 }
 
 // failing is a bucket whose Get fails.

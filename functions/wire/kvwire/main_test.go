@@ -1,6 +1,7 @@
 package kvwire_test
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -63,9 +64,13 @@ func remote(t testing.TB, js jetstream.JetStream, history int) *kvwire.Bucket {
 
 // sessionTo returns the worker's side of a session whose host's side answers from a bucket.
 func sessionTo(t testing.TB, b kv.Bucket) kvwire.Do {
+	return session(t, func(ctx context.Context, x *wire.Exchange) { answer(ctx, b, x) })
+}
+
+func session(t testing.TB, serve func(ctx context.Context, x *wire.Exchange)) kvwire.Do {
 	t.Helper()
 	a, z := net.Pipe()
-	hosts := wire.NewSession(a, wire.Config{Host: true, Serve: func(ctx context.Context, x *wire.Exchange) { answer(ctx, b, x) }})
+	hosts := wire.NewSession(a, wire.Config{Host: true, Serve: serve})
 	workers := wire.NewSession(z, wire.Config{})
 	ended := make(chan struct{}, 2)
 	for _, s := range []*wire.Session{hosts, workers} {
@@ -94,6 +99,19 @@ func answer(ctx context.Context, b kv.Bucket, x *wire.Exchange) {
 		body = append(body[:len(body):len(body)], rest...)
 	}
 	r, err := kvwire.Serve(ctx, b, x.Header(), body)
+	respond(x, r, err)
+}
+
+func answerBlobs(ctx context.Context, s kv.Blobs, x *wire.Exchange) {
+	var body io.Reader = bytes.NewReader(x.Payload())
+	if x.Body() != nil {
+		body = io.MultiReader(body, x.Body())
+	}
+	r, err := kvwire.ServeBlobs(ctx, s, x.Header(), body)
+	respond(x, r, err)
+}
+
+func respond(x *wire.Exchange, r *wire.Response, err error) {
 	if err != nil {
 		x.Fail(wire.AsError(err))
 		return
