@@ -7,18 +7,18 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 )
 
-// Secret returns the latest value of a secret, which `fnhost secret set` has set. It asks the host each time, which
-// has it in memory: a value that was changed is there with the next call. (Keep a client that was made with it as
-// long as it is let in, and no longer.) Nothing that a value is made of is in the
-// environment or in files.
+// Secret returns the latest value of a secret, which `fnhost secret set` has set. It
+// asks the host each time, which has it in memory: a value that was changed is there
+// with the next call. The value is in no environment and in no file.
 //
 //	key, err := functions.Secret(ctx, "stripe/key")
 //
-// It is a plain string, as every library takes it. If the function writes or logs it, or
-// returns it in an error, the host puts "[secret NAME]" in its place, where it can be recognised: as it is, in
-// JSON, in a URL, in base64, if it has 6 bytes or more. Do not rely on that, and put no secret
-// into a result, an event or a bucket, where nobody looks for it. The memory of a worker is not
-// wiped: a core file of it may have secrets in it.
+// It is a plain string, as every library takes it. If the function writes or logs it,
+// or returns it in an error, the host puts "[secret NAME]" in its place, where it can
+// be recognised: as it is, in JSON, in a URL, in base64, if it has 6 bytes or more. That
+// is for accidents. Put no secret into a result, an event or a bucket: nobody looks for
+// it there, and the answers of http handlers are results, also those that tell of an
+// error. The memory of a worker is not wiped: a core file may have secrets in it.
 //
 // It returns an *[Error]: of code [NotFound] for a secret that there is not, [Forbidden]
 // for one that the manifest's access list does not name (access.secrets), and

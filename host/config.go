@@ -58,16 +58,16 @@ type Config struct {
 	// MasterKey, MasterKeyFile and MasterKeyCommand are where the master key of secrets
 	// comes from, one of them: the key itself (as of an environment variable), a file that
 	// nobody but its owner may read, or a program with its arguments that prints it. Of
-	// several keys, a line each, the first one seals, and all open; `fnhost secret key` makes one. Default:
-	// master.key in Dir, which is made when the first secret is set, and is of no
-	// help against somebody who gets the whole of Dir.
+	// several keys, a line each, the first one seals, and all open; `fnhost secret key`
+	// makes one. Default: master.key in Dir, which is made when the first secret is set,
+	// and is of no help against somebody who gets the whole of Dir.
 	MasterKey        string
 	MasterKeyFile    string
 	MasterKeyCommand []string
 	// EncryptStore encrypts all that streams and buckets store on the disk, with a key
 	// (store.key in Dir) that the master key opens. It is for a Dir that is new, and for
-	// one that was made so: [New] refuses one that was made otherwise, and neither encrypts nor decrypts what is
-	// there. Default: secrets alone are encrypted.
+	// one that was made so: [New] refuses any other, and neither encrypts nor decrypts
+	// what is there. Default: secrets alone are encrypted.
 	EncryptStore bool
 	// Durability says what stored data survives. Default: [bus.Process].
 	Durability bus.Durability

@@ -75,24 +75,25 @@
 //
 // # Secrets
 //
-// [Host.SetSecret] stores secrets, each version sealed with a key of its own, and that with the master key (package
-// kv/secrets). functions.Secret has the values, if the manifest's access.secrets lets the function have them; nobody else
-// has: there is no way to ask a host for one. They are in no argument, environment, log, record or
-// answer of the management API. What a function that was given a secret writes, logs or returns as an error has
+// [Host.SetSecret] stores secrets, each version sealed with a key of its own, and that
+// with the master key (package kv/secrets). functions.Secret has the values, if the
+// manifest's access.secrets lets the function have them; there is no way to ask a host
+// for one. They are in no argument, environment, log, record or answer of the management
+// API. What a function that was given a secret writes, logs or returns as an error has
 // the value replaced (package host/redact): that is for accidents.
 //
-// The host keeps values in memory that functions have asked for, until they are replaced; the collector and the system may have copied what
-// is zeroed then.
+// The host keeps values in memory that functions have asked for. What is zeroed when
+// they are replaced may have been copied before, by the collector, or by the system.
 //
-// Config.EncryptStore encrypts what streams and buckets store, for a disk that gets lost. It
-// does not encrypt the rest of the data directory: programs, git repositories, and what is in the build cache.
+// Config.EncryptStore encrypts what streams and buckets store, for a disk that gets
+// lost, and not the rest of the data directory: programs and git repositories.
 //
 // # Data directory
 //
 // Config.Dir holds the streams of the embedded NATS server (jetstream), with what
 // was deployed, the programs of deployed versions (programs; restored from there),
-// the master key of secrets (master.key) unless it is kept elsewhere, the key of an encrypted store (store.key),
-// git repositories that were pushed (git), the hash of the management API's token
+// the master key of secrets (master.key) unless it is kept elsewhere, the key of an
+// encrypted store (store.key), git repositories that were pushed (git), the hash of the management API's token
 // (admin.token), the key of callbacks (callback.key), the working directories of workers and deploys (run; emptied at
 // start), and a lock: it belongs to one host at a time. To back it up stop the
 // host and copy it. Compiled programs are also in Config.Builder.Cache, which hosts

@@ -92,10 +92,10 @@ type Secret = secrets.Info
 // KeyRotation says what [Host.RotateMasterKey] has done.
 type KeyRotation = secrets.Rotation
 
-// SetSecret stores the next version of a secret, which functions get from then on, also
-// on other hosts of the same NATS server within moments. by says who does so. The name is as a key of package
-// kv, of at most 200 bytes, the value has 1 byte to 64 KiB; the latest 10 versions
-// are kept. The first secret of a host without a master key makes one, in the data
+// SetSecret stores the next version of a secret, which functions get from then on, on
+// other hosts of the same NATS server within moments. by says who does so. The name is
+// as a key of package kv, of at most 200 bytes, the value has 1 byte to 64 KiB; the
+// latest 10 versions are kept. The first secret of a host without a master key makes one, in the data
 // directory, and says so in the log. The error is an *[functions.Error]: of code
 // BadRequest for a name or value that is none, or too large, Conflict if what is stored is
 // sealed with another master key, and Unavailable if it cannot be stored. There is no
@@ -151,10 +151,11 @@ func (h *Host) RemoveSecret(ctx context.Context, name string) error {
 }
 
 // RotateMasterKey changes the master key while functions go on. If it is the host's own,
-// a new one is made, all secrets are sealed with it, and the old one goes. If it comes from elsewhere (Config.MasterKeyFile, MasterKeyCommand), it is read
-// again, and all is sealed with the first of the keys there; the old ones can go then. One
-// that was broken off, also by a kill, is finished by the next call. The error is of code Conflict
-// if there is no new key, with what to do, or if the keys do not open what is stored.
+// a new one is made, all secrets are sealed with it, and the old one goes. If it comes
+// from elsewhere (Config.MasterKeyFile, MasterKeyCommand), it is read again, and all is
+// sealed with the first of the keys there; the old ones can go then. What was broken
+// off, also by a kill, the next call finishes. The error is of code Conflict if there is
+// no new key, with what to do, or if the keys do not open what is stored.
 func (h *Host) RotateMasterKey(ctx context.Context) (KeyRotation, error) {
 	store, err := h.secretStore()
 	if err == nil {

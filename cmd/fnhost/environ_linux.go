@@ -9,7 +9,8 @@ import (
 )
 
 // wipeEnvironment overwrites a text where the process was given its environment, which
-// the kernel shows in /proc to everybody who runs as the same user, whatever os.Unsetenv has done. It does what it can.
+// the kernel shows in /proc to whoever runs as the same user, whatever os.Unsetenv has
+// done. It does what it can.
 func wipeEnvironment(text string) {
 	stat, err := os.ReadFile("/proc/self/stat")
 	if err != nil {

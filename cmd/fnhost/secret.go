@@ -200,9 +200,10 @@ func (a *app) secretRotateCommand() *cobra.Command {
 		Long: `Seal all secrets with a new master key, while functions read them. Values stay as they are.
 
 If the key is the host's own (master.key in its data directory), a new one is made, and the old one goes. If it comes from
---master-key-file or --master-key-command, put the new key (fnhost secret key) on a line before the old one there, rotate, and take the old one
-away (on several hosts that share a NATS server: put both keys there on all of them, and rotate on each). If it comes from FNHOST_MASTER_KEY, put both there, the new one first, restart the host, and rotate then. A rotation
-that is broken off is finished by the next one.`,
+--master-key-file or --master-key-command, put the new key (fnhost secret key) on a line before the old one there,
+rotate, and take the old one away. (Where hosts share a NATS server, put both keys there on all of them first, and
+rotate on each.) If it comes from FNHOST_MASTER_KEY, put both there, the new one first, restart the host, and rotate
+then. A rotation that is broken off is finished by the next one.`,
 		Args: between(0, 0, ""),
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -4,8 +4,9 @@
 // there also as a part of something longer, such as the header of basic
 // authentication. Of a value of several lines each line of eight bytes and more is
 // found by itself, since output is looked at line by line. Values of less than
-// [MinValue] bytes are not looked for. What a function makes of a value otherwise (backwards, in hex, encrypted, in
-// two writes of two lines) is not found: this protects against accidents.
+// [MinValue] bytes are not looked for. What a function makes of a value otherwise
+// (backwards, in hex, encrypted, in two parts) is not found: this protects against
+// accidents.
 package redact
 
 import (

@@ -11,8 +11,8 @@
 //
 // What this does not do: a record that was good once opens again if somebody puts it
 // back in its own place. Values that were handed out are in the memory of whoever got
-// them, and bytes that are zeroed here (data keys, and values when they are replaced) may have been copied by
-// the runtime before, or be in a swap or a core file.
+// them, and bytes that are zeroed here (data keys, and values when they are replaced)
+// may have been copied by the runtime before, or be in a swap or a core file.
 //
 // # Records
 //

@@ -43,8 +43,8 @@ const (
 	checkName    = ".check"
 )
 
-// ValidateName returns kv.ErrInvalidKey for what is no name of a secret: those are the keys of
-// buckets, of at most MaxName bytes.
+// ValidateName returns kv.ErrInvalidKey for what is no name of a secret: those are the
+// keys of buckets, of at most MaxName bytes.
 func ValidateName(name string) error {
 	if err := kv.ValidateKey(name); err != nil {
 		return err

@@ -28,8 +28,8 @@ type Rotation struct {
 // before the old one; at the end the old one goes. One that was broken off is finished
 // by the next. Secrets can be read and set all the time.
 //
-// Where several hosts share the bucket each has to be told: the first one seals all anew, and the others
-// take up their keys. All must have both keys before.
+// Where several hosts share the bucket each has to be told: the first one seals all
+// anew, and the others take up their keys. All must have both keys before.
 //
 // The error wraps [ErrNothingToRotate] if the source is not the host's own and its
 // primary key is the one that seals all already, or if there is no secret yet, and
