@@ -22,6 +22,7 @@ const rateFunction = `package rate
 
 import (
 	"context"
+	"time"
 
 	"github.com/fnhost/fnhost/functions"
 )
@@ -30,6 +31,9 @@ func Handle(ctx context.Context) (string, error) {
 	c, err := functions.Config(ctx)
 	return c.String("limits.rate", "none") + " " + c.String("region", "none"), err
 }
+
+// HandleWait has another worker started for who comes meanwhile.
+func HandleWait() { time.Sleep(100 * time.Millisecond) }
 
 // HandleAll returns all of it.
 func HandleAll(ctx context.Context) (string, error) {
@@ -71,6 +75,20 @@ func (f *fixture) awaitSays(name, want string) {
 	f.await(name+" says "+want, func() bool {
 		out, err := f.Invoke(f.t.Context(), name, nil)
 		return err == nil && string(out) == want
+	})
+}
+
+// startAll has so many workers of a function run, whose concurrency is 1.
+func (f *fixture) startAll(name string, workers int) {
+	f.t.Helper()
+	f.await("all workers have started", func() bool {
+		var wg sync.WaitGroup
+		for range workers {
+			wg.Go(func() { f.Invoke(context.Background(), name+"/wait", nil) })
+		}
+		wg.Wait()
+		s, err := f.Function(name)
+		return err == nil && s.Workers.Workers == workers
 	})
 }
 
@@ -126,10 +144,7 @@ func TestConfigReachesAllWorkersWithoutRestart(t *testing.T) {
 		})
 	}
 	everywhere("none")
-	f.await("all workers have started", func() bool {
-		s, err := f.Function("rate")
-		return err == nil && s.Workers.Workers == processes
-	})
+	f.startAll("rate", processes)
 	before, _ := f.Function("rate")
 	f.set(ofNamespace, "limits.rate", 5)
 	everywhere("5")
