@@ -11,7 +11,7 @@ import (
 // KV returns the bucket name of the function's namespace: state that outlives the
 // worker, and that all workers of all functions share. A bucket that does not exist is
 // made when it is first used, with a history of 1 and no limits; `fnhost bucket create`
-// makes others. The bucket itself costs nothing, and may be used after the invocation, by
+// makes others. (Where there are 1000 streams already, functions make no more.) The bucket itself costs nothing, and may be used after the invocation, by
 // contexts that have not ended.
 //
 //	sessions := functions.KV(ctx, "sessions")

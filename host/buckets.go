@@ -28,6 +28,7 @@ type buckets struct {
 	blobs sync.Map // name to *jetkv.Blobs
 
 	making sync.Mutex // held while one is opened or made
+	most   int        // maxStreams, but for tests
 }
 
 // reserved are the names of buckets and stores that are the host's own. They are in an
@@ -66,13 +67,28 @@ func opened[T any](ctx context.Context, b *buckets, cache *sync.Map, name string
 	}
 	v, err := open(ctx, b.js, name)
 	if errors.Is(err, kv.ErrNoBucket) {
-		v, err = create(ctx, b.js)
+		if err = b.room(ctx, name); err == nil {
+			v, err = create(ctx, b.js)
+		}
 	}
 	if err != nil {
 		return none, err
 	}
 	cache.Store(name, v)
 	return v, nil
+}
+
+// maxStreams is how many streams there may be, buckets among them, before functions
+// can make no more by their use: each costs the server memory and files, and a name may
+// come from a request.
+const maxStreams = 1000
+
+func (b *buckets) room(ctx context.Context, name string) error {
+	info, err := b.js.AccountInfo(ctx)
+	if err == nil && info.Streams >= b.most {
+		err = wire.Errorf(wire.Forbidden, "there is no bucket %q, and there are %d streams already, so that functions make no more: `fnhost bucket create %s` does", name, info.Streams, name)
+	}
+	return err
 }
 
 // forget has a bucket, or a store of that name, opened anew when it is next used.
@@ -87,7 +103,7 @@ func (h *Host) openBuckets() error {
 	if err != nil {
 		return fmt.Errorf("host: buckets: %w", err)
 	}
-	h.buckets = &buckets{js: js}
+	h.buckets = &buckets{js: js, most: maxStreams}
 	return nil
 }
 

@@ -101,6 +101,21 @@ func TestABucketThatWasRemovedIsMadeAnew(t *testing.T) {
 	}
 }
 
+func TestFunctionsMakeNoBucketsWithoutEnd(t *testing.T) {
+	f := start(t, map[string]string{"visits/v.go": visitsSource}, nil)
+	f.awaitState("visits", "ready")
+	if _, err := f.Invoke(t.Context(), "visits", []byte("one/a")); err != nil {
+		t.Fatal(err)
+	}
+	f.SetMaxStreams(1)
+	if _, err := f.Invoke(t.Context(), "visits", []byte("two/a")); !errors.Is(err, functions.ErrForbidden) || !strings.Contains(err.Error(), "fnhost bucket create two") {
+		t.Errorf("another bucket: %v", err)
+	}
+	if _, err := f.Invoke(t.Context(), "visits", []byte("one/a")); err != nil {
+		t.Errorf("one that is there: %v", err)
+	}
+}
+
 func TestInProcessFunctionsWatchBuckets(t *testing.T) {
 	f := start(t, nil, nil)
 	err := f.Handle("follow", func(ctx context.Context) ([]string, error) {

@@ -46,3 +46,6 @@ func (h *Host) Views() int {
 	defer h.configs.mu.Unlock()
 	return len(h.configs.views)
 }
+
+// SetMaxStreams changes how many streams there may be before functions make no more buckets.
+func (h *Host) SetMaxStreams(n int) { h.buckets.most = n }

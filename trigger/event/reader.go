@@ -22,6 +22,7 @@ type reader struct {
 	schedule manifest.Schedule // of a schedule,
 	id       string            // which has one; "" otherwise
 	from     uint64            // where to begin if its stream has taken the subject for it; 0 otherwise
+	created  time.Time         // when the function began to serve with it
 	begun    time.Time         // when the stream was made that it reads, zero for none yet
 	anew     bool              // all that the stream has is new, since there was none before
 	maxAge   atomic.Int64      // of the stream
@@ -40,7 +41,7 @@ func newReader(t *Trigger, function string, spec *manifest.Event) *reader {
 
 func sourceReader(t *Trigger, function string, s Source) *reader {
 	sum := sha256.Sum256([]byte(s.ID))
-	return &reader{t: t, key: fmt.Sprintf("fn_%s_%x", function, sum[:4]), function: function, source: s, spec: s.Spec}
+	return &reader{t: t, key: fmt.Sprintf("fn_%s_%x", function, sum[:4]), function: function, source: s, spec: s.Spec, created: time.Now()}
 }
 
 // run sets the consumer up, and takes its events until the reader is canceled.

@@ -53,10 +53,15 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 	if err := start(&cfg, r.spec.Start); err != nil {
 		return nil, err
 	}
-	if cfg.DeliverPolicy == jetstream.DeliverNewPolicy && r.from > 0 { // an event may have come by now
+	fresh := cfg.DeliverPolicy == jetstream.DeliverNewPolicy
+	if fresh && r.from > 0 { // an event may have come by now
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.from
 	}
-	if r.anew && (cfg.DeliverPolicy == jetstream.DeliverNewPolicy || !r.begun.IsZero()) { // sequences are others, too
+	if fresh && r.from == 0 { // what has come since the function serves is new
+		at := stream.CachedInfo().TimeStamp.Add(-time.Since(r.created)) // by the server's clock
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &at
+	}
+	if r.anew && (fresh || !r.begun.IsZero()) { // sequences are others, too
 		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverAllPolicy, 0, nil
 	}
 	if old, err := stream.Consumer(ctx, r.key); err == nil { // where it begins cannot be changed any more, and a pause goes on

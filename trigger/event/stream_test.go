@@ -298,3 +298,23 @@ func TestWrongLastSequences(t *testing.T) {
 		t.Error("what is no refusal counts as one")
 	}
 }
+
+// A trigger that is set up late, as on a machine with much to do, has what came since its function serves.
+func TestEventsBeforeTheConsumerIsThereAreNew(t *testing.T) {
+	f := newFixture(t)
+	f.stream("OWN", "own.>")
+	f.publish("own.a", "before")
+	time.Sleep(50 * time.Millisecond)
+	r := newReader(f.trigger, "shop", new(spec("own.a")))
+	r.ctx, r.cancel = context.WithCancel(t.Context())
+	defer r.cancel()
+	time.Sleep(50 * time.Millisecond)
+	f.publish("own.a", "since", "too")
+	c, err := r.setUp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.CachedInfo().NumPending; n != 2 {
+		t.Errorf("%d events wait, want 2", n)
+	}
+}
