@@ -305,7 +305,7 @@ func TestEventsBeforeTheConsumerIsThereAreNew(t *testing.T) {
 	f.stream("OWN", "own.>")
 	f.publish("own.a", "before")
 	time.Sleep(50 * time.Millisecond)
-	r := newReader(f.trigger, "shop", new(spec("own.a")))
+	r := newReader(f.trigger, "shop", new(spec("own.a", func(s *manifest.Event) { s.Start = "new" })))
 	r.ctx, r.cancel = context.WithCancel(t.Context())
 	defer r.cancel()
 	time.Sleep(50 * time.Millisecond)
