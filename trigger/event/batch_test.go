@@ -173,15 +173,18 @@ func TestDedupeAcrossStreamsAndAttempts(t *testing.T) {
 		if header != "" {
 			m.Header.Set(header, id)
 		}
-		if _, err := f.js.PublishMsg(t.Context(), m); err != nil {
-			t.Fatal(err)
-		}
+		f.await("the stream itself has forgotten", func() bool {
+			ack, err := f.js.PublishMsg(t.Context(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return !ack.Duplicate
+		})
 	}
 	for range 3 {
 		send("flaky one", jetstream.MsgIDHeader, "1")
 		send("two", "Ce-Id", "2")
 		send("no id", "", "")
-		time.Sleep(150 * time.Millisecond) // the stream itself forgets
 	}
 	for _, source := range []string{"/a", "/b"} { // each counts by itself
 		m := msgTo("in", "of "+source)

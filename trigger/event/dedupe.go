@@ -101,9 +101,9 @@ func (r *reader) once(p *puller, start func(*message)) func(*message) {
 			r.t.log.Warn("an event waits: its ID cannot be kept: "+strings.TrimSpace(err.Error()), "function", r.function, "sequence", meta.Sequence.Stream)
 			m.NakWithDelay(r.t.retrySetup)
 		case seen:
+			r.skip(m, "one of its ID was handled before")
 			m.Ack()
 			p.rate.giveBack(1)
-			r.skip(m, "one of its ID was handled before")
 		default:
 			start(m)
 		}

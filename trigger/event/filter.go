@@ -67,9 +67,9 @@ func (r *reader) filtered(p *puller, start func(*message)) func(*message) {
 			start(m)
 			return
 		}
+		r.skip(m, "the trigger is not for it")
 		m.Ack()
 		p.rate.giveBack(1)
-		r.skip(m, "the trigger is not for it")
 	}
 }
 

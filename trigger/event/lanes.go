@@ -218,8 +218,8 @@ func (f *flow) wait(h *held) {
 
 // skip takes an event off without handling it. f.mu is held.
 func (f *flow) skip(h *held) {
-	h.message.Ack()
 	f.r.skip(h.message, "a later one of its key has come")
+	h.message.Ack()
 	f.leave(h)
 }
 
