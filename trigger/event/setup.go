@@ -32,6 +32,7 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 			return nil, err
 		}
 	}
+	asked := time.Now()
 	stream, from, err := r.t.streamFor(ctx, &r.spec)
 	if err != nil {
 		r.anew = r.anew || errors.As(err, new(noStream))
@@ -58,7 +59,7 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.from
 	}
 	if fresh && r.from == 0 { // what has come since the function serves is new
-		at := stream.CachedInfo().TimeStamp.Add(-time.Since(r.created)) // by the server's clock
+		at := r.created.Add(skew(stream.CachedInfo().TimeStamp, asked, time.Now()))
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &at
 	}
 	if r.anew && (fresh || !r.begun.IsZero()) { // sequences are others, too
@@ -80,6 +81,18 @@ func (r *reader) setUp() (jetstream.Consumer, error) {
 		return nil, errors.New("order: key, debounce and throttle need NATS 2.11 or later")
 	}
 	return consumer, nil
+}
+
+// skew is how much a server's clock is ahead, at least: it said what time it is between
+// asked and answered.
+func skew(server, asked, answered time.Time) time.Duration {
+	switch {
+	case server.Before(asked):
+		return server.Sub(asked)
+	case server.After(answered):
+		return server.Sub(answered)
+	}
+	return 0
 }
 
 // maxPending is how many events may be in flight or wait for a retry. Those that

@@ -318,3 +318,15 @@ func TestEventsBeforeTheConsumerIsThereAreNew(t *testing.T) {
 		t.Errorf("%d events wait, want 2", n)
 	}
 }
+
+func TestSkew(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
+	for _, test := range []struct {
+		server int
+		want   time.Duration
+	}{{1000, 0}, {1500, 0}, {2000, 0}, {900, -100 * time.Millisecond}, {2100, 100 * time.Millisecond}} {
+		if got := skew(at(test.server), at(1000), at(2000)); got != test.want {
+			t.Errorf("%d: %v, want %v", test.server, got, test.want)
+		}
+	}
+}
