@@ -270,7 +270,7 @@ func (f *fixture) serveOn(tr *Trigger, specs ...manifest.Event) {
 // await waits until cond holds.
 func (f *fixture) await(what string, cond func() bool) {
 	f.t.Helper()
-	f.awaitFor(20*time.Second, what, cond)
+	f.awaitFor(time.Minute, what, cond) // only a test that fails waits for all of it
 }
 
 func (f *fixture) awaitFor(most time.Duration, what string, cond func() bool) {
