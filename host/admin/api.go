@@ -26,6 +26,7 @@
 //	GET  /v1/runs/{id}                one, with input, output and lines of functions.Log; query: wait
 //	DELETE /v1/runs/{id}              cancels it
 //	GET  /v1/callback-secret          the key that callbacks are signed with
+//	GET  /v1/backup                   all that the host keeps, as one file (package backup)
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //
@@ -109,6 +110,7 @@ type Backend interface {
 	Steerer
 	Events
 	RunKeeper
+	Backuper
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)
