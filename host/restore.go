@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/fnhost/fnhost/host/backup"
 	"github.com/fnhost/fnhost/host/bus"
@@ -92,8 +93,8 @@ func restoreBeside(ctx context.Context, dir string, index *backup.Index, r io.Re
 	if err := os.Remove(filepath.Join(partial, restoringName)); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if err := os.Rename(partial, dir); err != nil {
-		return fmt.Errorf("restore: %w: name a directory that can be moved to, not the root of a file system", err)
+	if err := syscall.Rename(partial, dir); err != nil { // os.Rename does not replace a directory that is empty
+		return fmt.Errorf("restore: %s cannot become %s: %w: name a directory that can be replaced, not the root of a file system", partial, dir, err)
 	}
 	return syncPath(filepath.Dir(dir))
 }

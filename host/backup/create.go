@@ -45,7 +45,7 @@ type streamConfig struct {
 	Retention      jetstream.RetentionPolicy `json:"retention"`
 	PerSubject     int64                     `json:"max_msgs_per_subject"`
 	AllowRollup    bool                      `json:"allow_rollup_hdrs"`
-	AllowSchedules bool                      `json:"allow_msg_schedules"`
+	AllowDirect    bool                      `json:"allow_direct"`
 }
 
 // Write writes a backup to w while the host serves, in bounded memory. Streams that are kept in memory
@@ -147,6 +147,7 @@ const (
 	apiRestore  = "$JS.API.STREAM.RESTORE."
 	apiInfo     = "$JS.API.STREAM.INFO."
 	apiGet      = "$JS.API.STREAM.MSG.GET."
+	apiDirect   = "$JS.API.DIRECT.GET."
 )
 
 type apiError struct {

@@ -266,7 +266,8 @@ func (s *stored) replaced(r io.ReadSeeker, cfg streamConfig) (map[uint64]bool, e
 		}
 		list = append(list, h.Sequence)
 		if int64(len(list)) > cfg.PerSubject {
-			drop[list[0]], list = true, slices.Delete(list, 0, 1)
+			drop[list[0]] = true
+			list = slices.Delete(list, 0, 1)
 		}
 		subjects[h.Name] = list
 	}
