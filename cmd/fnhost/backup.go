@@ -201,4 +201,3 @@ func (p *progress) end() {
 		fmt.Fprint(p.a.stderr, "\r\x1b[K")
 	}
 }
-

@@ -41,11 +41,11 @@ type live struct {
 
 // streamConfig is what of the configuration of a stream matters here.
 type streamConfig struct {
-	Name           string                    `json:"name"`
-	Retention      jetstream.RetentionPolicy `json:"retention"`
-	PerSubject     int64                     `json:"max_msgs_per_subject"`
-	AllowRollup    bool                      `json:"allow_rollup_hdrs"`
-	AllowDirect    bool                      `json:"allow_direct"`
+	Name        string                    `json:"name"`
+	Retention   jetstream.RetentionPolicy `json:"retention"`
+	PerSubject  int64                     `json:"max_msgs_per_subject"`
+	AllowRollup bool                      `json:"allow_rollup_hdrs"`
+	AllowDirect bool                      `json:"allow_direct"`
 }
 
 // Write writes a backup to w while the host serves, in bounded memory. Streams that are kept in memory
@@ -64,20 +64,9 @@ func Write(ctx context.Context, w io.Writer, src Source) error {
 	if err := out.addJSON(headerName, h); err != nil {
 		return err
 	}
-	streams, err := listStreams(ctx, src.Accounts)
+	kept, err := out.addSnapshots(ctx, src.Accounts)
 	if err != nil {
 		return err
-	}
-	kept := streams[:0]
-	for _, s := range streams {
-		err := out.addSnapshot(ctx, s)
-		if isGone(err) {
-			continue // removed meanwhile
-		}
-		if err != nil {
-			return s.failed(err)
-		}
-		kept = append(kept, s)
 	}
 	if err := out.addFiles(ctx, src.Dir); err != nil {
 		return err
@@ -89,6 +78,34 @@ func Write(ctx context.Context, w io.Writer, src Source) error {
 		}
 	}
 	return out.end()
+}
+
+// addSnapshots writes what the server gives of all streams, and returns these. A stream that was made meanwhile
+// may hold what an event has led to that is acknowledged in another one: they are listed until none is new.
+func (w *writer) addSnapshots(ctx context.Context, accounts []Account) (kept []*live, err error) {
+	known := make(map[string]bool)
+	for found := true; found; {
+		list, err := listStreams(ctx, accounts)
+		if err != nil {
+			return nil, err
+		}
+		found = false
+		for _, s := range list {
+			if known[s.prefix] {
+				continue
+			}
+			err := w.addSnapshot(ctx, s)
+			if isGone(err) {
+				continue // removed meanwhile
+			}
+			if err != nil {
+				return nil, s.failed(err)
+			}
+			known[s.prefix], found = true, true
+			kept = append(kept, s)
+		}
+	}
+	return kept, nil
 }
 
 func (s *live) failed(err error) error {

@@ -396,3 +396,27 @@ func eventually(t *testing.T, what string, check func() bool) {
 	}
 }
 
+// A bucket that is made while a backup begins may hold what an event has led to.
+func TestStreamThatIsMadeMeanwhile(t *testing.T) {
+	s := newServer(t)
+	s.stream(jetstream.StreamConfig{Name: "events", Subjects: []string{"shop.>"}})
+	s.publish("shop.a", "x")
+	gone := s.stream(jetstream.StreamConfig{Name: "zgone", Subjects: []string{"gone.>"}})
+	w := &trap{name: "events/" + partPrefix, do: func() {
+		s.stream(jetstream.StreamConfig{Name: "new", Subjects: []string{"new.>"}})
+		s.publish("new.a", "x")
+		if err := s.js.DeleteStream(t.Context(), gone.CachedInfo().Config.Name); err != nil {
+			t.Error(err)
+		}
+	}}
+	if err := Write(t.Context(), w, Source{Accounts: s.accounts(), Dir: s.dir}); err != nil {
+		t.Fatal(err)
+	}
+	r := restored(t, w.Bytes())
+	if stream, err := r.js.Stream(t.Context(), "new"); err != nil || stream.CachedInfo().State.Msgs != 1 {
+		t.Errorf("the new stream: %v", err)
+	}
+	if _, err := r.js.Stream(t.Context(), "zgone"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("a stream that is no more: %v", err)
+	}
+}

@@ -139,7 +139,10 @@ func (s *live) batch(ctx context.Context, seq uint64, take func(*message) error)
 		case "404":
 			return true, nil
 		case "503":
-			return false, &apiError{ErrCode: codeNoStream, Description: "stream not found"}
+			if err := request(ctx, conn, apiInfo+s.name, struct{}{}, nil); err != nil {
+				return false, err // that it is no more, as a rule
+			}
+			return false, errors.New("it does not give messages any more: try again")
 		default:
 			return false, fmt.Errorf("the server's answer: %s %s", status, m.Header.Get("Description"))
 		}
