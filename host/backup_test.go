@@ -33,6 +33,7 @@ const shopTick = "package shop\n\nfunc HandleTick() error { return nil }\n"
 
 // Everything of a host that is backed up under load serves again where there was nothing.
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	f := server(t)
 	ctx := t.Context()
 	f.deploy("one", host.DeployOptions{})
