@@ -22,11 +22,15 @@ func TestRepositoryIsRestored(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	git(path, "init", "--bare", "--quiet", "--initial-branch=main")
-	commit := git(path, "commit-tree", "4b825dc642cb6eb9a060e54bf8d69288fbee4904", "-m", "first")
+	tree := git(path, "hash-object", "-t", "tree", "-w", os.DevNull)
+	commit := git(path, "commit-tree", tree, "-m", "first")
 	git(path, "update-ref", "refs/heads/main", commit)
 	git(path, "gc", "--quiet")
-	loose := git(path, "commit-tree", "4b825dc642cb6eb9a060e54bf8d69288fbee4904", "-p", commit, "-m", "second")
+	loose := git(path, "commit-tree", tree, "-p", commit, "-m", "second")
 	git(path, "update-ref", "refs/heads/other", loose)
 	r := restored(t, s.backup())
 	again := filepath.Join(r.dir, "git", "repos", "hello.git")
