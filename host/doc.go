@@ -95,8 +95,9 @@
 // the master key of secrets (master.key) unless it is kept elsewhere, the key of an
 // encrypted store (store.key), git repositories that were pushed (git), the hash of the management API's token
 // (admin.token), the key of callbacks (callback.key), the working directories of workers and deploys (run; emptied at
-// start), and a lock: it belongs to one host at a time. To back it up stop the
-// host and copy it. Compiled programs are also in Config.Builder.Cache, which hosts
+// start), and a lock: it belongs to one host at a time. [Host.Backup] writes what of it
+// must be kept as one file while the host serves, and [Restore] makes a data directory
+// of that. Compiled programs are also in Config.Builder.Cache, which hosts
 // may share, and which can be deleted at any time.
 //
 // # Several hosts in one process

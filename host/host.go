@@ -81,6 +81,8 @@ type Host struct {
 	runs deployRuns
 	git  *gitpush.Server // nil without Config.GitPush
 
+	backingUp sync.Mutex // held while a backup is made
+
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on
 

@@ -17,6 +17,9 @@ var ErrInUse = errors.New("data directory is in use by another host")
 // lockPatience is how long a directory may stay locked whose host has gone.
 const lockPatience = 5 * time.Second
 
+// lockName is the file of a data directory that is locked.
+const lockName = "host.lock"
+
 // lockDir makes the data directory and takes it for this process. The lock goes
 // with the process, however it ends; if that was killed while it started a worker, the
 // worker's process holds the lock until it has become the worker's program.
@@ -24,7 +27,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("host: data directory: %w", err)
 	}
-	path := filepath.Join(dir, "host.lock")
+	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("host: data directory: %w", err)

@@ -30,6 +30,13 @@ type echo struct {
 
 func (e echo) Info() Info { return Info{Version: "test"} }
 
+func (e echo) Backup(_ context.Context, w io.Writer) error {
+	if _, err := io.WriteString(w, "the begin"); err != nil {
+		return err
+	}
+	return errors.New("the disk is\nfull")
+}
+
 func (e echo) Functions() []Function { return []Function{{Name: "hello"}} }
 
 func (e echo) Function(name string) (Function, error) {

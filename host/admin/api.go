@@ -46,6 +46,7 @@
 //	PUT, DELETE /v1/blobs/{store}     makes one, removes it
 //	GET  /v1/blobs/{store}/blobs      blobs; query: prefix, after, limit
 //	GET, PUT, DELETE /v1/blobs/{store}/blobs/{name}  a blob as it is
+//	GET  /v1/backup                   all that the host keeps, as one file (package backup)
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //
@@ -133,6 +134,7 @@ type Backend interface {
 	BucketKeeper
 	BlobKeeper
 	Configurer
+	Backuper
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)

@@ -16,14 +16,15 @@ import (
 
 // route is one request of the API, and what its description says of it.
 type route struct {
-	pattern string // of http.ServeMux
-	summary string
-	query   []string     // parameters of the URL
-	in      reflect.Type // of the body, nil for none or for bytes
-	body    string       // media type of a body of bytes
-	out     reflect.Type // of the answer, nil for none
-	lines   bool         // it answers with an object a line, as they come
-	handler func(http.ResponseWriter, *http.Request) error
+	pattern  string // of http.ServeMux
+	summary  string
+	query    []string     // parameters of the URL
+	in       reflect.Type // of the body, nil for none or for bytes
+	body     string       // media type of a body of bytes
+	out      reflect.Type // of the answer, nil for none
+	lines    bool         // it answers with an object a line, as they come
+	outBytes string       // media type of an answer of bytes
+	handler  func(http.ResponseWriter, *http.Request) error
 }
 
 func (s *Server) routes() []route {
@@ -65,6 +66,7 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/dead/{id}", summary: "A dead letter", out: reflect.TypeFor[DeadLetter](), handler: s.deadLetter},
 		{pattern: "POST /v1/dead/{id}/redrive", summary: "Run its function once more, and remove it when that goes well", query: []string{"version"}, handler: s.redrive},
 		{pattern: "DELETE /v1/dead/{id}", summary: "Remove a dead letter", handler: s.purgeDeadLetter},
+		{pattern: "GET /v1/backup", summary: "All that the host keeps, as one file for fnhost restore; one without its end is no backup, and the trailer Fn-Error says why", outBytes: backupType, handler: s.backup},
 		{pattern: "GET /v1/schemas/function.json", summary: "The JSON schema of function.yaml", handler: manifestSchema},
 		{pattern: "GET /v1/openapi.json", summary: "This description", handler: s.openAPI},
 	})
@@ -145,6 +147,9 @@ func (rt route) describe(path string) object {
 			media = "application/x-ndjson"
 		}
 		ok["content"] = object{media: object{"schema": schemaOf(rt.out)}}
+	}
+	if rt.outBytes != "" {
+		ok["content"] = object{rt.outBytes: object{}}
 	}
 	failed := object{"description": "a problem", "content": object{"application/problem+json": object{"schema": schemaOf(reflect.TypeFor[Problem]())}}}
 	op["responses"] = object{"2XX": ok, "default": failed}

@@ -116,9 +116,20 @@ func (r *Registry) whole(ctx context.Context, store jetstream.ObjectStore, sum s
 	return info, nil
 }
 
+// Hold has nothing collected until release is called. It waits for a Collect in progress.
+func (r *Registry) Hold() (release func()) {
+	r.holding.RLock()
+	return r.holding.RUnlock
+}
+
 // Collect removes programs and bundles that no version names, and what transfers
-// that were broken off have left. It returns how many bytes became free.
+// that were broken off have left. It returns how many bytes became free. While somebody
+// holds them it does nothing: the next one finds them.
 func (r *Registry) Collect(ctx context.Context) (freed int64, err error) {
+	if !r.holding.TryLock() {
+		return 0, nil
+	}
+	defer r.holding.Unlock()
 	r.storing.Lock()
 	defer r.storing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, objectTimeout)

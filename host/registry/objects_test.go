@@ -131,6 +131,11 @@ func TestCollect(t *testing.T) {
 	if err := f.removeVersion(t.Context(), "hello", 3); err != nil {
 		t.Fatal(err)
 	}
+	release := f.Hold()
+	if freed, err := f.Collect(t.Context()); err != nil || freed != 0 {
+		t.Errorf("what is held went: %d, %v", freed, err)
+	}
+	release()
 	if freed, err := f.Collect(t.Context()); err != nil || freed != int64(len("one")+len("source one")) {
 		t.Errorf("freed %d, %v", freed, err)
 	}

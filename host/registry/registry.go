@@ -48,6 +48,7 @@ type Registry struct {
 
 	storing   sync.RWMutex // held for reading while objects are stored that no record names yet
 	releasing sync.RWMutex // held for reading while versions are released that were seen to be there
+	holding   sync.RWMutex // held for reading while nothing may be collected, for writing by who collects
 }
 
 // Open opens the registry of a namespace, and makes it if need be.

@@ -100,6 +100,7 @@ type effects struct {
 	clearing bool                // a goroutine does that
 	again    chan struct{}       // has one when a record could not be applied
 	passes   atomic.Int64        // how often all records were looked at
+	holding  sync.RWMutex        // held for writing while records stay as they are
 }
 
 // maxKnown bounds the events of which records are known. Beyond it they are
@@ -171,7 +172,7 @@ func (t *Trigger) Commit(ctx context.Context, c Commit, e Effects) error {
 		return t.notYet(err)
 	}
 	if c.event() == "" {
-		return t.deleteRecord(ctx, r)
+		return t.removeRecord(ctx, r)
 	}
 	t.effects.add(c.event(), r)
 	return nil

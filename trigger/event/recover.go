@@ -146,7 +146,7 @@ func (t *Trigger) clearEffects() {
 		list, more = t.effects.due(t.keepEnded)
 		for _, r := range list {
 			ctx, cancel := context.WithTimeout(t.work, setupTimeout)
-			err := t.deleteRecord(ctx, r.record)
+			err := t.removeRecord(ctx, r.record)
 			cancel()
 			if t.ctx.Err() != nil {
 				return
@@ -154,6 +154,26 @@ func (t *Trigger) clearEffects() {
 			t.stays(err)
 		}
 	}
+}
+
+// Hold has the records of effects stay as they are until release is called, for who reads them after
+// the streams that they change: a record that has gone before would leave effects in part. It waits for what is
+// being changed. Events are handled meanwhile, and records that could go are removed afterwards.
+func (t *Trigger) Hold() (release func()) {
+	t.effects.holding.Lock()
+	return t.effects.holding.Unlock
+}
+
+// removeRecord removes a record that is applied, later if it is held.
+func (t *Trigger) removeRecord(ctx context.Context, r record) error {
+	if !t.effects.holding.TryRLock() {
+		if t.effects.end([]record{r}) {
+			t.startClearing()
+		}
+		return nil
+	}
+	defer t.effects.holding.RUnlock()
+	return t.deleteRecord(ctx, r)
 }
 
 func (t *Trigger) deleteRecord(ctx context.Context, r record) error {
@@ -178,8 +198,13 @@ func (t *Trigger) forgetOnce(ctx context.Context, r record) error {
 	return t.state.ForgetOnce(ctx, r.bucket, once(r.subject))
 }
 
-// markApplied puts a small record in the place of one, for later attempts and starts.
+// markApplied puts a small record in the place of one, for later attempts and starts. One that is held
+// stays: a later attempt finds that all of it was stored.
 func (t *Trigger) markApplied(ctx context.Context, r record) error {
+	if !t.effects.holding.TryRLock() {
+		return nil
+	}
+	defer t.effects.holding.RUnlock()
 	m := nats.NewMsg(r.subject)
 	m.Header.Set(headerApplied, "yes")
 	_, err := t.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(r.sequence))
@@ -257,8 +282,11 @@ func (t *Trigger) recoverRecord(m *jetstream.RawStreamMsg) error {
 	if err != nil && !refused {
 		return err
 	}
-	if event == "" || refused {
+	if refused {
 		return t.deleteRecord(ctx, r)
+	}
+	if event == "" {
+		return t.removeRecord(ctx, r)
 	}
 	err = t.markApplied(ctx, r)
 	if isWrongLast(err) {

@@ -1,0 +1,75 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/backup"
+	"github.com/fnhost/fnhost/host/bus"
+)
+
+// errBackingUp is the error of a second backup.
+var errBackingUp = wire.Errorf(wire.Conflict, "another backup of this host is being made: wait for its end, and try again")
+
+// Backup writes all that the host keeps to w, as one file that [Restore] takes: the streams of its NATS server with
+// their consumers, and of the data directory what cannot be made anew. The host serves
+// meanwhile; package backup says what is consistent. The master key of secrets is not part of it, and secrets are sealed in it.
+//
+// w gets a backup only if the error is nil; [backup.Verify] tells what got one. It must
+// not block for more than some seconds. The error is of code Conflict while another backup is being made,
+// of BadRequest for a host whose NATS server runs elsewhere, of Unavailable while
+// nothing can be stored, and [ErrClosed]; it is that of w if writing fails.
+func (h *Host) Backup(ctx context.Context, w io.Writer) error {
+	if h.isClosed() {
+		return closedError{}
+	}
+	if h.cfg.NATSURL != "" {
+		return wire.Errorf(wire.BadRequest, "the streams of this host are those of a NATS server that runs elsewhere: back them up there (`nats account backup`), "+
+			"and copy admin.token, callback.key and git of %s", h.cfg.Dir)
+	}
+	if err := unavailable(h.bus.StorageErr()); err != nil {
+		return err
+	}
+	if !h.backingUp.TryLock() {
+		return errBackingUp
+	}
+	defer h.backingUp.Unlock()
+	if h.registry != nil {
+		defer h.registry.Hold()()
+	}
+	defer h.events.Hold()()
+	ctx, stop := h.whileStoring(ctx)
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-h.stopped:
+			cancel(closedError{})
+		case <-ctx.Done():
+		}
+	}()
+	err := backup.Write(ctx, w, backup.Source{Accounts: accounts(h.bus), Dir: h.cfg.Dir, Version: Version})
+	if err != nil && context.Cause(ctx) != nil {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// accounts are those of an embedded server.
+func accounts(b *bus.Bus) []backup.Account {
+	return []backup.Account{{Name: bus.DefaultAccount, Conn: b.Conn()}, {Name: bus.ControlAccount, Conn: b.Control()}}
+}
+
+// Backup implements [admin.Backend].
+func (b backend) Backup(ctx context.Context, w io.Writer) error {
+	err := b.h.Backup(ctx, w)
+	var e *wire.Error
+	if err != nil && !errors.As(err, &e) {
+		err = fmt.Errorf("%w: nothing was changed, try again", err)
+	}
+	return err
+}
