@@ -101,6 +101,34 @@ type effects struct {
 	again    chan struct{}       // has one when a record could not be applied
 	passes   atomic.Int64        // how often all records were looked at
 	holding  sync.RWMutex        // held for writing while records stay as they are
+
+	applying map[string]chan struct{} // by subject: who is at a record closes it
+}
+
+// alone waits until nobody applies the record on a subject, and returns what lets others do so:
+// who looks for what was published must not miss what another one is about to publish.
+func (e *effects) alone(subject string) (done func()) {
+	mine := make(chan struct{})
+	for {
+		e.mu.Lock()
+		other := e.applying[subject]
+		if other == nil {
+			break
+		}
+		e.mu.Unlock()
+		<-other
+	}
+	defer e.mu.Unlock()
+	if e.applying == nil {
+		e.applying = make(map[string]chan struct{})
+	}
+	e.applying[subject] = mine
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.applying, subject)
+		close(mine)
+	}
 }
 
 // maxKnown bounds the events of which records are known. Beyond it they are
@@ -154,9 +182,10 @@ func (t *Trigger) Commit(ctx context.Context, c Commit, e Effects) error {
 	if err != nil {
 		return err
 	}
+	defer t.effects.alone(m.Subject)()
 	ack, err := t.storeRecord(ctx, m)
 	if isWrongLast(err) {
-		done, e := t.Committed(ctx, c)
+		done, e := t.committed(ctx, c)
 		if done || e != nil || !isComing(err) {
 			return e
 		}
@@ -271,6 +300,11 @@ func (t *Trigger) ensureEffects(ctx context.Context) error {
 func (t *Trigger) Committed(ctx context.Context, c Commit) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
+	defer t.effects.alone(c.subject())()
+	return t.committed(ctx, c)
+}
+
+func (t *Trigger) committed(ctx context.Context, c Commit) (bool, error) {
 	stream, err := t.js.Stream(ctx, EffectStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return false, nil

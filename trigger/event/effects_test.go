@@ -295,3 +295,47 @@ func TestEffectsWaitForAStreamThatRefuses(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// slowState takes its time when it is asked first.
+type slowState struct{ begun, goOn chan struct{} }
+
+func (s slowState) CommitOnce(context.Context, string, *Effects) (bool, error) {
+	select {
+	case s.begun <- struct{}{}:
+		<-s.goOn
+	default:
+	}
+	return false, nil
+}
+
+func (s slowState) ForgetOnce(context.Context, string, string) error { return nil }
+
+// Who looks for records to recover leaves alone those that somebody is at.
+func TestARecordIsAppliedByOneAtATime(t *testing.T) {
+	f := newFixture(t)
+	f.out()
+	f.await("records were looked for", func() bool { return f.trigger.effects.passes.Load() > 0 })
+	slow := slowState{make(chan struct{}, 1), make(chan struct{})}
+	f.trigger.state = slow
+	c := Commit{Function: "shop", Stream: EventStream, Sequence: 1, Number: 1}
+	ended := make(chan error, 3)
+	go func() {
+		ended <- f.trigger.Commit(t.Context(), c, Effects{Bucket: "b", Messages: []*nats.Msg{msgTo("out.a", "x")}})
+	}()
+	f.await("it is at the record", func() bool { return len(slow.begun) == 1 })
+	go func() { ended <- f.trigger.recoverRecords() }()
+	go func() {
+		_, err := f.trigger.Committed(t.Context(), c)
+		ended <- err
+	}()
+	time.Sleep(300 * time.Millisecond) // the stream would have forgotten what they publish
+	close(slow.goOn)
+	for range cap(ended) {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := f.count("OUT"); n != 1 {
+		t.Errorf("%d messages, want 1", n)
+	}
+}

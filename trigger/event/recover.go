@@ -273,6 +273,7 @@ func (t *Trigger) recoverRecords() error {
 func (t *Trigger) recoverRecord(m *jetstream.RawStreamMsg) error {
 	ctx, cancel := context.WithTimeout(t.ctx, setupTimeout)
 	defer cancel()
+	defer t.effects.alone(m.Subject)()
 	r := record{subject: m.Subject, sequence: m.Sequence}
 	event := m.Header.Get(headerEvent)
 	if t.effects.has(event, r) {
