@@ -415,6 +415,28 @@ func TestACommitOfANameHappensOnce(t *testing.T) {
 	}
 }
 
+// Two who do the same under one name, as a host that recovers and one that goes on, both
+// find that it has happened, and neither a conflict with the other.
+func TestACommitOfANameIsNoConflictWithItself(t *testing.T) {
+	t.Parallel()
+	b := create(t, server(t), Config{})
+	const rounds, same = 40, 4
+	for i := range rounds {
+		errs := make(chan error, same)
+		for range same {
+			go func() {
+				errs <- b.CommitOnce(t.Context(), fmt.Sprint("name", i), kv.Put("n", nil, kv.IfRevision(0)), kv.Put(fmt.Sprint("other.", i), nil))
+			}()
+		}
+		for range same {
+			if err := <-errs; err != nil {
+				t.Errorf("round %d: %v", i, err)
+			}
+		}
+		must(t, b.Delete(t.Context(), "n"))
+	}
+}
+
 func TestListOfBuckets(t *testing.T) {
 	js, ctx := server(t), t.Context()
 	if list, err := List(ctx, js); len(list) != 0 || err != nil {

@@ -48,17 +48,11 @@ func (b *Bucket) ForgetOnce(ctx context.Context, name string) error {
 	return nil
 }
 
-// happened reports whether the message of a name is there already.
+// happened reports whether the message of a name is there already. It asks the leader: a
+// replica may not know of it yet.
 func (b *Bucket) happened(ctx context.Context, once *nats.Msg) (bool, error) {
-	s, err := b.js.Stream(ctx, b.stream)
-	if err == nil {
-		_, err = s.GetLastMsgForSubject(ctx, once.Subject)
-	}
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, b.fail(ctx, "", err)
-	}
-	return true, nil
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	e, err := b.lastOn(ctx, once.Subject, "")
+	return e.Revision > 0, err
 }
