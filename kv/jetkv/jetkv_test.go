@@ -437,6 +437,27 @@ func TestACommitOfANameIsNoConflictWithItself(t *testing.T) {
 	}
 }
 
+// What happened under a name is known for longer than what it wrote.
+func TestACommitOfANameHappensOnceInABucketWithATTL(t *testing.T) {
+	t.Parallel()
+	b := create(t, server(t), Config{TTL: time.Second})
+	ctx := t.Context()
+	must(t, b.CommitOnce(ctx, "one", kv.Put("a", nil)))
+	await(t, "it has expired", func() bool { _, err := b.Get(ctx, "a"); return errors.Is(err, kv.ErrNotFound) })
+	_, err := b.Put(ctx, "b", nil) // the server has looked at what is too old since
+	must(t, err)
+	await(t, "another one has expired", func() bool { _, err := b.Get(ctx, "b"); return errors.Is(err, kv.ErrNotFound) })
+	must(t, b.CommitOnce(ctx, "one", kv.Put("a", nil)))
+	if _, err := b.Get(ctx, "a"); !errors.Is(err, kv.ErrNotFound) {
+		t.Errorf("it has happened again: %v", err)
+	}
+	must(t, b.ForgetOnce(ctx, "one"))
+	must(t, b.CommitOnce(ctx, "one", kv.Put("a", nil)))
+	if _, err := b.Get(ctx, "a"); err != nil {
+		t.Errorf("after it was forgotten: %v", err)
+	}
+}
+
 func TestListOfBuckets(t *testing.T) {
 	js, ctx := server(t), t.Context()
 	if list, err := List(ctx, js); len(list) != 0 || err != nil {
