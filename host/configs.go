@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/bus"
@@ -90,15 +88,12 @@ func (c *configs) open(ctx context.Context) error {
 	if !c.h.begin() {
 		return closedError{}
 	}
-	js, err := jetstream.New(c.h.bus.Control())
-	if err == nil {
-		c.bucket, err = jetkv.Create(ctx, js, jetkv.Config{Bucket: config.Bucket, Description: "configuration of functions", History: config.History})
-	}
+	b, err := c.h.controlBucket(ctx, jetkv.Config{Bucket: config.Bucket, Description: "configuration of functions", History: config.History})
 	if err != nil {
 		c.h.tasks.Done()
 		return wire.Errorf(wire.Unavailable, "configuration cannot be read: %v", err)
 	}
-	c.store = config.NewStore(c.bucket)
+	c.bucket, c.store = b, config.NewStore(b)
 	go func() {
 		defer c.h.tasks.Done()
 		c.watch()

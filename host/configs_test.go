@@ -254,6 +254,22 @@ func TestReleasesAndChangesOfConfigAtOnce(t *testing.T) {
 	}
 }
 
+// Who has made the bucket, as with more replicas, finds it as it was.
+func TestTheBucketOfConfigKeepsItsSettings(t *testing.T) {
+	f := start(t, nil, nil)
+	js, err := jetstream.New(f.Bus().Control())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jetkv.Create(t.Context(), js, jetkv.Config{Bucket: config.Bucket, History: 5, MaxBytes: 50 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	f.set(ofNamespace, "region", "eu")
+	if i, err := jetkv.Describe(t.Context(), js, config.Bucket); err != nil || i.MaxBytes != 50<<20 || i.History != 5 {
+		t.Errorf("it is %+v, %v", i, err)
+	}
+}
+
 func TestWatchedFunctionWaitsForItsConfig(t *testing.T) {
 	f := start(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": rateManifest}, nil)
 	f.awaitFailure("rate", "region is missing")
