@@ -452,9 +452,8 @@ func TestACommitOfANameHappensOnceInABucketWithATTL(t *testing.T) {
 		t.Errorf("it has happened again: %v", err)
 	}
 	must(t, b.ForgetOnce(ctx, "one"))
-	must(t, b.CommitOnce(ctx, "one", kv.Put("a", nil)))
-	if _, err := b.Get(ctx, "a"); err != nil {
-		t.Errorf("after it was forgotten: %v", err)
+	if s, err := b.Stats(ctx); err != nil || s.Keys > 2 { // what has expired of a and b, at most
+		t.Errorf("after it was forgotten: %+v, %v", s, err)
 	}
 }
 
