@@ -44,7 +44,7 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 	number := s.atomics.Add(1)
 	h := wire.Header(nil).AddInt(wire.KeyNumber, number).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
 	if s.header.Get(wire.KeyReplayed) == "" {
-		for _, key := range []string{wire.KeyEndpoint, wire.KeyStream, wire.KeySequence} {
+		for _, key := range []string{wire.KeyEndpoint, wire.KeyStream, wire.KeySequence, wire.KeyTime} {
 			if value, ok := s.header.Lookup(key); ok {
 				h = h.Add(key, value)
 			}

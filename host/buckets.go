@@ -137,6 +137,9 @@ func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest
 	if err != nil {
 		return nil, err
 	}
+	if limit := h.events.MaxPayload(); req.Body != nil && int64(len(body)) > limit { // there may be more, of which nobody knows
+		return kvwire.Fault(fmt.Errorf("%w: bucket %q: changes of more than %d bytes together", kv.ErrTooLarge, name, limit))
+	}
 	if kvwire.Changing(op) {
 		ctx = deeper(ctx, req.Header)
 	}

@@ -37,6 +37,41 @@ func Handle(ctx context.Context, page string) (string, error) {
 }
 `
 
+const manySource = `package many
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fnhost/fnhost/functions"
+	"github.com/fnhost/fnhost/kv"
+)
+
+// Handle changes keys at once, each to a value of a million bytes.
+func Handle(ctx context.Context, n int) (string, error) {
+	b, value := functions.KV(ctx, "many"), make([]byte, 1_000_000)
+	var changes []kv.Change
+	for i := range n {
+		changes = append(changes, kv.Put(fmt.Sprint("k", i), value))
+	}
+	if _, err := b.Commit(ctx, changes...); !errors.Is(err, kv.ErrTooLarge) {
+		return "", fmt.Errorf("a commit of %d: %w", n, err)
+	}
+	count, err := b.Count(ctx, kv.Filter{})
+	return fmt.Sprint(count), err
+}
+`
+
+// What the host does not read to its end is refused, and not taken for a smaller one.
+func TestACommitThatIsTooLargeChangesNothing(t *testing.T) {
+	f := start(t, map[string]string{"many/m.go": manySource}, nil)
+	f.awaitState("many", "ready")
+	if out, err := f.Invoke(t.Context(), "many", []byte("12")); err != nil || string(out) != "0" {
+		t.Errorf("there are %q keys, %v", out, err)
+	}
+}
+
 func TestFunctionsKeepState(t *testing.T) {
 	f := start(t, map[string]string{"visits/v.go": visitsSource, "visits/function.yaml": "concurrency: 1\nscale: {min: 2, max: 2}\n"}, nil)
 	f.awaitState("visits", "ready")

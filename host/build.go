@@ -62,6 +62,7 @@ func (f *function) buildLoop() {
 		ctx, abort := context.WithCancelCause(f.h.ctx)
 		f.abort = abort
 		f.mu.Unlock()
+		seen := f.h.configs.revision()
 		failed, err := f.build(ctx, changed)
 		superseded := ctx.Err() != nil
 		abort(nil)
@@ -70,6 +71,9 @@ func (f *function) buildLoop() {
 		f.mu.Unlock()
 		if err != nil && !superseded {
 			f.fail(err, failed)
+			if errors.As(err, new(*configError)) && f.h.configs.revision() != seen { // before it was known as failed
+				f.requestBuild()
+			}
 		}
 	}
 }
@@ -104,6 +108,12 @@ func (f *function) build(ctx context.Context, changed time.Time) (failed string,
 	if err != nil {
 		return id, err
 	}
+	kept, err := f.h.configs.promise(ctx, f.name, next)
+	if err != nil {
+		f.discard(next.runner)
+		return "", err
+	}
+	defer kept()
 	next.id = a.ID + sum
 	f.h.watchSource(f, a)
 	f.switchTo(wholeRelease(next), Event{Took: time.Since(changed), How: a.How})

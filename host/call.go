@@ -94,7 +94,8 @@ func (h *Host) callPublish(ctx context.Context, f *function, m *manifest.Manifes
 	return &wire.Response{}, err
 }
 
-// callBody returns the whole body of a call that is to be stored.
+// callBody returns the whole body of a call that is to be stored, or, of one that is too
+// large, more than [event.Trigger.MaxPayload].
 func (h *Host) callBody(req *wire.Request) ([]byte, error) {
 	body := req.Payload
 	if req.Body == nil {

@@ -116,6 +116,11 @@ func (h *Host) changeConfig(ctx context.Context, l ConfigLayer, who, path string
 	if err != nil {
 		return nil, err
 	}
+	decided, err := h.configs.decide(ctx)
+	if err != nil {
+		return nil, h.explainEnd(ctx, err)
+	}
+	defer decided() // when it is seen here, too
 	r, err := do(ctx, config.Change{Layer: layer, By: who, Check: h.configs.checkAll(layer)})
 	if err != nil {
 		return nil, h.explainEnd(ctx, configFailure(err, didYouMean(path, state.Layer(layer).Values)))
@@ -155,25 +160,40 @@ func configFailure(err error, hint string) error {
 	return wire.Errorf(wire.Unavailable, "configuration: %v", err)
 }
 
+// picky returns the versions that a layer reaches, that serve or will do so soon, and that
+// not every configuration fits. Those to come are first: one that serves meanwhile is among both.
+func (c *configs) picky(l config.Layer) map[promise]bool {
+	all := make(map[promise]bool)
+	add := func(p promise) {
+		if isPicky(p.v.manifest) && l.Reaches(bus.DefaultAccount, p.function, p.v.number) {
+			all[p] = true
+		}
+	}
+	c.mu.Lock()
+	for p := range c.promised {
+		add(p)
+	}
+	c.mu.Unlock()
+	for name, f := range *c.h.index.Load() {
+		if r := f.current.Load(); r != nil {
+			for _, p := range r.parts {
+				add(promise{name, p.version})
+			}
+		}
+	}
+	return all
+}
+
 // checkAll returns the check of a change to a layer: all versions that serve and read
 // it must be able to go on.
 func (c *configs) checkAll(l config.Layer) config.Check {
 	return func(next *config.State) error {
 		var misfits []error
-		for name, f := range *c.h.index.Load() {
-			r := f.current.Load()
-			if r == nil || l.Function != "" && l.Function != name {
-				continue
-			}
-			for _, p := range r.parts {
-				if !isPicky(p.manifest) || !l.Reaches(bus.DefaultAccount, name, p.number) {
-					continue
-				}
-				doc, _, _ := c.read(next, name, p.number, p.manifest)
-				var misfit *configError
-				if err := p.fits(name, doc); errors.As(err, &misfit) {
-					misfits = append(misfits, fmt.Errorf("function %q %s: %w", name, p.name, misfit.misfit))
-				}
+		for p := range c.picky(l) {
+			doc, _, _ := c.read(next, p.function, p.v.number, p.v.manifest)
+			var misfit *configError
+			if err := p.v.fits(p.function, doc); errors.As(err, &misfit) {
+				misfits = append(misfits, fmt.Errorf("function %q %s: %w", p.function, p.v.name, misfit.misfit))
 			}
 		}
 		if len(misfits) == 0 {

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/bus"
@@ -35,6 +33,16 @@ type configs struct {
 	next  chan struct{} // closed, and made anew, when these change
 	epoch int           // how often the watcher was lost
 	views map[*version]*configView
+
+	deciding chan struct{}   // capacity 1: has one while a change is checked and stored
+	promised map[promise]int // versions that are to serve soon; guarded by mu
+}
+
+// promise is a version of a function that changes of the configuration are to fit, as
+// if it served.
+type promise struct {
+	function string
+	v        *version
 }
 
 // configView is what a version reads, while somebody wants to know.
@@ -51,7 +59,7 @@ type configView struct {
 }
 
 func newConfigs(h *Host) *configs {
-	c := &configs{h: h, next: make(chan struct{}), views: make(map[*version]*configView)}
+	c := &configs{h: h, next: make(chan struct{}), views: make(map[*version]*configView), deciding: make(chan struct{}, 1), promised: make(map[promise]int)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -80,15 +88,12 @@ func (c *configs) open(ctx context.Context) error {
 	if !c.h.begin() {
 		return closedError{}
 	}
-	js, err := jetstream.New(c.h.bus.Control())
-	if err == nil {
-		c.bucket, err = jetkv.Create(ctx, js, jetkv.Config{Bucket: config.Bucket, Description: "configuration of functions", History: config.History})
-	}
+	b, err := c.h.controlBucket(ctx, jetkv.Config{Bucket: config.Bucket, Description: "configuration of functions", History: config.History})
 	if err != nil {
 		c.h.tasks.Done()
 		return wire.Errorf(wire.Unavailable, "configuration cannot be read: %v", err)
 	}
-	c.store = config.NewStore(c.bucket)
+	c.bucket, c.store = b, config.NewStore(b)
 	go func() {
 		defer c.h.tasks.Done()
 		c.watch()
@@ -300,6 +305,53 @@ func (c *configs) check(ctx context.Context, function string, v *version) error 
 // checkManifest is check for a version that there is not yet.
 func (c *configs) checkManifest(ctx context.Context, function string, number int, m *manifest.Manifest) error {
 	return c.check(ctx, function, &version{number: number, manifest: m})
+}
+
+// promise is check for a version that is to serve, and has what is set until kept is
+// called fit it. What was decided before the promise is stored when it is checked.
+func (c *configs) promise(ctx context.Context, function string, v *version) (kept func(), err error) {
+	if !isPicky(v.manifest) {
+		return func() {}, nil
+	}
+	p := promise{function, v}
+	c.mu.Lock()
+	c.promised[p]++
+	c.mu.Unlock()
+	kept = func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.promised[p]--; c.promised[p] == 0 {
+			delete(c.promised, p)
+		}
+	}
+	decided, err := c.decide(ctx)
+	if err == nil {
+		decided()
+		err = c.check(ctx, function, v)
+	}
+	if err != nil {
+		kept()
+		return nil, err
+	}
+	return kept, nil
+}
+
+// decide waits until nobody else decides about a change of the configuration, until
+// decided is called.
+func (c *configs) decide(ctx context.Context) (decided func(), err error) {
+	select {
+	case c.deciding <- struct{}{}:
+		return func() { <-c.deciding }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// revision is that of the latest change that the watcher has seen.
+func (c *configs) revision() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen
 }
 
 // buildAgain has functions built whose source could not start with what was set

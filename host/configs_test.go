@@ -240,6 +240,51 @@ func testConfigAndReleases(t *testing.T, f *fixture) {
 	}
 }
 
+// Of a release and a change that do not fit each other one is refused, also if they come at once.
+func TestReleasesAndChangesOfConfigAtOnce(t *testing.T) {
+	f := start(t, nil, nil)
+	for _, regions := range []string{"[asia, us]", "[asia]"} {
+		files := map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": strings.Replace(rateManifest, "[eu, us]", regions, 1)}
+		f.set(ofRate, "region", "asia")
+		if _, err := f.Deploy(t.Context(), tree(t, files), host.DeployOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 12 {
+		if _, err := f.Rollback(t.Context(), "rate", "", 1); err != nil {
+			t.Fatal(err)
+		}
+		f.set(ofRate, "region", "asia")
+		var wg sync.WaitGroup
+		var released, set error
+		wg.Go(func() { _, released = f.Rollback(t.Context(), "rate", "", 2) })
+		wg.Go(func() { _, set = f.SetConfig(t.Context(), ofRate, "", "region", "us") })
+		wg.Wait()
+		if (released == nil) == (set == nil) {
+			t.Errorf("released: %v; set: %v", released, set)
+		}
+		if e, err := f.EffectiveConfig(t.Context(), "rate", 0); err != nil || e.Misfit != "" {
+			t.Errorf("what serves reads %+v, %v", e, err)
+		}
+	}
+}
+
+// Who has made the bucket, as with more replicas, finds it as it was.
+func TestTheBucketOfConfigKeepsItsSettings(t *testing.T) {
+	f := start(t, nil, nil)
+	js, err := jetstream.New(f.Bus().Control())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jetkv.Create(t.Context(), js, jetkv.Config{Bucket: config.Bucket, History: 5, MaxBytes: 50 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	f.set(ofNamespace, "region", "eu")
+	if i, err := jetkv.Describe(t.Context(), js, config.Bucket); err != nil || i.MaxBytes != 50<<20 || i.History != 5 {
+		t.Errorf("it is %+v, %v", i, err)
+	}
+}
+
 func TestWatchedFunctionWaitsForItsConfig(t *testing.T) {
 	f := start(t, map[string]string{"rate/r.go": rateFunction, "rate/function.yaml": rateManifest}, nil)
 	f.awaitFailure("rate", "region is missing")

@@ -247,19 +247,21 @@ func (a *localAnswer) Write(p []byte) (int, error) {
 func (a *localAnswer) end(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !a.answered && err == nil {
+		err = wire.Errorf(wire.Internal, "the handler returned without an answer")
+	}
+	if err != nil {
+		e := *wire.AsError(err)
+		e.Remote = true // the function's, not the host's
+		err = &e
+	}
 	if a.answered {
 		if a.body != nil {
 			a.body.CloseWithError(err) // nil is the end of the body
 		}
 		return
 	}
-	if err == nil {
-		err = wire.Errorf(wire.Internal, "the handler returned without an answer")
-	}
-	a.answered = true
-	e := *wire.AsError(err)
-	e.Remote = true // the function's, not the host's
-	a.err = &e
+	a.answered, a.err = true, err
 	close(a.head)
 }
 

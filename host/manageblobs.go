@@ -37,6 +37,7 @@ func (b backend) CreateBlobs(ctx context.Context, c admin.BlobStore) error {
 		return err
 	}
 	_, err := jetkv.CreateBlobs(ctx, b.h.buckets.js, jetkv.BlobsConfig{Bucket: c.Name, Description: c.Description, MaxBytes: c.MaxBytes, Replicas: c.Replicas})
+	b.h.buckets.forget(c.Name)
 	return err
 }
 
@@ -53,5 +54,7 @@ func (b backend) DropBlobs(ctx context.Context, name string) error {
 	if err := refuseReservedBlobs(name); err != nil {
 		return err
 	}
-	return jetkv.DropBlobs(ctx, b.h.buckets.js, name)
+	err := jetkv.DropBlobs(ctx, b.h.buckets.js, name)
+	b.h.buckets.forget(name) // a blob that streams could not be sent again after its store was found to be gone
+	return err
 }

@@ -20,6 +20,12 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 	}
 	ctx, stop := h.whileStoring(ctx)
 	defer stop()
+	var promises []func()
+	defer func() {
+		for _, kept := range promises {
+			kept()
+		}
+	}()
 	record, err := h.registry.Release(ctx, f.name, who, func(r *registry.Function) ([]registry.Part, error) {
 		parts, err := change(r)
 		if err != nil {
@@ -30,10 +36,12 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 			if errors.Is(err, registry.ErrNotFound) {
 				return nil, err
 			}
+			var kept func()
 			if err == nil {
-				err = h.configs.check(ctx, f.name, v)
+				kept, err = h.configs.promise(ctx, f.name, v)
 			}
 			if err == nil {
+				promises = append(promises, kept)
 				err = v.warm(ctx)
 			}
 			if err != nil {

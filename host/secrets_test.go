@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -278,6 +279,19 @@ func TestSecretsOfFunctionsInProcess(t *testing.T) {
 	records, _ := json.Marshal(f.KeptRecords("own"))
 	if !strings.Contains(string(records), "it is [secret db]") {
 		t.Errorf("records: %s", records)
+	}
+	err = f.Handle("stream", func(ctx context.Context, name string) iter.Seq2[string, error] {
+		return func(yield func(string, error) bool) {
+			yield("first", nil)
+			s, _ := functions.Secret(ctx, name)
+			yield("", errors.New("streamed "+s))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := f.Invoke(t.Context(), "stream", []byte("db")); err == nil || !strings.Contains(err.Error(), "streamed [secret db]") {
+		t.Errorf("the stream is %q, %v", out, err)
 	}
 }
 

@@ -116,7 +116,7 @@
 //	             ":revision"
 //	:target      what it is asked of: "function" or "function/endpoint"; a subject; a bucket; a secret
 //	:number      which commit of the invocation it is, from 1; with it go the headers
-//	             :endpoint, :stream and :sequence of the invocation, if it has them
+//	             :endpoint, :stream, :sequence and :time of the invocation, if it has them
 //	:timeout     as above
 //	:invocation  the invocation on whose behalf it is made
 //	:depth       as it came with that invocation

@@ -262,9 +262,8 @@ func (b *Blobs) putParts(ctx context.Context, info *jetstream.ObjectInfo, r io.R
 		}
 	}()
 	for end := false; !end; {
-		n, err := io.ReadFull(r, part)
-		end = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-		if err != nil && !end {
+		n, err := readPart(r, part)
+		if end = err == io.EOF; err != nil && !end {
 			return err
 		}
 		if n > 0 {
@@ -288,6 +287,17 @@ func (b *Blobs) putParts(ctx context.Context, info *jetstream.ObjectInfo, r io.R
 	}
 	info.Digest = digestPrefix + base64.URLEncoding.EncodeToString(hash.Sum(nil))
 	return ctx.Err()
+}
+
+// readPart is io.ReadFull, but for the end, which is io.EOF: io.ErrUnexpectedEOF is that of r, as
+// of the body of a request that broke off.
+func readPart(r io.Reader, part []byte) (n int, err error) {
+	for n < len(part) && err == nil {
+		var more int
+		more, err = r.Read(part[n:])
+		n += more
+	}
+	return n, err
 }
 
 // partStored waits for one more part to be stored.

@@ -66,13 +66,14 @@ func (b *Bucket) commit(ctx context.Context, changes []kv.Change, once *nats.Msg
 			}
 			return revisions, nil
 		case isWrongLast(err):
-			if once != nil {
+			conflict := b.resolveAll(ctx, changes, expected)
+			if once != nil { // asked after the keys: what is in their way may be what somebody else did under the name
 				if done, err := b.happened(ctx, once); done || err != nil {
 					return nil, err
 				}
 			}
-			if err := b.resolveAll(ctx, changes, expected); err != nil {
-				return nil, err
+			if conflict != nil {
+				return nil, conflict
 			}
 		case code(err) == codeBatchIncomplete || code(err) == codeBatchTooMany:
 			if try == maxBatchTries {

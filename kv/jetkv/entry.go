@@ -46,7 +46,12 @@ func (b *Bucket) last(ctx context.Context, key string) (kv.Entry, error) {
 // lastOfLeader asks the leader of the stream, which knows of every write that has been
 // acknowledged; a replica may not yet.
 func (b *Bucket) lastOfLeader(ctx context.Context, key string) (kv.Entry, error) {
-	question, err := json.Marshal(map[string]string{"last_by_subj": b.prefix + key})
+	return b.lastOn(ctx, b.prefix+key, key)
+}
+
+// lastOn is lastOfLeader for any subject, with the key that is meant, "" for none.
+func (b *Bucket) lastOn(ctx context.Context, subject, key string) (kv.Entry, error) {
+	question, err := json.Marshal(map[string]string{"last_by_subj": subject})
 	if err != nil {
 		return kv.Entry{}, err
 	}

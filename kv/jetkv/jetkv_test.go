@@ -415,6 +415,48 @@ func TestACommitOfANameHappensOnce(t *testing.T) {
 	}
 }
 
+// Two who do the same under one name, as a host that recovers and one that goes on, both
+// find that it has happened, and neither a conflict with the other.
+func TestACommitOfANameIsNoConflictWithItself(t *testing.T) {
+	t.Parallel()
+	b := create(t, server(t), Config{})
+	const rounds, same = 40, 4
+	for i := range rounds {
+		errs := make(chan error, same)
+		for range same {
+			go func() {
+				errs <- b.CommitOnce(t.Context(), fmt.Sprint("name", i), kv.Put("n", nil, kv.IfRevision(0)), kv.Put(fmt.Sprint("other.", i), nil))
+			}()
+		}
+		for range same {
+			if err := <-errs; err != nil {
+				t.Errorf("round %d: %v", i, err)
+			}
+		}
+		must(t, b.Delete(t.Context(), "n"))
+	}
+}
+
+// What happened under a name is known for longer than what it wrote.
+func TestACommitOfANameHappensOnceInABucketWithATTL(t *testing.T) {
+	t.Parallel()
+	b := create(t, server(t), Config{TTL: time.Second})
+	ctx := t.Context()
+	must(t, b.CommitOnce(ctx, "one", kv.Put("a", nil)))
+	await(t, "it has expired", func() bool { _, err := b.Get(ctx, "a"); return errors.Is(err, kv.ErrNotFound) })
+	_, err := b.Put(ctx, "b", nil) // the server has looked at what is too old since
+	must(t, err)
+	await(t, "another one has expired", func() bool { _, err := b.Get(ctx, "b"); return errors.Is(err, kv.ErrNotFound) })
+	must(t, b.CommitOnce(ctx, "one", kv.Put("a", nil)))
+	if _, err := b.Get(ctx, "a"); !errors.Is(err, kv.ErrNotFound) {
+		t.Errorf("it has happened again: %v", err)
+	}
+	must(t, b.ForgetOnce(ctx, "one"))
+	if s, err := b.Stats(ctx); err != nil || s.Keys > 2 { // what has expired of a and b, at most
+		t.Errorf("after it was forgotten: %+v, %v", s, err)
+	}
+}
+
 func TestListOfBuckets(t *testing.T) {
 	js, ctx := server(t), t.Context()
 	if list, err := List(ctx, js); len(list) != 0 || err != nil {

@@ -19,8 +19,8 @@ const keepOnce = 30 * 24 * time.Hour
 func onceSubject(bucket, name string) string { return "$FN.kv." + bucket + ".once." + name }
 
 // CommitOnce is Commit that happens once under a name, a key of no bucket: if it has
-// happened, within 30 days and before ForgetOnce, it does nothing and returns nil. The
-// name is a message beside the changes, and counts as a key while it is kept. The
+// happened, within 30 days and before ForgetOnce, it does nothing and returns nil. (A bucket
+// with a TTL of every write knows it until ForgetOnce.) The name is a message beside the changes, and counts as a key while it is kept. The
 // errors are those of Commit; errors.ErrUnsupported also of a bucket that other programs made.
 func (b *Bucket) CommitOnce(ctx context.Context, name string, changes ...kv.Change) error {
 	if err := kv.ValidateKey(name); err != nil {
@@ -31,6 +31,9 @@ func (b *Bucket) CommitOnce(ctx context.Context, name string, changes ...kv.Chan
 	}
 	once := &nats.Msg{Subject: onceSubject(b.name, name)}
 	set(once, jetstream.MsgTTLHeader, keepOnce.String())
+	if b.cfg.MaxAge > 0 { // it would go with what it wrote
+		set(once, jetstream.MsgTTLHeader, "never")
+	}
 	expect(once, "", 0)
 	_, err := b.commit(ctx, changes, once)
 	return err
@@ -48,17 +51,11 @@ func (b *Bucket) ForgetOnce(ctx context.Context, name string) error {
 	return nil
 }
 
-// happened reports whether the message of a name is there already.
+// happened reports whether the message of a name is there already. It asks the leader: a
+// replica may not know of it yet.
 func (b *Bucket) happened(ctx context.Context, once *nats.Msg) (bool, error) {
-	s, err := b.js.Stream(ctx, b.stream)
-	if err == nil {
-		_, err = s.GetLastMsgForSubject(ctx, once.Subject)
-	}
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, b.fail(ctx, "", err)
-	}
-	return true, nil
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	e, err := b.lastOn(ctx, once.Subject, "")
+	return e.Revision > 0, err
 }

@@ -153,6 +153,8 @@ var blobTests = []blobTest{
 		for _, name := range []string{"a", "b"} {
 			_, err := f.Put(f.ctx, name, io.MultiReader(bytes.NewReader(content(2, 1<<20)), iotest.ErrReader(broken)))
 			f.is(err, broken)
+			_, err = f.Put(f.ctx, name, io.MultiReader(bytes.NewReader(content(2, 300<<10)), iotest.ErrReader(io.ErrUnexpectedEOF)))
+			f.is(err, io.ErrUnexpectedEOF) // as of the body of a request that broke off
 			ctx, cancel := context.WithCancel(f.ctx)
 			_, err = f.Put(ctx, name, io.MultiReader(bytes.NewReader(content(2, 1<<20)), readerFunc(func([]byte) (int, error) {
 				cancel()

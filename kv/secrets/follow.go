@@ -52,24 +52,32 @@ func (s *Store) follow(ctx context.Context, w kv.Watcher) {
 	}
 }
 
-// begin watches anew, after something was missed: what is not there any more is
-// forgotten.
+// beginTime bounds the reading of all that is there.
+const beginTime = time.Minute
+
+// begin watches anew, after something was missed. Until all that there is was read, and if
+// it cannot be, what was known before goes on.
 func (s *Store) begin(ctx context.Context) (kv.Watcher, error) {
 	w, err := s.bucket.Watch(ctx, kv.WatchOptions{Initial: true})
 	if err != nil {
 		return nil, err
 	}
-	s.sealing.Lock() // no version is learnt meanwhile
+	s.sealing.Lock() // no version is learnt meanwhile, nor removed
 	defer s.sealing.Unlock()
-	s.mu.Lock()
-	s.index, s.gone = make(map[string]map[int]known), make(map[string]uint64)
-	for name := range s.values {
-		s.forget(name)
-	}
-	s.mu.Unlock()
-	if err := s.catchUp(ctx, w); err != nil {
+	now := &Store{cfg: s.cfg, log: s.log, ring: s.keyring(), index: make(map[string]map[int]known), gone: make(map[string]uint64)}
+	reading, cancel := context.WithTimeout(ctx, beginTime)
+	defer cancel()
+	if err := now.catchUp(reading, w); err != nil {
 		w.Close()
 		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index, s.gone, s.check, s.checks, s.at = now.index, now.gone, now.check, now.checks, now.at
+	for name, v := range s.values {
+		if is, ok := s.index[name][v.version]; !ok || !is.Created.Equal(v.created) {
+			s.forget(name)
+		}
 	}
 	return w, nil
 }

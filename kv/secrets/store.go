@@ -44,7 +44,7 @@ type Store struct {
 	bucket kv.Bucket
 	log    *slog.Logger
 
-	sealing  sync.RWMutex // held while something is sealed and stored; by Rotate when it changes the keys
+	sealing  sync.RWMutex // held while something is sealed and stored, or removed; by Rotate when it changes the keys
 	rotating sync.Mutex
 
 	mu     sync.Mutex
@@ -331,6 +331,8 @@ func (s *Store) remove(ctx context.Context, versions []Info) error {
 // Remove removes a secret with all its versions. The error wraps [ErrNotFound], or is
 // one of the bucket, after which it may have been removed all the same.
 func (s *Store) Remove(ctx context.Context, name string) error {
+	s.sealing.RLock()
+	defer s.sealing.RUnlock()
 	versions := s.versions(name)
 	if len(versions) == 0 {
 		return fmt.Errorf("%w: %q", ErrNotFound, name)

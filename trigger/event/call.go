@@ -57,7 +57,8 @@ func (r *reader) handleCall(m jetstream.Msg) {
 	}
 	a.inv = &trigger.Invocation{ID: a.run.ID, Function: r.function, Endpoint: a.run.Endpoint, Version: m.Headers().Get(headerCallVersion),
 		Trigger: trigger.Async, Payload: body, Header: header[:len(header):len(header)].AddInt(wire.KeyAttempt, int64(meta.NumDelivered)).
-				Add(wire.KeyStream, meta.Stream).AddInt(wire.KeySequence, int64(meta.Sequence.Stream))}
+				Add(wire.KeyStream, meta.Stream).AddInt(wire.KeySequence, int64(meta.Sequence.Stream)).
+				AddInt(wire.KeyTime, meta.Timestamp.UnixNano())}
 	a.end(a.invoke())
 }
 

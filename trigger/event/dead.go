@@ -120,7 +120,7 @@ func (t *Trigger) Redrive(ctx context.Context, id uint64, version string) error 
 		inv.Trigger = trigger.KV
 	}
 	err = t.runAlone(ctx, inv, t.specOf(ctx, l.Function, version, l.Endpoint, l.Subject))
-	committed := t.effects.take(Commit{Function: l.Function, Endpoint: l.Endpoint, Stream: l.Stream, Sequence: l.Sequence}.event)
+	committed := t.effects.take(Commit{Function: l.Function, Endpoint: l.Endpoint, Stream: l.Stream, Sequence: l.Sequence, Time: l.Time.UnixNano()}.event)
 	if err != nil {
 		t.settle(committed, false)
 		return fmt.Errorf("dead letter %d: %w", id, err)

@@ -60,6 +60,7 @@ type Commit struct {
 	Endpoint   string
 	Stream     string // of the event, "" for none
 	Sequence   uint64
+	Time       int64 // when the stream took it, in nanoseconds: one that is made anew counts from 1 again
 	Invocation string
 	Number     int64 // from 1, where one of those has several
 }
@@ -69,7 +70,7 @@ func (c Commit) event() string {
 	if c.Stream == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s/%s %s:%d", c.Function, c.Endpoint, c.Stream, c.Sequence)
+	return fmt.Sprintf("%s/%s %s:%d:%d", c.Function, c.Endpoint, c.Stream, c.Sequence, c.Time)
 }
 
 func (c Commit) subject() string {
@@ -386,7 +387,7 @@ func messageOf(one wire.Message) *nats.Msg {
 // eventOf names the event of a message, as a Commit of its function does.
 func (r *reader) eventOf(meta *jetstream.MsgMetadata, endpoint string) func() string {
 	return func() string {
-		return Commit{Function: r.function, Endpoint: endpoint, Stream: meta.Stream, Sequence: meta.Sequence.Stream}.event()
+		return Commit{Function: r.function, Endpoint: endpoint, Stream: meta.Stream, Sequence: meta.Sequence.Stream, Time: meta.Timestamp.UnixNano()}.event()
 	}
 }
 
@@ -395,6 +396,7 @@ func (r *reader) eventOf(meta *jetstream.MsgMetadata, endpoint string) func() st
 func CommitOf(function string, h wire.Header) Commit {
 	c := Commit{Function: function, Endpoint: h.Get(wire.KeyEndpoint), Stream: h.Get(wire.KeyStream), Invocation: h.Get(wire.KeyInvocation)}
 	c.Sequence, _ = strconv.ParseUint(h.Get(wire.KeySequence), 10, 64)
+	c.Time, _ = h.Int(wire.KeyTime)
 	c.Number, _ = h.Int(wire.KeyNumber)
 	return c
 }

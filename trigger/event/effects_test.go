@@ -44,7 +44,7 @@ func msgTo(subject, text string) *nats.Msg {
 }
 
 func commitOf(c call) Commit {
-	return Commit{Function: c.function, Stream: EventStream, Sequence: uint64(c.sequence), Number: 1}
+	return Commit{Function: c.function, Stream: EventStream, Sequence: uint64(c.sequence), Time: c.time, Number: 1}
 }
 
 // commitTwo has an event publish two messages.
@@ -233,6 +233,32 @@ func TestARecordThatIsRefusedHoldsUpNoOthers(t *testing.T) {
 	time.Sleep(150 * time.Millisecond) // the stream has forgotten its ID
 	f.open()
 	f.await("the second one", func() bool { return f.count("OUT") == 1 })
+}
+
+// A stream that is made anew counts from 1 again: its events are none that have had their
+// effects, also where a record is kept for a dead letter.
+func TestEffectsOfAStreamThatIsMadeAnew(t *testing.T) {
+	f := newFixture(t)
+	f.out()
+	f.set(func(ctx context.Context, c call) error {
+		if err := f.commitTwo(ctx, c); err != nil {
+			return err
+		}
+		return failing(wire.Internal, -1)
+	})
+	f.stream("IN", "in")
+	f.serve(spec("in"))
+	f.publish("in", "one")
+	f.await("a dead letter", func() bool { return len(f.letters()) == 1 })
+	if err := f.js.DeleteStream(t.Context(), "IN"); err != nil {
+		t.Fatal(err)
+	}
+	f.stream("IN", "in")
+	f.publish("in", "two")
+	f.await("another one", func() bool { return len(f.letters()) == 2 })
+	if n := f.count("OUT"); n != 4 || f.seen()[0].sequence != f.seen()[1].sequence {
+		t.Errorf("%d messages of %+v, want 4", n, f.seen())
+	}
 }
 
 func TestARecordGoesWithItsDeadLetter(t *testing.T) {

@@ -32,7 +32,7 @@ type call struct {
 	function, subject, text string
 	version, endpoint       string
 	replayed                bool
-	sequence, attempt       int64
+	sequence, attempt, time int64
 	depth                   int
 	at                      time.Time
 }
@@ -55,6 +55,7 @@ func (f *fake) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.Re
 	c := call{function: inv.Function, subject: inv.Header.Get(wire.KeySubject), text: string(inv.Payload), depth: inv.Depth, at: time.Now(),
 		version: inv.Version, endpoint: inv.Endpoint, replayed: inv.Header.Get(wire.KeyReplayed) != ""}
 	c.sequence, _ = inv.Header.Int(wire.KeySequence)
+	c.time, _ = inv.Header.Int(wire.KeyTime)
 	c.attempt, _ = inv.Header.Int(wire.KeyAttempt)
 	f.mu.Lock()
 	f.calls = append(f.calls, c)

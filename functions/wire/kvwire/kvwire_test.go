@@ -98,6 +98,34 @@ func TestABrokenSessionEndsAWatcher(t *testing.T) {
 	w.Close()
 }
 
+// told is the body of an answer of which one can wait for the closing.
+type told struct {
+	io.Reader
+	closed chan struct{}
+}
+
+func (b told) Close() error { close(b.closed); return nil }
+
+// Who does not close a watcher leaves nothing behind when the context has ended, also if
+// a change has arrived that nobody has asked for.
+func TestTheEndOfItsContextEndsAWatcherThatNobodyReads(t *testing.T) {
+	change := wire.AppendMessage(nil, wire.Header(nil).Add(wire.KeyKey, "a").Add(wire.KeyRevision, "1"), []byte("1"))
+	body := told{bytes.NewReader(change), make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := kvwire.New("b", func(context.Context, *wire.Request) (*wire.Response, error) {
+		return &wire.Response{Body: body}, nil
+	}, nil).Watch(ctx, kv.WatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case <-body.closed:
+	case <-time.After(kvtest.Patience):
+		t.Fatal("it still waits")
+	}
+}
+
 func TestCallsThatAreNoneAreRefused(t *testing.T) {
 	js := server(t)
 	do := sessionTo(t, remote(t, js, 1))

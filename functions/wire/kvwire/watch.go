@@ -66,6 +66,10 @@ func (w *watcher) read(r io.Reader) {
 		case <-w.closed:
 			w.err = kv.ErrClosed
 			return
+		case <-w.ctx.Done(): // nobody has to close it then
+			w.Close()
+			w.err = kv.ErrClosed
+			return
 		}
 	}
 }
