@@ -2,11 +2,15 @@ package functions
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/functions/wire/kvwire"
+	"github.com/fnhost/fnhost/kv"
 )
 
 // Atomically runs fn, and then has all that fn has published, and changed in a bucket, by its context take
@@ -21,10 +25,10 @@ import (
 // wrong moment may let one in again). The messages appear one after the other, the
 // later ones soon after the first even if the host ends in between. What no stream
 // takes is sent once, and perhaps again after a crash. Of buckets ([KV]) one can be changed, each key once;
-// fn reads what was there before, and gets 0 for revisions. If a condition
-// does not hold in the end (that of [kv.Bucket] Add and Touch is that nobody else has changed the key), nothing
-// happens, and Atomically returns a *[kv.ConflictError]: begin again, or return it to have the event
-// come again. Such a commit takes some milliseconds. What fn does elsewhere (a
+// fn reads what was there before, gets 0 for revisions, and of Add the sum as it would be now: adding is no
+// conflict, whoever else adds. If a condition does not hold in the end, also that of a Touch (that nobody else has changed the key), nothing
+// happens, and fn is run again, up to 10 times in all; then Atomically returns a
+// *[kv.ConflictError]. Such a commit takes some milliseconds. What fn does elsewhere (a
 // [Call], a file, another service) is done at once, and each time that fn runs.
 // Several uses in one invocation are told apart by their order; they must not run at
 // the same time, nor within each other.
@@ -59,6 +63,31 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 			return nil
 		}
 	}
+	for try := 1; ; try++ {
+		err := s.commit(ctx, number, h, fn)
+		if err == nil || try == atomicTries || !errors.Is(err, errRefused) {
+			return err
+		}
+		select { // those who were in the way have to get out of it
+		case <-time.After(rand.N(time.Duration(try) * 5 * time.Millisecond)):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// atomicTries is how often what a condition has refused is tried.
+const atomicTries = 10
+
+// refused is the error of effects that a condition has refused.
+type refused struct{ error }
+
+var errRefused = errors.New("refused")
+
+func (r refused) Unwrap() []error { return []error{r.error, errRefused} }
+
+// commit runs fn once, and has its effects take place.
+func (s *scope) commit(ctx context.Context, number int64, h wire.Header, fn func(ctx context.Context) error) error {
 	c := &collector{Runtime: s.runtime}
 	inner := &scope{Context: ctx, function: s.function, header: s.header, runtime: c}
 	inner.published.Store(uint32(number) << 16) // names of its own, the same in each attempt
@@ -71,8 +100,12 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 		return nil
 	}
 	r, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h.Add(wire.KeyOp, "commit"), Payload: effects})
-	if err == nil {
-		err = kvwire.FaultOf(r)
+	if err != nil {
+		return fmt.Errorf("atomically: %w", err)
+	}
+	err = kvwire.FaultOf(r)
+	if errors.Is(err, kv.ErrConflict) {
+		err = refused{err}
 	}
 	if err != nil {
 		return fmt.Errorf("atomically: %w", err)

@@ -247,6 +247,44 @@ func TestFunctionsThatFeedThemselvesByABucketEnd(t *testing.T) {
 	}
 }
 
+// Many events that count in one place do not fail for that.
+func TestEventsThatCountInOnePlaceAreNoConflict(t *testing.T) {
+	f := start(t, map[string]string{"tally/t.go": tallySource, "tally/function.yaml": "triggers:\n  event:\n    - {subject: tally.in, start: all, retries: 0}\n"}, nil)
+	f.awaitState("tally", "ready")
+	const events = 200
+	for i := range events {
+		f.send("tally.in", fmt.Sprint(i))
+	}
+	b, err := f.Bucket(t.Context(), "tally")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.await("all are counted", func() bool {
+		e, _ := b.Get(t.Context(), "n")
+		return string(e.Value) == fmt.Sprint(events)
+	})
+	f.idle()
+	if n, err := b.Add(t.Context(), "n", 0); n != events || err != nil || len(f.letters()) > 0 {
+		t.Errorf("counted %d of %d, %d dead letters, %v", n, events, len(f.letters()), err)
+	}
+}
+
+const tallySource = `package tally
+
+import (
+	"context"
+
+	"github.com/fnhost/fnhost/functions"
+)
+
+func Handle(ctx context.Context, e functions.Event) error {
+	return functions.Atomically(ctx, func(ctx context.Context) error {
+		_, err := functions.KV(ctx, "tally").Add(ctx, "n", 1)
+		return err
+	})
+}
+`
+
 const feedingSource = `package echo
 
 import (

@@ -13,14 +13,16 @@ const (
 	ActDelete
 	ActPurge
 	ActCheck
+	ActAdd
 )
 
-// Change is one part of a [Bucket.Commit]. [Put], [Delete] and [Check] make them.
+// Change is one part of a [Bucket.Commit]. [Put], [Delete], [Add] and [Check] make them.
 type Change struct {
 	Action   Action
 	Key      string
 	Value    []byte        // of ActPut
-	TTL      time.Duration // of ActPut, 0: none
+	Delta    int64         // of ActAdd
+	TTL      time.Duration // of ActPut and ActAdd, 0: none
 	If       bool          // only if the key stands at Revision
 	Revision uint64        // 0: it is not there
 }
@@ -36,6 +38,14 @@ func Put(key string, value []byte, options ...Option) Change {
 // Delete returns the change that removes a key. Options: [IfRevision], [Purge].
 func Delete(key string, options ...Option) Change {
 	return with(Change{Action: ActDelete, Key: key}, options)
+}
+
+// Add returns the change that adds to the number that a key holds, as [Bucket] Add does:
+// whoever else adds at the time is no conflict. Option: [TTL].
+func Add(key string, delta int64, options ...Option) Change {
+	c := with(Change{Action: ActAdd, Key: key, Delta: delta}, options)
+	c.If, c.Revision = false, 0
+	return c
 }
 
 // Check returns the change that is none, but whose key must stand at the revision;
@@ -78,7 +88,7 @@ func (c *Change) Validate() error {
 	if err := ValidateKey(c.Key); err != nil {
 		return err
 	}
-	if c.TTL != 0 && c.Action != ActPut {
+	if c.TTL != 0 && c.Action != ActPut && c.Action != ActAdd {
 		return fmt.Errorf("%w: key %q: only a value has one", ErrTTL, c.Key)
 	}
 	return ValidateTTL(c.TTL)

@@ -103,4 +103,28 @@ func TestStateChangesAtomically(t *testing.T) {
 	}
 }
 
+func TestWhatAConditionRefusesIsRunAgain(t *testing.T) {
+	var host functest.Host
+	b := host.Bucket("state")
+	b.Put(t.Context(), "n", []byte("1"))
+	runs := 0
+	err := host.Invoke(t.Context(), func(ctx context.Context) error {
+		return functions.Atomically(ctx, func(ctx context.Context) error {
+			state := functions.KV(ctx, "state")
+			e, err := state.Get(ctx, "n")
+			if err != nil {
+				return err
+			}
+			if runs++; runs < 3 {
+				b.Put(ctx, "n", append(e.Value, 'x')) // somebody else
+			}
+			_, err = state.Put(ctx, "n", append(e.Value, '!'), kv.IfRevision(e.Revision))
+			return err
+		})
+	}, nil, nil)
+	if e, _ := b.Get(t.Context(), "n"); err != nil || runs != 3 || string(e.Value) != "1xx!" {
+		t.Errorf("%v, %d runs, n is %q", err, runs, e.Value)
+	}
+}
+
 var errFailed = errors.New("failed")

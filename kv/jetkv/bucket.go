@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"strconv"
 	"strings"
 	"time"
@@ -202,7 +201,7 @@ func (b *Bucket) Touch(ctx context.Context, key string, ttl time.Duration) (revi
 // Add adds to the number that a key holds. Adders of one process wait for each other
 // and not for a conflict; it is those of several that try again.
 func (b *Bucket) Add(ctx context.Context, key string, delta int64, options ...kv.Option) (sum int64, err error) {
-	adder := &b.adders[maphash.String(b.seed, key)%uint64(len(b.adders))]
+	adder := &b.adders[b.adder(key)]
 	adder.Lock()
 	defer adder.Unlock()
 	err = kv.Retry(ctx, func() error {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,12 +45,22 @@ func (b *Bucket) commit(ctx context.Context, changes []kv.Change, once *nats.Msg
 	if len(changes) == 0 {
 		return nil, nil
 	}
+	defer b.adding(changes)()
 	expected := make([]uint64, len(changes))
 	for i, c := range changes {
 		expected[i] = c.Revision
 	}
 	for try := 1; ; try++ {
-		msgs, index := b.messages(changes, expected)
+		writes, err := b.sums(ctx, changes, expected)
+		if err != nil && once != nil {
+			if done, err := b.happened(ctx, once); done || err != nil {
+				return nil, err
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		msgs, index := b.messages(writes, expected)
 		for _, m := range msgs {
 			mark(ctx, m)
 		}
@@ -86,6 +98,60 @@ func (b *Bucket) commit(ctx context.Context, changes []kv.Change, once *nats.Msg
 			return nil, err
 		}
 	}
+}
+
+// adding waits until nobody else in this process adds to the numbers that changes add to,
+// and returns what lets others do so: it is those of other processes that try again.
+func (b *Bucket) adding(changes []kv.Change) (done func()) {
+	var adders []int
+	for i := range changes {
+		if changes[i].Action == kv.ActAdd {
+			adders = append(adders, b.adder(changes[i].Key))
+		}
+	}
+	slices.Sort(adders) // in one order, so that nobody waits for who waits for them
+	adders = slices.Compact(adders)
+	for _, i := range adders {
+		b.adders[i].Lock()
+	}
+	return func() {
+		for _, i := range adders {
+			b.adders[i].Unlock()
+		}
+	}
+}
+
+// adder returns which of the adders is that of a key.
+func (b *Bucket) adder(key string) int {
+	return int(maphash.String(b.seed, key) % uint64(len(b.adders)))
+}
+
+// sums returns changes with the sums that those which add come to, and notes in expected what these
+// are sums of.
+func (b *Bucket) sums(ctx context.Context, changes []kv.Change, expected []uint64) ([]kv.Change, error) {
+	writes := changes
+	for i, c := range changes {
+		if c.Action != kv.ActAdd {
+			continue
+		}
+		e, err := b.last(ctx, c.Key)
+		if err != nil {
+			return nil, err
+		}
+		if e.Op != kv.OpPut {
+			e.Value = []byte("0")
+		}
+		sum, err := plus(e.Value, c.Delta)
+		if err != nil {
+			return nil, fmt.Errorf("bucket %q, key %q: %w", b.name, c.Key, err)
+		}
+		if &writes[0] == &changes[0] {
+			writes = slices.Clone(changes)
+		}
+		writes[i] = kv.Put(c.Key, strconv.AppendInt(nil, sum, 10), kv.TTL(c.TTL), kv.IfRevision(e.Revision))
+		expected[i] = e.Revision
+	}
+	return writes, nil
 }
 
 // pause waits before the next try: at first not at all.

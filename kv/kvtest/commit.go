@@ -4,11 +4,52 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/fnhost/fnhost/kv"
 )
 
 var commits = []test{
+	{name: "numbers are added to among other changes", run: func(f *fixture) {
+		f.put("text", "x")
+		_, err := f.Commit(f.ctx, kv.Add("n", 5), kv.Add("m", -2), kv.Put("a", []byte("1"), kv.IfAbsent()))
+		f.ok(err)
+		revs, err := f.Commit(f.ctx, kv.Add("n", 1), kv.Delete("m"))
+		f.ok(err)
+		f.holds("n", "6")
+		f.absent("m")
+		if e := f.get("n"); e.Revision != revs[0] || revs[1] <= revs[0] {
+			f.Errorf("n is at %d, told %v", e.Revision, revs)
+		}
+		_, err = f.Commit(f.ctx, kv.Add("n", 1), kv.Put("a", nil, kv.IfAbsent()))
+		f.is(err, kv.ErrExists)
+		_, err = f.Commit(f.ctx, kv.Add("n", 1), kv.Add("text", 1))
+		f.is(err, kv.ErrNotNumber)
+		f.holds("n", "6")
+		_, err = f.Commit(f.ctx, kv.Add("short", 1, kv.TTL(time.Second)))
+		f.ok(err)
+		f.gone("short")
+	}},
+	{name: "those who add are in nobody's way", run: func(f *fixture) {
+		const adders, each = 8, 10
+		var wg sync.WaitGroup
+		for a := range adders {
+			wg.Go(func() {
+				for range each {
+					keys := []kv.Change{kv.Add("x", 1), kv.Add("y", 1)}
+					if a%2 == 1 {
+						keys[0], keys[1] = keys[1], keys[0]
+					}
+					if _, err := f.Commit(f.ctx, keys...); err != nil {
+						f.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		f.holds("x", strconv.Itoa(adders*each))
+		f.holds("y", strconv.Itoa(adders*each))
+	}},
 	{name: "all changes are made", run: func(f *fixture) {
 		a, b := f.put("a", "1"), f.put("b", "1")
 		c := f.put("c", "1")

@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -139,24 +140,34 @@ func (b *Bucket) Touch(ctx context.Context, key string, ttl time.Duration) (uint
 
 // Add adds to the number that a key holds.
 func (b *Bucket) Add(ctx context.Context, key string, delta int64, options ...kv.Option) (sum int64, err error) {
-	_, err = b.modify(ctx, kv.Put(key, nil, options...), func(m *message) ([]byte, error) {
-		n := int64(0)
-		if m != nil {
-			var err error
-			if n, err = strconv.ParseInt(string(m.Value), 10, 64); err != nil {
-				return nil, fmt.Errorf("bucket %q, key %q: %w: %.40q", b.cfg.Bucket, key, kv.ErrNotNumber, m.Value)
-			}
-		}
-		if delta > 0 && n > math.MaxInt64-delta || delta < 0 && n < math.MinInt64-delta {
-			return nil, fmt.Errorf("bucket %q, key %q: %w: %d and %d are more", b.cfg.Bucket, key, kv.ErrNotNumber, n, delta)
-		}
-		sum = n + delta
-		return strconv.AppendInt(nil, sum, 10), nil
-	})
-	if err != nil {
+	c := kv.Add(key, delta, options...)
+	if err := c.Validate(); err != nil {
 		return 0, err
 	}
-	return sum, nil
+	if err := b.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer b.mu.Unlock()
+	if sum, err = b.sum(key, delta); err != nil {
+		return 0, err
+	}
+	_, err = b.commit([]kv.Change{c})
+	return sum, err
+}
+
+// sum returns what a key's number comes to.
+func (b *Bucket) sum(key string, delta int64) (int64, error) {
+	n := int64(0)
+	if m := b.latest(key); m != nil && m.Op == kv.OpPut {
+		var err error
+		if n, err = strconv.ParseInt(string(m.Value), 10, 64); err != nil {
+			return 0, fmt.Errorf("bucket %q, key %q: %w: %.40q", b.cfg.Bucket, key, kv.ErrNotNumber, m.Value)
+		}
+	}
+	if delta > 0 && n > math.MaxInt64-delta || delta < 0 && n < math.MinInt64-delta {
+		return 0, fmt.Errorf("bucket %q, key %q: %w: %d and %d are more", b.cfg.Bucket, key, kv.ErrNotNumber, n, delta)
+	}
+	return n + delta, nil
 }
 
 // modify makes a change whose value comes from what the key holds, nil if it is not there.
@@ -197,8 +208,16 @@ func (b *Bucket) Commit(ctx context.Context, changes ...kv.Change) ([]uint64, er
 
 // commit makes valid changes.
 func (b *Bucket) commit(changes []kv.Change) ([]uint64, error) {
+	changes = slices.Clone(changes)
 	for i := range changes {
 		c := &changes[i]
+		if c.Action == kv.ActAdd {
+			sum, err := b.sum(c.Key, c.Delta)
+			if err != nil {
+				return nil, err
+			}
+			*c = kv.Put(c.Key, strconv.AppendInt(nil, sum, 10), kv.TTL(c.TTL))
+		}
 		if len(c.Value) > b.cfg.MaxValue {
 			return nil, fmt.Errorf("%w: key %q has %d bytes, a value of bucket %q at most %d", kv.ErrTooLarge, c.Key, len(c.Value), b.cfg.Bucket, b.cfg.MaxValue)
 		}

@@ -18,8 +18,8 @@ func Changing(op string) bool {
 
 // Collect returns the changes that a call would make, as a part of the payload of
 // a commit to come, and the answer to who calls now: revisions, which nobody knows yet, are 0.
-// What a call needs to know of the key it asks by do; the change then has the condition that this has not
-// become wrong.
+// What a call needs to know of the key it asks by do; a kv.touch then has the condition that this has not
+// become wrong, and the sum that a kv.add returns is what it would be now.
 func Collect(ctx context.Context, do Do, req *wire.Request) (changes []byte, r *wire.Response, err error) {
 	h := req.Header
 	r = &wire.Response{}
@@ -74,14 +74,15 @@ func modified(ctx context.Context, b *Bucket, h wire.Header) (kv.Change, *wire.R
 	if err != nil {
 		return c, nil, err
 	}
-	c.If, c.Revision, c.Value = true, e.Revision, e.Value
 	r := &wire.Response{}
-	if adds {
+	if !adds {
+		c.If, c.Revision, c.Value = true, e.Revision, e.Value
+	} else {
 		n, err := strconv.ParseInt(string(e.Value), 10, 64)
 		if err != nil || delta > 0 && n > math.MaxInt64-delta || delta < 0 && n < math.MinInt64-delta {
 			return c, nil, kv.ErrNotNumber
 		}
-		c.Value = strconv.AppendInt(nil, n+delta, 10)
+		c = kv.Add(c.Key, delta, kv.TTL(c.TTL))
 		r.Header = r.Header.AddInt(wire.KeyNumber, n+delta)
 	}
 	return c, r, c.Validate()

@@ -16,7 +16,8 @@
 //	kv.touch    :key :ttl                                        :revision
 //	kv.add      :key :ttl :number (what to add)                  :number, the sum
 //	kv.commit   a message for each change, with ":op" put,       the revisions, as decimals
-//	            delete, purge or check, and the rest as above    with a space between them
+//	            delete, purge, add or check, and the rest        with a space between them
+//	            as above
 //	kv.history  :key                                             entries
 //	kv.list     :prefix :suffix :glob :after :limit              entries, and :after of the
 //	            :descending :values                              next page

@@ -59,6 +59,9 @@ func addChange(h wire.Header, c *kv.Change) wire.Header {
 	if c.TTL != 0 {
 		h = h.AddInt(keyTTL, int64(c.TTL))
 	}
+	if c.Action == kv.ActAdd {
+		h = h.AddInt(wire.KeyNumber, c.Delta)
+	}
 	if c.If {
 		h = h.Add(wire.KeyRevision, strconv.FormatUint(c.Revision, 10))
 	}
@@ -77,6 +80,8 @@ func change(action kv.Action, h wire.Header, value []byte) (kv.Change, error) {
 			var ns int64
 			ns, err = strconv.ParseInt(string(v), 10, 64)
 			c.TTL = time.Duration(ns)
+		case wire.KeyNumber:
+			c.Delta, err = strconv.ParseInt(string(v), 10, 64)
 		case wire.KeyRevision:
 			c.If = true
 			c.Revision, err = strconv.ParseUint(string(v), 10, 64)
@@ -102,7 +107,7 @@ func options(c *kv.Change) []kv.Option {
 }
 
 // actions are the changes of a commit, by their kv.Action.
-var actions = [...]string{kv.ActPut: "put", kv.ActDelete: "delete", kv.ActPurge: "purge", kv.ActCheck: "check"}
+var actions = [...]string{kv.ActPut: "put", kv.ActDelete: "delete", kv.ActPurge: "purge", kv.ActCheck: "check", kv.ActAdd: "add"}
 
 func appendChanges(changes []kv.Change) ([]byte, error) {
 	var b []byte
