@@ -85,7 +85,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if err := os.RemoveAll(f.data); err != nil {
 		t.Fatal(err)
 	}
-	index, err := host.Restore(ctx, f.data, bytes.NewReader(file.Bytes()))
+	index, err := host.Restore(ctx, f.data, bytes.NewReader(file.Bytes()), host.RestoreOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestBackupAndRestore(t *testing.T) {
 	f.answers("", "three")
 }
 
-func openBucket(t *testing.T, f *fixture) kv.Bucket {
+func openBucket(t testing.TB, f *fixture) kv.Bucket {
 	t.Helper()
 	b, err := f.Bucket(t.Context(), "state")
 	if err != nil {
@@ -279,7 +279,7 @@ func TestRestoreTouchesNothingThatIsThere(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := host.Restore(t.Context(), test.dir, bytes.NewReader(test.data))
+			_, err := host.Restore(t.Context(), test.dir, bytes.NewReader(test.data), host.RestoreOptions{})
 			if !errors.Is(err, test.want) {
 				t.Fatalf("got %v, want %v", err, test.want)
 			}
@@ -299,7 +299,7 @@ func TestRestoreTouchesNothingThatIsThere(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := host.Restore(ctx, filepath.Join(tmp, "canceled"), bytes.NewReader(data)); !errors.Is(err, context.Canceled) {
+	if _, err := host.Restore(ctx, filepath.Join(tmp, "canceled"), bytes.NewReader(data), host.RestoreOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 	if list, _ := os.ReadDir(tmp); strings.Contains(fmt.Sprint(list), "canceled") {
