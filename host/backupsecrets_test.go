@@ -256,6 +256,41 @@ func TestMasterKeyStaysWhileABackupIsMade(t *testing.T) {
 	}
 }
 
+// held is a writer that lets something be done before it takes anything.
+type held struct {
+	bytes.Buffer
+	before func()
+}
+
+func (w *held) Write(p []byte) (int, error) {
+	if w.before != nil {
+		w.before()
+		w.before = nil
+	}
+	return w.Buffer.Write(p)
+}
+
+// The first secret that is set while a backup is made has its key told when it is restored.
+func TestRestoreTellsTheKeyOfASecretThatWasSetMeanwhile(t *testing.T) {
+	f := start(t, nil, nil)
+	w := &held{before: func() { f.setSecret("db", password) }}
+	if err := f.Backup(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	index, err := host.Restore(t.Context(), filepath.Join(t.TempDir(), "data"), bytes.NewReader(w.Bytes()), host.RestoreOptions{})
+	if list, _ := f.Secrets(); err != nil || len(index.Keys) != 1 || index.Keys[0] != list[0].Key {
+		t.Errorf("restored %+v, %v", index, err)
+	}
+	tmp := t.TempDir()
+	_, err = host.Restore(t.Context(), filepath.Join(tmp, "data"), bytes.NewReader(w.Bytes()), host.RestoreOptions{MasterKey: secrets.NewKey().Text()})
+	if !errors.Is(err, secrets.ErrWrongKey) {
+		t.Errorf("with another key: %v", err)
+	}
+	if list, _ := os.ReadDir(tmp); len(list) > 0 {
+		t.Errorf("%v is left", list)
+	}
+}
+
 // Who waits for a backup is told that the host was stopped.
 func TestBackupOfAHostThatIsStopped(t *testing.T) {
 	r := startRemote(t)

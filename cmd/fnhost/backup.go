@@ -107,11 +107,24 @@ func (a *app) receiveBackup(ctx context.Context, c *admin.Client, w io.Writer) (
 	defer body.Close()
 	show := a.newProgress()
 	defer show.end()
-	index, err := backup.Verify(ctx, io.TeeReader(body, io.MultiWriter(w, show)))
-	if errors.Is(err, backup.ErrDamaged) || errors.Is(err, backup.ErrNotBackup) {
-		err = fmt.Errorf("the connection broke off (%w): try again", err)
+	in := &connection{Reader: body}
+	index, err := backup.Verify(ctx, io.TeeReader(in, io.MultiWriter(w, show)))
+	if err != nil && errors.Is(in.err, io.ErrUnexpectedEOF) {
+		err = errors.New("the connection broke off: see whether the host still runs, and try again")
 	}
 	return index, err
+}
+
+// connection keeps the error that it ends with.
+type connection struct {
+	io.Reader
+	err error
+}
+
+func (c *connection) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.err = err
+	return n, err
 }
 
 // saveBackup writes a backup to a file, whole or not at all.
