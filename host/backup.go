@@ -9,20 +9,23 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/backup"
 	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/kv"
+	"github.com/fnhost/fnhost/kv/secrets"
 )
 
 // errBackingUp is the error of a second backup.
-var errBackingUp = wire.Errorf(wire.Conflict, "another backup of this host is being made: wait for its end, and try again")
+var errBackingUp = wire.Errorf(wire.Conflict, "another backup of this host is being made, or its master key is being changed: wait for the end of that, and try again")
 
 // Backup writes all that the host keeps to w, as one file that [Restore] takes: the streams of its NATS server with
 // their consumers, and of the data directory what cannot be made anew. The host serves
-// meanwhile; package backup says what is consistent. The master key of secrets is not part of it, and secrets are sealed in it.
+// meanwhile; package backup says what is consistent. The master key of secrets is not part of it, and secrets are sealed in it;
+// all else is not encrypted there, also of a host with Config.EncryptStore. The master key is not changed meanwhile.
 //
 // w gets a backup only if the error is nil; [backup.Verify] tells what got one. It must
 // not block for more than some seconds. The error is of code Conflict while another backup is being made,
 // of BadRequest for a host whose NATS server runs elsewhere, of Unavailable while
 // nothing can be stored, and [ErrClosed]; it is that of w if writing fails.
-func (h *Host) Backup(ctx context.Context, w io.Writer) error {
+func (h *Host) Backup(ctx context.Context, w io.Writer) (err error) {
 	if h.isClosed() {
 		return closedError{}
 	}
@@ -52,7 +55,11 @@ func (h *Host) Backup(ctx context.Context, w io.Writer) error {
 		case <-ctx.Done():
 		}
 	}()
-	err := backup.Write(ctx, w, backup.Source{Accounts: accounts(h.bus), Dir: h.cfg.Dir, Version: Version})
+	src := backup.Source{Accounts: accounts(h.bus), Dir: h.cfg.Dir, Version: Version, Encrypted: h.cfg.EncryptStore}
+	src.Keys, err = keysOfSecrets(ctx, h.bus)
+	if err == nil {
+		err = backup.Write(ctx, w, src)
+	}
 	if err != nil && context.Cause(ctx) != nil {
 		err = context.Cause(ctx)
 	}
@@ -62,6 +69,18 @@ func (h *Host) Backup(ctx context.Context, w io.Writer) error {
 // accounts are those of an embedded server.
 func accounts(b *bus.Bus) []backup.Account {
 	return []backup.Account{{Name: bus.DefaultAccount, Conn: b.Conn()}, {Name: bus.ControlAccount, Conn: b.Control()}}
+}
+
+// keysOfSecrets returns the IDs of the master keys of what is stored.
+func keysOfSecrets(ctx context.Context, b *bus.Bus) ([]string, error) {
+	bucket, err := openControlBucket(ctx, b, secretsBucket)
+	if errors.Is(err, kv.ErrNoBucket) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return secrets.KeysOf(ctx, bucket)
 }
 
 // Backup implements [admin.Backend].

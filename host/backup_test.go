@@ -85,7 +85,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if err := os.RemoveAll(f.data); err != nil {
 		t.Fatal(err)
 	}
-	index, err := host.Restore(ctx, f.data, bytes.NewReader(file.Bytes()))
+	index, err := host.Restore(ctx, f.data, bytes.NewReader(file.Bytes()), host.RestoreOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestBackupAndRestore(t *testing.T) {
 	f.answers("", "three")
 }
 
-func openBucket(t *testing.T, f *fixture) kv.Bucket {
+func openBucket(t testing.TB, f *fixture) kv.Bucket {
 	t.Helper()
 	b, err := f.Bucket(t.Context(), "state")
 	if err != nil {
@@ -263,6 +263,11 @@ func TestRestoreTouchesNothingThatIsThere(t *testing.T) {
 	if err := os.Mkdir(empty, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	link := filepath.Join(tmp, "link")
+	target := filepath.Join(tmp, "target")
+	if err := errors.Join(os.Mkdir(target, 0o700), os.Symlink(target, link)); err != nil {
+		t.Fatal(err)
+	}
 	data := file.Bytes()
 	tests := []struct {
 		name, dir string
@@ -275,15 +280,17 @@ func TestRestoreTouchesNothingThatIsThere(t *testing.T) {
 		{"no backup", filepath.Join(tmp, "none"), []byte("hello"), backup.ErrNotBackup},
 		{"what a killed restore has left", killed, data, nil},
 		{"an empty directory", empty, data, nil},
+		{"a link to an empty directory", link, data, nil},
+		{"the directory of a host that runs", f.data, data, host.ErrNotEmpty},
 		{"a directory in one that is not there", filepath.Join(tmp, "a", "b"), data, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := host.Restore(t.Context(), test.dir, bytes.NewReader(test.data))
+			_, err := host.Restore(t.Context(), test.dir, bytes.NewReader(test.data), host.RestoreOptions{})
 			if !errors.Is(err, test.want) {
 				t.Fatalf("got %v, want %v", err, test.want)
 			}
-			if _, err := os.Stat(filepath.Join(test.dir, "jetstream")); (err == nil) != (test.want == nil) {
+			if _, err := os.Stat(filepath.Join(test.dir, "jetstream")); (err == nil) != (test.want == nil) && test.dir != f.data {
 				t.Errorf("the directory: %v", err)
 			}
 			if _, err := os.Stat(filepath.Join(test.dir, "jetstream", "half")); err == nil {
@@ -299,7 +306,7 @@ func TestRestoreTouchesNothingThatIsThere(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := host.Restore(ctx, filepath.Join(tmp, "canceled"), bytes.NewReader(data)); !errors.Is(err, context.Canceled) {
+	if _, err := host.Restore(ctx, filepath.Join(tmp, "canceled"), bytes.NewReader(data), host.RestoreOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 	if list, _ := os.ReadDir(tmp); strings.Contains(fmt.Sprint(list), "canceled") {

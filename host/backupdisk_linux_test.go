@@ -54,7 +54,7 @@ func testRestoreOnAFullDisk(t *testing.T, disk string) {
 	small := backupOf(10)
 	dir := filepath.Join(disk, "data")
 	r := &filling{ReadSeeker: bytes.NewReader(small), t: t, disk: disk}
-	_, err := host.Restore(t.Context(), dir, r)
+	_, err := host.Restore(t.Context(), dir, r, host.RestoreOptions{})
 	if err == nil || !strings.Contains(err.Error(), "restore: ") {
 		t.Errorf("on a disk that becomes full: %v", err)
 	}
@@ -63,11 +63,11 @@ func testRestoreOnAFullDisk(t *testing.T, disk string) {
 	if list, err := os.ReadDir(disk); err != nil || len(list) > 0 {
 		t.Errorf("%v is left (%v)", list, err)
 	}
-	_, err = host.Restore(t.Context(), dir, bytes.NewReader(backupOf(60)))
+	_, err = host.Restore(t.Context(), dir, bytes.NewReader(backupOf(60)), host.RestoreOptions{})
 	if err == nil || !strings.Contains(err.Error(), "no room: ") {
 		t.Errorf("on a small disk: %v", err)
 	}
-	if _, err := host.Restore(t.Context(), dir, bytes.NewReader(small)); err != nil {
+	if _, err := host.Restore(t.Context(), dir, bytes.NewReader(small), host.RestoreOptions{}); err != nil {
 		t.Errorf("when there is room: %v", err)
 	}
 }

@@ -49,7 +49,7 @@ func TestEffectsAreOnceAfterARestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.data = t.TempDir()
-	if _, err := host.Restore(ctx, f.data, bytes.NewReader(file.Bytes())); err != nil {
+	if _, err := host.Restore(ctx, f.data, bytes.NewReader(file.Bytes()), host.RestoreOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	f.open(func(c *host.Config) { c.Watch = nil })

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -31,10 +30,13 @@ type buckets struct {
 	most   int        // maxStreams, but for tests
 }
 
-// reserved are the names of buckets and stores that are the host's own. They are in an
-// account of their own, but for a NATS server elsewhere.
-func reserved(name string) bool {
-	return slices.Contains([]string{"registry", "config", "secrets", "artifacts", "sources"}, name)
+// refuseOwn returns an error for a bucket, or a store, of the host's own. They are in an account
+// of their own, but for a NATS server elsewhere.
+func refuseOwn(name string) error {
+	if manifest.OwnBucket(name) {
+		return wire.Errorf(wire.Forbidden, "%q is the host's own: choose another name", name)
+	}
+	return nil
 }
 
 // get returns a bucket, and makes one that is not there.
@@ -57,8 +59,8 @@ func opened[T any](ctx context.Context, b *buckets, cache *sync.Map, name string
 	if known, ok := cache.Load(name); ok {
 		return known.(T), nil
 	}
-	if reserved(name) {
-		return none, wire.Errorf(wire.Forbidden, "%q is the host's own: choose another name", name)
+	if err := refuseOwn(name); err != nil {
+		return none, err
 	}
 	b.making.Lock()
 	defer b.making.Unlock()

@@ -81,7 +81,7 @@ type Host struct {
 	runs deployRuns
 	git  *gitpush.Server // nil without Config.GitPush
 
-	backingUp sync.Mutex // held while a backup is made
+	backingUp sync.RWMutex // held while a backup is made; read-held while the master key is changed
 
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on

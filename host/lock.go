@@ -53,6 +53,16 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// isLocked reports whether a process has taken a data directory.
+func isLocked(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
 // lockOwner says who holds a lock, and whether that process has gone.
 func lockOwner(path string) (owner string, gone bool) {
 	b, err := os.ReadFile(path)

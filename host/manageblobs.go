@@ -3,28 +3,18 @@ package host
 import (
 	"context"
 
-	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/kv"
 	"github.com/fnhost/fnhost/kv/jetkv"
 )
-
-// reservedBlobs are the names of stores that are the host's own, as reserved are those of buckets.
-func reservedBlobs(name string) bool { return name == "artifacts" || name == "sources" }
-
-func refuseReservedBlobs(name string) error {
-	if reservedBlobs(name) {
-		return wire.Errorf(wire.Forbidden, "the blobs %q are the host's own: choose another name", name)
-	}
-	return nil
-}
 
 // BlobStores implements [admin.BlobKeeper].
 func (b backend) BlobStores(ctx context.Context) ([]admin.BlobStore, error) {
 	list, err := jetkv.ListBlobs(ctx, b.h.buckets.js)
 	shown := []admin.BlobStore{}
 	for _, i := range list {
-		if !reservedBlobs(i.Name) {
+		if !manifest.OwnBucket(i.Name) {
 			shown = append(shown, admin.BlobStore(i))
 		}
 	}
@@ -33,7 +23,7 @@ func (b backend) BlobStores(ctx context.Context) ([]admin.BlobStore, error) {
 
 // CreateBlobs implements [admin.BlobKeeper].
 func (b backend) CreateBlobs(ctx context.Context, c admin.BlobStore) error {
-	if err := refuseReservedBlobs(c.Name); err != nil {
+	if err := refuseOwn(c.Name); err != nil {
 		return err
 	}
 	_, err := jetkv.CreateBlobs(ctx, b.h.buckets.js, jetkv.BlobsConfig{Bucket: c.Name, Description: c.Description, MaxBytes: c.MaxBytes, Replicas: c.Replicas})
@@ -43,7 +33,7 @@ func (b backend) CreateBlobs(ctx context.Context, c admin.BlobStore) error {
 
 // OpenBlobs implements [admin.BlobKeeper].
 func (b backend) OpenBlobs(ctx context.Context, name string) (kv.Blobs, error) {
-	if err := refuseReservedBlobs(name); err != nil {
+	if err := refuseOwn(name); err != nil {
 		return nil, err
 	}
 	return jetkv.OpenBlobs(ctx, b.h.buckets.js, name)
@@ -51,7 +41,7 @@ func (b backend) OpenBlobs(ctx context.Context, name string) (kv.Blobs, error) {
 
 // DropBlobs implements [admin.BlobKeeper].
 func (b backend) DropBlobs(ctx context.Context, name string) error {
-	if err := refuseReservedBlobs(name); err != nil {
+	if err := refuseOwn(name); err != nil {
 		return err
 	}
 	err := jetkv.DropBlobs(ctx, b.h.buckets.js, name)

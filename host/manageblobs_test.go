@@ -17,7 +17,7 @@ func TestBlobsOverTheAPI(t *testing.T) {
 	c, ctx := r.client, t.Context()
 	_, err := c.PutBlob(ctx, "files", "a", bytes.NewReader(nil))
 	r.wants(err, wire.NotFound, "no blobs \"files\"")
-	for _, name := range []string{"artifacts", "sources"} {
+	for _, name := range []string{"registry", "config", "secrets", "artifacts", "sources"} {
 		r.wants(c.CreateBlobs(ctx, admin.BlobStore{Name: name}), wire.Forbidden, "the host's own")
 		_, err := c.Blobs(ctx, name, kv.BlobQuery{})
 		r.wants(err, wire.Forbidden, "the host's own")

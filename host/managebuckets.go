@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/kv"
@@ -41,7 +42,7 @@ func bucketConfig(c *admin.BucketConfig) (cfg jetkv.Config, err error) {
 	if err := kv.ValidateBucket(c.Name); err != nil {
 		return cfg, err
 	}
-	if err := refuseReserved(c.Name); err != nil {
+	if err := refuseOwn(c.Name); err != nil {
 		return cfg, err
 	}
 	cfg = jetkv.Config{Bucket: c.Name, Description: c.Description, History: c.History, MaxValue: c.MaxValue, MaxBytes: c.MaxBytes, MaxKeys: c.MaxKeys, Replicas: c.Replicas}
@@ -51,13 +52,6 @@ func bucketConfig(c *admin.BucketConfig) (cfg jetkv.Config, err error) {
 		}
 	}
 	return cfg, kv.ValidateTTL(cfg.TTL)
-}
-
-func refuseReserved(name string) error {
-	if reserved(name) {
-		return wire.Errorf(wire.Forbidden, "the bucket %q is the host's own: choose another name", name)
-	}
-	return nil
 }
 
 func shownBucket(i *jetkv.Info) admin.Bucket {
@@ -79,7 +73,7 @@ func (b backend) Buckets(ctx context.Context) ([]admin.Bucket, error) {
 	list, err := jetkv.List(ctx, b.h.buckets.js)
 	shown := []admin.Bucket{}
 	for i := range list {
-		if !reserved(list[i].Name) {
+		if !manifest.OwnBucket(list[i].Name) {
 			shown = append(shown, shownBucket(&list[i]))
 		}
 	}
@@ -88,7 +82,7 @@ func (b backend) Buckets(ctx context.Context) ([]admin.Bucket, error) {
 
 // Bucket implements [admin.BucketKeeper].
 func (b backend) Bucket(ctx context.Context, name string) (admin.Bucket, error) {
-	if err := refuseReserved(name); err != nil {
+	if err := refuseOwn(name); err != nil {
 		return admin.Bucket{}, err
 	}
 	info, err := jetkv.Describe(ctx, b.h.buckets.js, name)
@@ -97,7 +91,7 @@ func (b backend) Bucket(ctx context.Context, name string) (admin.Bucket, error) 
 
 // OpenBucket implements [admin.BucketKeeper].
 func (b backend) OpenBucket(ctx context.Context, name string) (kv.Bucket, error) {
-	if err := refuseReserved(name); err != nil {
+	if err := refuseOwn(name); err != nil {
 		return nil, err
 	}
 	// Not with those of functions, which are made when they are not there.

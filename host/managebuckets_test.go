@@ -91,7 +91,7 @@ func TestBucketsThatCannotBeManaged(t *testing.T) {
 		_, err := c.CreateBucket(ctx, test.cfg)
 		r.wants(err, test.code, test.text)
 	}
-	for _, name := range []string{"registry", "config", "secrets"} {
+	for _, name := range []string{"registry", "config", "secrets", "artifacts", "sources"} {
 		_, err := c.Bucket(ctx, name)
 		r.wants(err, wire.Forbidden, "the host's own")
 		_, err = c.PutKey(ctx, name, "k", nil)

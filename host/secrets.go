@@ -75,15 +75,24 @@ func (h *Host) openSecrets() error {
 
 // controlBucket opens a bucket of the host's own, and makes it if need be.
 func (h *Host) controlBucket(ctx context.Context, cfg jetkv.Config) (*jetkv.Bucket, error) {
+	b, err := openControlBucket(ctx, h.bus, cfg.Bucket)
+	if !errors.Is(err, kv.ErrNoBucket) {
+		return b, err
+	}
 	js, err := jetstream.New(h.bus.Control())
 	if err != nil {
 		return nil, err
 	}
-	b, err := jetkv.Open(ctx, js, cfg.Bucket)
-	if errors.Is(err, kv.ErrNoBucket) {
-		b, err = jetkv.Create(ctx, js, cfg)
+	return jetkv.Create(ctx, js, cfg)
+}
+
+// openControlBucket returns kv.ErrNoBucket if there is none.
+func openControlBucket(ctx context.Context, b *bus.Bus, name string) (*jetkv.Bucket, error) {
+	js, err := jetstream.New(b.Control())
+	if err != nil {
+		return nil, err
 	}
-	return b, err
+	return jetkv.Open(ctx, js, name)
 }
 
 // Secret says what is known of a version of a secret. It has nothing of its value.
@@ -155,7 +164,8 @@ func (h *Host) RemoveSecret(ctx context.Context, name string) error {
 // from elsewhere (Config.MasterKeyFile, MasterKeyCommand), it is read again, and all is
 // sealed with the first of the keys there; the old ones can go then. What was broken
 // off, also by a kill, the next call finishes. The error is of code Conflict if there is
-// no new key, with what to do, or if the keys do not open what is stored.
+// no new key, with what to do, if the keys do not open what is stored, or while a backup
+// is being made, which one key is to open.
 func (h *Host) RotateMasterKey(ctx context.Context) (KeyRotation, error) {
 	store, err := h.secretStore()
 	if err == nil {
@@ -164,6 +174,10 @@ func (h *Host) RotateMasterKey(ctx context.Context) (KeyRotation, error) {
 	if err != nil {
 		return KeyRotation{}, err
 	}
+	if !h.backingUp.TryRLock() {
+		return KeyRotation{}, wire.Errorf(wire.Conflict, "a backup of this host is being made, which needs the master key as it is: wait for its end, and try again; nothing was changed")
+	}
+	defer h.backingUp.RUnlock()
 	ctx, stop := h.whileStoring(ctx)
 	defer stop()
 	done, err := store.Rotate(ctx)

@@ -42,8 +42,8 @@ func (h *Host) openStoreKey() (string, error) {
 	}
 	key, err := h.keeper.ring.Open(sealed, storePlace)
 	if errors.Is(err, secrets.ErrWrongKey) {
-		return "", fmt.Errorf("host: the store of %s is encrypted, and needs the master key %s, which is not among those of %s: give the host that key; nothing was changed: %w",
-			h.cfg.Dir, sealed.Key, h.keeper.source, secrets.ErrWrongKey)
+		return "", fmt.Errorf("host: %w: the encrypted store of %s needs the master key %.16q, and %s; nothing was changed",
+			secrets.ErrWrongKey, h.cfg.Dir, sealed.Key, h.keeper.source.Wanted(h.keeper.ring))
 	}
 	if err != nil {
 		return "", fmt.Errorf("host: %s: %w, and without it the store cannot be read: put it back from a backup", path, err)
@@ -54,7 +54,7 @@ func (h *Host) openStoreKey() (string, error) {
 // newStoreKey makes the key of a store that is empty so far.
 func (h *Host) newStoreKey(path string) (string, error) {
 	if entries, err := os.ReadDir(filepath.Join(h.cfg.Dir, "jetstream")); err == nil && len(entries) > 0 {
-		return "", fmt.Errorf("host: what %s stores was not encrypted from its first start on, and is not encrypted now: start without --encrypt-store, or with a new data directory and what `fnhost backup` has saved of this one (or, if it was encrypted, put %s back); nothing was changed",
+		return "", fmt.Errorf("host: what %s stores was not encrypted from its first start on, and is not encrypted now: start without --encrypt-store, or with what `fnhost restore --encrypt-store` makes of a backup of it (or, if it was encrypted, put %s back); nothing was changed",
 			h.cfg.Dir, storeKeyFile)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("host: data directory: %w", err)
@@ -67,6 +67,11 @@ func (h *Host) newStoreKey(path string) (string, error) {
 	if k.ring = ring; made {
 		k.source.Tell(h.log, ring)
 	}
+	return makeStoreKey(path, ring)
+}
+
+// makeStoreKey makes a key, and keeps it, sealed, at path.
+func makeStoreKey(path string, ring *secrets.Keyring) (string, error) {
 	key := rand.Text() + rand.Text() // 260 bits
 	return key, writeStoreKey(path, ring.Seal([]byte(key), storePlace))
 }

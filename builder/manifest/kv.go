@@ -18,7 +18,7 @@ const MaxKV = 64
 // never is. A delete or an expiry can be handled as long as the bucket keeps it.
 type KV struct {
 	// Bucket is that of the keys. The trigger waits for one that is not there. It is
-	// none of the host's own (registry, config, secrets).
+	// none of the host's own; see [OwnBucket].
 	Bucket string `json:"bucket"`
 	// Keys says which of them, as a glob of package kv: * stands for any characters but
 	// dots, ** for any, ? for one. Default "**": all.
@@ -58,7 +58,11 @@ func (k *KV) Wants(op kv.Op) bool { return k.On == nil || slices.Contains(k.On, 
 func (k *KV) String() string { return k.Bucket + "/" + k.Keys }
 
 // ownBuckets are the host's.
-var ownBuckets = []string{"config", "registry", "secrets"}
+var ownBuckets = []string{"artifacts", "config", "registry", "secrets", "sources"}
+
+// OwnBucket reports whether a bucket, or a store of blobs, of that name would be the
+// host's own, so that nobody else gets it.
+func OwnBucket(name string) bool { return slices.Contains(ownBuckets, name) }
 
 var bucketName = regexp.MustCompile(fmt.Sprintf(`^[A-Za-z0-9_-]{1,%d}$`, kv.MaxName))
 
@@ -110,7 +114,7 @@ var kvKeys = keys[KV]{
 }
 
 func checkBucket(s string) *problem {
-	if slices.Contains(ownBuckets, s) {
+	if OwnBucket(s) {
 		return &problem{fmt.Sprintf("must not be %s, which is the host's own", s), ""}
 	}
 	if !bucketName.MatchString(s) {

@@ -52,6 +52,7 @@ var kvMistakes = []struct{ name, kv, want string }{
 	{"the host's configuration", `bucket: config`, `4:13: triggers.kv[1].bucket must not be config, which is the host's own`},
 	{"the host's secrets", `bucket: secrets`, `4:13: triggers.kv[1].bucket must not be secrets, which is the host's own`},
 	{"the host's registry", `bucket: registry`, `4:13: triggers.kv[1].bucket must not be registry, which is the host's own`},
+	{"the host's programs", `bucket: artifacts`, `4:13: triggers.kv[1].bucket must not be artifacts, which is the host's own`},
 	{"a bucket with a dot", `bucket: a.b`, `4:13: triggers.kv[1].bucket must be a bucket's name: 1 to 64 letters, digits, _ and -, not "a.b"`},
 	{"a bucket of any", `bucket: "*"`, `4:13: triggers.kv[1].bucket must be a bucket's name: 1 to 64 letters, digits, _ and -, not "*"`},
 	{"keys as a subject", `{bucket: b, keys: "user.>"}`, `4:23: triggers.kv[1].keys must be a pattern that keys can fit, such as user.* or user.**, not "user.>" (write "user.**")`},

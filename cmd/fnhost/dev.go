@@ -83,13 +83,18 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cfg.TLSKey, "tls-key", "", "PEM file of its key")
 	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long running invocations may go on, of a replaced version or when stopping")
 	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process (its end), or power (the loss of it; slower)")
-	flags.StringVar(&f.cfg.MasterKeyFile, "master-key-file", "", "file with the master key of secrets, which nobody else may read (default "+masterKeyVariable+", or else master.key in the data directory)")
-	flags.StringSliceVar(&f.cfg.MasterKeyCommand, "master-key-command", nil, "program that prints the master key, and its arguments, with commas between; there is no shell")
-	flags.BoolVar(&f.cfg.EncryptStore, "encrypt-store", false, "encrypt all that streams and buckets store; from the first start of a data directory on, or never")
+	storeFlags(flags, &f.cfg.MasterKeyFile, &f.cfg.MasterKeyCommand, &f.cfg.EncryptStore)
 	flags.BoolVar(&f.cfg.PrivateCallbacks, "private-callbacks", false, "let results of asynchronous calls be sent to addresses of this machine and of the networks around it, too")
 	flags.StringVar(&f.logFormat, "log-format", "text", "of what is shown: text or json, an object a line")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write the addresses to this file, as JSON, while they are served")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say more of what the host does")
+}
+
+// storeFlags adds the flags of what a store is encrypted with, which a restore has, too.
+func storeFlags(flags *pflag.FlagSet, file *string, command *[]string, encrypt *bool) {
+	flags.StringVar(file, "master-key-file", "", "file with the master key of secrets, which nobody else may read (default "+masterKeyVariable+", or else master.key in the data directory)")
+	flags.StringSliceVar(command, "master-key-command", nil, "program that prints the master key, and its arguments, with commas between; there is no shell")
+	flags.BoolVar(encrypt, "encrypt-store", false, "encrypt all that streams and buckets store; from the first start of a data directory on, or never")
 }
 
 // placeFlags adds the flags of hosts that doctor looks at, too.

@@ -257,12 +257,16 @@ func (a *app) completeSecrets(cmd *cobra.Command, _ []string, _ string) ([]strin
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// takeMasterKey returns the key of the environment, which has it no more then.
-func takeMasterKey() string {
+// takeMasterKey returns the key of the environment, which has it no more then. It refuses
+// one beside the other sources of a key.
+func takeMasterKey(file string, command []string) (string, error) {
 	key := os.Getenv(masterKeyVariable)
 	if key != "" {
 		os.Unsetenv(masterKeyVariable)
 		wipeEnvironment(key)
 	}
-	return key
+	if key != "" && (file != "" || len(command) > 0) || file != "" && len(command) > 0 {
+		return "", usagef("--master-key-file, --master-key-command and %s exclude each other", masterKeyVariable)
+	}
+	return key, nil
 }

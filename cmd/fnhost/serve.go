@@ -106,9 +106,9 @@ func (f *hostFlags) complete() error {
 	if f.cfg.NATSURL != "" {
 		f.cfg.NATS = ""
 	}
-	f.cfg.MasterKey = takeMasterKey()
-	if f.cfg.MasterKeyFile != "" && len(f.cfg.MasterKeyCommand) > 0 || f.cfg.MasterKey != "" && (f.cfg.MasterKeyFile != "" || len(f.cfg.MasterKeyCommand) > 0) {
-		return usagef("--master-key-file, --master-key-command and %s exclude each other", masterKeyVariable)
+	var err error
+	if f.cfg.MasterKey, err = takeMasterKey(f.cfg.MasterKeyFile, f.cfg.MasterKeyCommand); err != nil {
+		return err
 	}
 	return f.checkWatched()
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/fnhost/fnhost/functions/wire"
 )
 
 // Backuper writes all that a host keeps as one file.
@@ -22,16 +24,22 @@ const errorTrailer = "Fn-Error"
 // backupStall is for how long a client may take nothing of a backup.
 const backupStall = time.Minute
 
+// errStopped ends a backup of a host that ends.
+var errStopped = wire.Errorf(wire.Unavailable, "the host was stopped meanwhile: when it runs again, try again")
+
 // backup answers with a backup. One that cannot go on has no end, and says why in a trailer.
 func (s *Server) backup(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(s.ctx, func() { cancel(errStopped) })()
 	out := &answer{w: w, control: http.NewResponseController(w)}
 	err := s.backend.Backup(ctx, out)
 	out.control.SetWriteDeadline(time.Time{}) // the connection may serve another request
 	if err == nil || !out.begun {
 		return err
+	}
+	if r.Context().Err() != nil {
+		err = errors.New("its client has gone")
 	}
 	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(err.Error())
 	w.Header().Set(errorTrailer, text[:min(len(text), 1000)])

@@ -24,9 +24,11 @@ type Account struct {
 
 // Source is what is backed up.
 type Source struct {
-	Accounts []Account
-	Dir      string // the data directory
-	Version  string // of fnhost
+	Accounts  []Account
+	Dir       string   // the data directory
+	Version   string   // of fnhost
+	Keys      []string // see [Header]
+	Encrypted bool
 }
 
 // live is a stream that is being backed up.
@@ -56,7 +58,7 @@ type streamConfig struct {
 // w must not block for longer than some seconds: the NATS server breaks a snapshot off which nobody reads for five.
 func Write(ctx context.Context, w io.Writer, src Source) error {
 	out := newWriter(w)
-	h := Header{Format: Format, Time: time.Now().UTC(), Version: src.Version, Dir: src.Dir}
+	h := Header{Format: Format, Time: time.Now().UTC(), Version: src.Version, Dir: src.Dir, Keys: src.Keys, Encrypted: src.Encrypted}
 	h.Host, _ = os.Hostname()
 	for _, a := range src.Accounts {
 		h.Accounts = append(h.Accounts, a.Name)

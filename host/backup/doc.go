@@ -46,6 +46,9 @@
 //     marked as applied meanwhile ([github.com/fnhost/fnhost/trigger/event.Trigger.Hold]). So effects that the file shows
 //     in part are completed after a restore, and those of an event that is handled again are not published twice.
 //
+// Secrets are sealed by one master key, which does not change meanwhile; [Header] names it. All
+// else is as functions wrote it, also if the host keeps its streams encrypted.
+//
 // The files of git repositories are read with their branches first and their objects until no new one is found:
 // a branch leads to objects that are there.
 //

@@ -34,6 +34,11 @@ type Header struct {
 	Host     string    `json:"host"`     // the name of its machine
 	Dir      string    `json:"dir"`      // its data directory
 	Accounts []string  `json:"accounts"` // of the NATS server, whose streams it holds
+	// Keys are the IDs of the master keys that seal its secrets: as they were when it began, and, of
+	// what [github.com/fnhost/fnhost/host.Restore] returns, as they are.
+	Keys []string `json:"keys,omitempty"`
+	// Encrypted says that the host keeps its streams encrypted. In the backup they are not.
+	Encrypted bool `json:"encrypted,omitempty"`
 }
 
 // Names and limits of entries, in bytes.

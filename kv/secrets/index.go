@@ -1,10 +1,29 @@
 package secrets
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/fnhost/fnhost/kv"
 )
+
+// KeysOf returns the IDs of the master keys that seal what is in a bucket, of all
+// namespaces, sorted; none if no secret was ever set there. Damaged records are left
+// out. The error is one of the bucket.
+func KeysOf(ctx context.Context, b kv.Bucket) ([]string, error) {
+	ids := make(map[string]bool)
+	for e, err := range kv.All(ctx, b, kv.Query{Limit: 100, Values: true}) {
+		if err != nil {
+			return nil, fmt.Errorf("secrets: %w", err)
+		}
+		if r, err := decodeRecord(e.Key, e.Value); err == nil {
+			ids[r.Key] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(ids)), nil
+}
 
 // newest returns the number of the latest version, 0 for none.
 func (s *Store) newest(name string) int {

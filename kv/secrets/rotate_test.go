@@ -92,6 +92,9 @@ func TestRotationGoesOnAfterAKill(t *testing.T) {
 		if n := sealedWith(t, b); len(n) != 1 || n[done.Key] != 5 {
 			t.Errorf("stopped at step %d: sealed with %v, want 5 with %s", stop, n, done.Key)
 		}
+		if ids, err := KeysOf(t.Context(), b); err != nil || len(ids) != 1 || ids[0] != done.Key {
+			t.Errorf("stopped at step %d: the keys of the bucket are %q, %v", stop, ids, err)
+		}
 		again.Close()
 		last := mustOpen(t, b, source)
 		if ids := last.keyring().IDs(); len(ids) != 1 || ids[0] != done.Key {

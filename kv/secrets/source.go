@@ -64,6 +64,19 @@ func (s *Source) String() string {
 	return s.Own
 }
 
+// Wanted says, of a key that is not among those of the source, what is there instead, and
+// what to do.
+func (s *Source) Wanted(ring *Keyring) string {
+	have := s.String() + " is not there"
+	if ids := ring.IDs(); len(ids) > 0 {
+		have = s.String() + " has " + strings.Join(ids, ", ")
+	}
+	if s.owned() {
+		return have + ": put the right one there (mode 0600), or name it with --master-key-file"
+	}
+	return have + ": give the right one there, or with --master-key-file instead"
+}
+
 // Load returns the keys, nil if the host has none and nobody has named another source.
 // The error wraps [ErrKey] for a text that is no key; it never holds one.
 func (s *Source) Load(ctx context.Context) (*Keyring, error) {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -135,14 +134,14 @@ func (s *Store) checkKeys(ring *Keyring) error {
 		for name, versions := range s.index {
 			for _, info := range versions {
 				if ring.find(info.Key) == nil {
-					return wrongKey(info.Key, ring, fmt.Sprintf("the secret %q", name))
+					return s.wrongKey(info.Key, ring, fmt.Sprintf("the secret %q", name))
 				}
 			}
 		}
 		return nil
 	}
 	if ring.find(s.check.Key) == nil {
-		return wrongKey(s.check.Key, ring, "what is stored")
+		return s.wrongKey(s.check.Key, ring, "what is stored")
 	}
 	if _, err := ring.Open(s.check.Sealed, s.check.place()...); err != nil {
 		return fmt.Errorf("the record %q of the bucket %q: %w", checkKey, s.bucket.Name(), err)
@@ -150,13 +149,8 @@ func (s *Store) checkKeys(ring *Keyring) error {
 	return nil
 }
 
-func wrongKey(id string, ring *Keyring, what string) error {
-	have := "there is none"
-	if ids := ring.IDs(); len(ids) > 0 {
-		have = "there is " + strings.Join(ids, ", ")
-	}
-	return fmt.Errorf("%w: %s needs the key %.16q, and %s: give the host that key with --master-key-file, or put its master.key back; nothing was changed",
-		ErrWrongKey, what, id, have)
+func (s *Store) wrongKey(id string, ring *Keyring, what string) error {
+	return fmt.Errorf("%w: %s needs the master key %.16q, and %s; nothing was changed", ErrWrongKey, what, id, s.cfg.Source.Wanted(ring))
 }
 
 // Get returns the latest version of a secret, and which it is. The value belongs to the
