@@ -486,3 +486,24 @@ func TestListOfBuckets(t *testing.T) {
 		}
 	}
 }
+
+func TestWatchersOfABucketThatIsRemovedEnd(t *testing.T) {
+	js := server(t)
+	b := create(t, js, Config{})
+	w, err := b.Watch(t.Context(), kv.WatchOptions{Initial: true})
+	must(t, err)
+	defer w.Close()
+	if e, err := w.Next(t.Context()); e.Op != kv.OpReady || err != nil {
+		t.Fatalf("%+v %v", e, err)
+	}
+	must(t, Drop(t.Context(), js, b.Name()))
+	_, err = Create(t.Context(), js, Config{Bucket: b.Name()}) // another one
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), kvtest.Patience)
+	defer cancel()
+	for range 2 {
+		if _, err := w.Next(ctx); !errors.Is(err, kv.ErrNoBucket) {
+			t.Fatal(err)
+		}
+	}
+}

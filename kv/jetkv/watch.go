@@ -3,6 +3,7 @@ package jetkv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,15 +22,21 @@ type watcher struct {
 	bucket *Bucket
 	filter kv.Filter
 	sub    *nats.Subscription
-	stop   func() bool // forgets the context of Watch
-	keys   bool        // no values
+	gone   *nats.Subscription // tells of the end of the bucket, which is none of a consumer's business
+	stop   func() bool        // forgets the context of Watch
+	keys   bool               // no values
 	closed atomic.Bool
+	ended  atomic.Bool // the bucket was removed
 	once   sync.Once
 	err    error // of closing
 
 	initial bool   // what was there before is not through yet
 	pending uint64 // messages of that
 }
+
+// deletedAdvisory begins the subjects on which the server tells of streams that are
+// removed.
+const deletedAdvisory = "$JS.EVENT.ADVISORY.STREAM.DELETED."
 
 // Watch follows keys.
 func (b *Bucket) Watch(ctx context.Context, options kv.WatchOptions) (kv.Watcher, error) {
@@ -59,19 +66,20 @@ func (b *Bucket) watch(ctx context.Context, options kv.WatchOptions) (*watcher, 
 	if options.KeysOnly {
 		opts = append(opts, nats.HeadersOnly())
 	}
-	sub, err := b.legacy.SubscribeSync(b.subject(options.Filter), opts...)
-	if errors.Is(err, nats.ErrStreamNotFound) {
+	w := &watcher{bucket: b, filter: options.Filter, initial: options.Initial, keys: options.KeysOnly}
+	var err error
+	if w.sub, err = b.legacy.SubscribeSync(b.subject(options.Filter), opts...); errors.Is(err, nats.ErrStreamNotFound) {
 		err = errors.Join(kv.ErrNoBucket, err)
 	}
 	if err != nil {
 		return nil, b.fail(ctx, "", err)
 	}
-	w := &watcher{bucket: b, filter: options.Filter, sub: sub, initial: options.Initial, keys: options.KeysOnly}
-	if options.Initial {
-		if w.pending, err = sub.InitialConsumerPending(); err != nil {
-			sub.Unsubscribe()
-			return nil, b.fail(ctx, "", err)
-		}
+	if w.gone, err = b.conn.Subscribe(deletedAdvisory+b.stream, func(*nats.Msg) { w.end() }); err == nil && options.Initial {
+		w.pending, err = w.sub.InitialConsumerPending()
+	}
+	if err != nil {
+		w.close()
+		return nil, b.fail(ctx, "", err)
 	}
 	w.stop = context.AfterFunc(ctx, func() { w.close() })
 	return w, nil
@@ -117,10 +125,19 @@ func (w *watcher) fail(ctx context.Context, err error) error {
 	switch {
 	case w.closed.Load():
 		return kv.ErrClosed
+	case w.ended.Load():
+		return fmt.Errorf("%w: %q was removed", kv.ErrNoBucket, w.bucket.name)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	return w.bucket.fail(ctx, "", err)
+}
+
+// end is for a bucket that was removed: nothing comes any more, also if there is
+// another one of the name.
+func (w *watcher) end() {
+	w.ended.Store(true)
+	w.sub.Unsubscribe()
 }
 
 // Close ends the watcher.
@@ -132,6 +149,9 @@ func (w *watcher) Close() error {
 func (w *watcher) close() error {
 	w.once.Do(func() {
 		w.closed.Store(true)
+		if w.gone != nil {
+			w.gone.Unsubscribe()
+		}
 		// The end of the connection is an end, too.
 		if err := w.sub.Unsubscribe(); !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
 			w.err = err
