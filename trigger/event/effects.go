@@ -30,9 +30,11 @@ const (
 )
 
 // headerApplied is that of a record whose messages are published: they are not in
-// it any more. headerEvent is that of one for an event.
+// it any more; headerBucket names the bucket that it has changed, and whose name for it is
+// still to be forgotten. headerEvent is that of one for an event.
 const (
 	headerApplied = "Fn-Applied"
+	headerBucket  = "Fn-Bucket"
 	headerEvent   = "Fn-Event"
 )
 

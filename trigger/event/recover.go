@@ -13,7 +13,8 @@ import (
 // endedRecord is a record whose event was acknowledged then.
 type endedRecord struct {
 	record
-	at time.Time
+	at    time.Time
+	named bool // it has been replaced, and only its name in the bucket is left
 }
 
 // keepEnded is for how long a record stays after the server has confirmed that its
@@ -25,6 +26,7 @@ const keepEnded = 5 * time.Second
 // it changes. refused is that of State.
 func (t *Trigger) applyRecord(ctx context.Context, m *jetstream.RawStreamMsg, r *record) (refused bool, err error) {
 	if m.Header.Get(headerApplied) != "" {
+		r.bucket = m.Header.Get(headerBucket)
 		return false, nil
 	}
 	e, err := effectsOf(m)
@@ -75,9 +77,7 @@ func (t *Trigger) settle(list []record, gone bool) {
 		return
 	}
 	if gone {
-		if t.effects.end(list) {
-			t.startClearing()
-		}
+		t.clearLater(list, false)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
@@ -93,13 +93,20 @@ func (t *Trigger) stays(err error) {
 	}
 }
 
+// clearLater has records, or their names alone, go after a while.
+func (t *Trigger) clearLater(list []record, named bool) {
+	if t.effects.end(list, named) {
+		t.startClearing()
+	}
+}
+
 // end notes records whose event is done. It reports whether somebody must begin to
 // clear them.
-func (e *effects) end(list []record) bool {
+func (e *effects) end(list []record, named bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, r := range list {
-		e.ended = append(e.ended, endedRecord{r, time.Now()})
+		e.ended = append(e.ended, endedRecord{r, time.Now(), named})
 	}
 	begin := !e.clearing
 	e.clearing = true
@@ -146,7 +153,12 @@ func (t *Trigger) clearEffects() {
 		list, more = t.effects.due(t.keepEnded)
 		for _, r := range list {
 			ctx, cancel := context.WithTimeout(t.work, setupTimeout)
-			err := t.removeRecord(ctx, r.record)
+			var err error
+			if r.named {
+				err = t.forgetName(ctx, r.record)
+			} else {
+				err = t.removeRecord(ctx, r.record)
+			}
 			cancel()
 			if t.ctx.Err() != nil {
 				return
@@ -167,9 +179,7 @@ func (t *Trigger) Hold() (release func()) {
 // removeRecord removes a record that is applied, later if it is held.
 func (t *Trigger) removeRecord(ctx context.Context, r record) error {
 	if !t.effects.holding.TryRLock() {
-		if t.effects.end([]record{r}) {
-			t.startClearing()
-		}
+		t.clearLater([]record{r}, false)
 		return nil
 	}
 	defer t.effects.holding.RUnlock()
@@ -198,6 +208,16 @@ func (t *Trigger) forgetOnce(ctx context.Context, r record) error {
 	return t.state.ForgetOnce(ctx, r.bucket, once(r.subject))
 }
 
+// forgetName is forgetOnce for a record that has been replaced, later if records are held.
+func (t *Trigger) forgetName(ctx context.Context, r record) error {
+	if !t.effects.holding.TryRLock() {
+		t.clearLater([]record{r}, true)
+		return nil
+	}
+	defer t.effects.holding.RUnlock()
+	return t.forgetOnce(ctx, r)
+}
+
 // markApplied puts a small record in the place of one, for later attempts and starts. One that is held
 // stays: a later attempt finds that all of it was stored.
 func (t *Trigger) markApplied(ctx context.Context, r record) error {
@@ -207,9 +227,12 @@ func (t *Trigger) markApplied(ctx context.Context, r record) error {
 	defer t.effects.holding.RUnlock()
 	m := nats.NewMsg(r.subject)
 	m.Header.Set(headerApplied, "yes")
+	if r.bucket != "" {
+		m.Header.Set(headerBucket, r.bucket)
+	}
 	_, err := t.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(r.sequence))
-	if err == nil {
-		err = t.forgetOnce(ctx, r)
+	if err == nil && r.bucket != "" { // another node may have read the record a moment ago
+		t.clearLater([]record{r}, true)
 	}
 	return err
 }
@@ -260,8 +283,11 @@ func (t *Trigger) recoverRecords() error {
 		if err != nil {
 			return fmt.Errorf("stream %s: %w", EffectStream, err)
 		}
+		if bucket := m.Header.Get(headerBucket); bucket != "" && t.effects.passes.Load() == 0 { // whose host was killed before
+			t.clearLater([]record{{m.Subject, m.Sequence, bucket}}, true)
+		}
 		if m.Header.Get(headerApplied) == "" {
-			if err := t.recoverRecord(m); err != nil && first == nil {
+			if err := t.recoverRecord(stream, m); err != nil && first == nil {
 				first = fmt.Errorf("stream %s: record %d: %w", EffectStream, m.Sequence, err)
 			}
 		}
@@ -270,10 +296,17 @@ func (t *Trigger) recoverRecords() error {
 	return first
 }
 
-func (t *Trigger) recoverRecord(m *jetstream.RawStreamMsg) error {
+func (t *Trigger) recoverRecord(stream jetstream.Stream, m *jetstream.RawStreamMsg) error {
 	ctx, cancel := context.WithTimeout(t.ctx, setupTimeout)
 	defer cancel()
 	defer t.effects.alone(m.Subject)()
+	is, err := stream.GetLastMsgForSubject(ctx, m.Subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && is.Sequence != m.Sequence {
+		return nil // somebody else has applied it since it was read
+	}
+	if err != nil {
+		return err
+	}
 	r := record{subject: m.Subject, sequence: m.Sequence}
 	event := m.Header.Get(headerEvent)
 	if t.effects.has(event, r) {
