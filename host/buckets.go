@@ -143,6 +143,9 @@ func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest
 		return kvwire.Fault(fmt.Errorf("%w: bucket %q: changes of more than %d bytes together", kv.ErrTooLarge, name, limit))
 	}
 	if kvwire.Changing(op) {
+		if err := unavailable(h.bus.StorageErr()); err != nil {
+			return nil, err
+		}
 		ctx = deeper(ctx, req.Header)
 	}
 	for try := 1; ; try++ {
@@ -151,7 +154,7 @@ func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest
 			h.buckets.forget(name)
 			continue
 		}
-		return r, unavailableBucket(ctx, name, err)
+		return r, h.unavailableBucket(ctx, name, err)
 	}
 }
 
@@ -166,6 +169,11 @@ func (h *Host) callBlobs(ctx context.Context, f *function, m *manifest.Manifest,
 	name := req.Header.Get(wire.KeyTarget)
 	if err := mayUse(f, m, name); err != nil {
 		return nil, err
+	}
+	if op := req.Header.Get(wire.KeyOp); op == "blob.put" || op == "blob.delete" {
+		if err := unavailable(h.bus.StorageErr()); err != nil {
+			return nil, err
+		}
 	}
 	for try := 1; ; try++ {
 		var body io.Reader = bytes.NewReader(req.Payload)
@@ -185,7 +193,7 @@ func (h *Host) callBlobs(ctx context.Context, f *function, m *manifest.Manifest,
 				continue
 			}
 		}
-		return r, unavailableBucket(ctx, name, err)
+		return r, h.unavailableBucket(ctx, name, err)
 	}
 }
 
@@ -205,7 +213,8 @@ func (h *Host) onBucket(ctx context.Context, name string, header wire.Header, bo
 }
 
 // unavailableBucket makes an error of code Unavailable of one that is of none.
-func unavailableBucket(ctx context.Context, name string, err error) error {
+func (h *Host) unavailableBucket(ctx context.Context, name string, err error) error {
+	err = h.noRoom(ctx, err)
 	var e *wire.Error
 	if err == nil || errors.As(err, &e) || ctx.Err() != nil {
 		return err

@@ -156,7 +156,7 @@ func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest
 		}
 		e.Messages = append(e.Messages, msg)
 	}
-	err = h.events.Commit(ctx, event.CommitOf(f.name, req.Header), e)
+	err = h.noRoom(ctx, h.events.Commit(ctx, event.CommitOf(f.name, req.Header), e))
 	if err == nil {
 		return &wire.Response{}, nil
 	}
@@ -210,6 +210,7 @@ func (h *Host) send(ctx context.Context, m *nats.Msg, publish func(context.Conte
 		return event.Stored{}, wire.Errorf(wire.Unavailable, "the event cannot be stored: %v", err)
 	}
 	stored, err := publish(ctx, m)
+	err = h.noRoom(ctx, err)
 	var e *wire.Error
 	if err != nil && ctx.Err() == nil && !errors.As(err, &e) {
 		err = wire.Errorf(wire.Unavailable, "the event cannot be stored: %v", err)

@@ -3,9 +3,14 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"syscall"
 
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/functions/wire/kvwire"
+	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/kv"
 )
 
 // reserve is what must stay free on the disk, beside what a deploy stores: the
@@ -69,4 +74,87 @@ func (h *Host) explainEnd(ctx context.Context, err error) error {
 		return wire.Errorf(wire.Unavailable, "no room: %v: make room where %s lies and try again; what serves goes on", err, h.cfg.Dir)
 	}
 	return err
+}
+
+// fullBelow is how many bytes are free where a write that has failed has done so for
+// want of more.
+const fullBelow = 8 << 20
+
+// noRoom returns the error of a write: one of code Unavailable that says what to do, if
+// it has failed because nothing can be stored, and else err. The server itself tells of
+// that by not answering, or by an error of its own that names no reason.
+func (h *Host) noRoom(ctx context.Context, err error) error {
+	var e *wire.Error
+	if err == nil || ctx.Err() != nil || errors.As(err, &e) {
+		return err
+	}
+	if _, other := kvwire.Fault(err); other == nil { // a bucket has refused it
+		return err
+	}
+	if full := unavailable(h.storageErr()); full != nil {
+		return full
+	}
+	return err
+}
+
+// storageErr is why nothing can be stored: what the server has noticed, or that there is
+// no room, which it notices with the next write.
+func (h *Host) storageErr() error {
+	if err := h.bus.StorageErr(); err != nil || h.cfg.NATSURL != "" {
+		return err
+	}
+	if free := freeSpace(h.cfg.Dir); free >= 0 && free < fullBelow {
+		return fmt.Errorf("%w: %d KiB are free: make room where %s lies", bus.ErrStorage, free>>10, h.cfg.Dir)
+	}
+	return nil
+}
+
+// storing is a bucket whose writes say what to do where nothing can be stored.
+type storing struct {
+	kv.Bucket
+	h *Host
+}
+
+func (b storing) Put(ctx context.Context, key string, value []byte, options ...kv.Option) (uint64, error) {
+	if err := unavailable(b.h.bus.StorageErr()); err != nil {
+		return 0, err
+	}
+	revision, err := b.Bucket.Put(ctx, key, value, options...)
+	return revision, b.h.noRoom(ctx, err)
+}
+
+func (b storing) Delete(ctx context.Context, key string, options ...kv.Option) error {
+	if err := unavailable(b.h.bus.StorageErr()); err != nil {
+		return err
+	}
+	return b.h.noRoom(ctx, b.Bucket.Delete(ctx, key, options...))
+}
+
+func (b storing) Add(ctx context.Context, key string, delta int64, options ...kv.Option) (int64, error) {
+	if err := unavailable(b.h.bus.StorageErr()); err != nil {
+		return 0, err
+	}
+	sum, err := b.Bucket.Add(ctx, key, delta, options...)
+	return sum, b.h.noRoom(ctx, err)
+}
+
+// storingBlobs is storing for blobs.
+type storingBlobs struct {
+	kv.Blobs
+	h *Host
+}
+
+func (b storingBlobs) Put(ctx context.Context, name string, r io.Reader) (kv.Blob, error) {
+	if err := unavailable(b.h.bus.StorageErr()); err != nil {
+		return kv.Blob{}, err
+	}
+	about, err := b.Blobs.Put(ctx, name, r)
+	return about, b.h.noRoom(ctx, err)
+}
+
+func (b storingBlobs) Delete(ctx context.Context, name string) error {
+	if err := unavailable(b.h.bus.StorageErr()); err != nil {
+		return err
+	}
+	return b.h.noRoom(ctx, b.Blobs.Delete(ctx, name))
 }

@@ -27,6 +27,7 @@ type function struct {
 	current  atomic.Pointer[release]
 	latest   atomic.Pointer[[]string]        // directories that the latest build has read
 	hidden   atomic.Pointer[redact.Redactor] // the secrets that it was given; nil for none
+	failures failures
 
 	mu       sync.Mutex
 	state    State
@@ -110,6 +111,7 @@ func (f *function) stop(ctx context.Context) {
 	}
 	wg.Wait()
 	f.drains.Wait()
+	f.noteMore()
 }
 
 // stopWithin is stop for at most limit.

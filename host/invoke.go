@@ -165,16 +165,21 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 		result, err := f.run(ctx, deadline, v, inv)
 		if errors.Is(err, worker.ErrDraining) {
 			// Another version has taken over between the look-up and here.
-			if f, v, err = h.serving(ctx, inv.Function, inv.Version); err == nil && !f.isRemoved() {
+			next, its, gone := h.serving(ctx, inv.Function, inv.Version)
+			if gone == nil && !next.isRemoved() {
+				f, v = next, its
 				continue
 			}
-			if err == nil {
+			if err = gone; err == nil {
 				err = h.removedError(inv.Function)
 			}
 		}
 		if err != nil {
-			return nil, f.explain(ctx, v, inv, err)
+			err = f.explain(ctx, v, inv, err)
+			f.failed(v, inv, err)
+			return nil, err
 		}
+		f.answered(v, inv, result)
 		return result, nil
 	}
 }

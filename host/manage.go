@@ -37,6 +37,9 @@ func (b backend) Status(ctx context.Context) (admin.Status, error) {
 		s.Workers += f.Workers.Workers
 		s.Running += f.Workers.Running
 	}
+	if err := b.h.storageErr(); err != nil {
+		s.Storage = err.Error()
+	}
 	s.Deploys = b.Deploys()
 	if b.h.registry != nil {
 		u, err := b.h.registry.Usage(ctx)

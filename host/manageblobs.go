@@ -26,9 +26,12 @@ func (b backend) CreateBlobs(ctx context.Context, c admin.BlobStore) error {
 	if err := refuseOwn(c.Name); err != nil {
 		return err
 	}
+	if err := unavailable(b.h.bus.StorageErr()); err != nil {
+		return err
+	}
 	_, err := jetkv.CreateBlobs(ctx, b.h.buckets.js, jetkv.BlobsConfig{Bucket: c.Name, Description: c.Description, MaxBytes: c.MaxBytes, Replicas: c.Replicas})
 	b.h.buckets.forget(c.Name)
-	return err
+	return b.h.noRoom(ctx, err)
 }
 
 // OpenBlobs implements [admin.BlobKeeper].
@@ -36,7 +39,11 @@ func (b backend) OpenBlobs(ctx context.Context, name string) (kv.Blobs, error) {
 	if err := refuseOwn(name); err != nil {
 		return nil, err
 	}
-	return jetkv.OpenBlobs(ctx, b.h.buckets.js, name)
+	s, err := jetkv.OpenBlobs(ctx, b.h.buckets.js, name)
+	if err != nil {
+		return nil, err
+	}
+	return storingBlobs{s, b.h}, nil
 }
 
 // DropBlobs implements [admin.BlobKeeper].

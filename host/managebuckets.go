@@ -18,6 +18,9 @@ func (b backend) CreateBucket(ctx context.Context, c admin.BucketConfig) (admin.
 	if err != nil {
 		return admin.Bucket{}, err
 	}
+	if err := unavailable(b.h.bus.StorageErr()); err != nil {
+		return admin.Bucket{}, err
+	}
 	buckets := b.h.buckets
 	buckets.making.Lock()
 	defer buckets.making.Unlock()
@@ -30,7 +33,11 @@ func (b backend) CreateBucket(ctx context.Context, c admin.BucketConfig) (admin.
 		return admin.Bucket{}, err
 	}
 	if _, err := jetkv.Create(ctx, buckets.js, cfg); err != nil {
-		return admin.Bucket{}, wire.Errorf(wire.Unprocessed, "%v", err)
+		var known *wire.Error
+		if err = b.h.noRoom(ctx, err); !errors.As(err, &known) {
+			err = wire.Errorf(wire.Unprocessed, "%v", err)
+		}
+		return admin.Bucket{}, err
 	}
 	buckets.forget(c.Name) // it knows limits that may have changed
 	info, err := jetkv.Describe(ctx, buckets.js, c.Name)
@@ -95,7 +102,11 @@ func (b backend) OpenBucket(ctx context.Context, name string) (kv.Bucket, error)
 		return nil, err
 	}
 	// Not with those of functions, which are made when they are not there.
-	return jetkv.Open(ctx, b.h.buckets.js, name)
+	bucket, err := jetkv.Open(ctx, b.h.buckets.js, name)
+	if err != nil {
+		return nil, err
+	}
+	return storing{bucket, b.h}, nil
 }
 
 // DropBucket implements [admin.BucketKeeper].

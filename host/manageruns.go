@@ -48,12 +48,12 @@ func (b backend) Run(ctx context.Context, id string, wait time.Duration) (admin.
 	}
 	v := shownRun(run)
 	v.Output, v.Input = admin.NewContent(run.Output, event.MaxOutput), admin.NewContent(b.h.runInput(ctx, run), shownInput)
-	b.h.logs.Read(ctx, logs.Query{Function: run.Function}, func(r logs.Record) error {
-		if r.Invocation != "" && r.Invocation == run.Invocation {
+	if run.Invocation != "" {
+		b.h.logs.Read(ctx, logs.Query{Function: run.Function, Invocation: run.Invocation}, func(r logs.Record) error {
 			v.Logs = append(v.Logs, r)
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	v.Logs = v.Logs[max(len(v.Logs)-shownLogs, 0):]
 	return v, nil
 }

@@ -192,17 +192,19 @@ func (a *app) blobRemoveCommand() *cobra.Command {
 			return err
 		}
 		a.sayServer()
-		say := func(what string, err error) error {
+		say := func(what string, missing bool, err error) error {
 			if err == nil && !a.quiet {
-				fmt.Fprintf(a.stderr, "%s removed\n", what)
+				fmt.Fprintf(a.stderr, "%s %s\n", what, removedOr(missing))
 			}
 			return badRequest(err)
 		}
 		if all {
-			return say(args[0], c.DropBlobs(cmd.Context(), args[0]))
+			return say(args[0], false, c.DropBlobs(cmd.Context(), args[0]))
 		}
 		for _, name := range args[1:] {
-			if err := say(name, c.DeleteBlob(cmd.Context(), args[0], name)); err != nil {
+			page, err := c.Blobs(cmd.Context(), args[0], kv.BlobQuery{Prefix: name, Limit: 1}) // it is the first of those that begin so
+			missing := err == nil && (len(page.Blobs) == 0 || page.Blobs[0].Name != name)
+			if err := say(name, missing, c.DeleteBlob(cmd.Context(), args[0], name)); err != nil {
 				return err
 			}
 		}

@@ -155,7 +155,15 @@ func between(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return usagef("%s is missing: %s", what, cmd.UseLine())
+			names := strings.Fields(strings.NewReplacer(",", " ", " and ", " ").Replace(what))
+			verb := "is"
+			if len(args) < len(names) {
+				names = names[len(args):]
+			}
+			if len(names) > 1 {
+				verb = "are"
+			}
+			return usagef("%s %s missing: %s", strings.Join(names, " and "), verb, cmd.UseLine())
 		case len(args) > most && most == 0:
 			return usagef("unexpected %q: %s takes no arguments", args[0], cmd.CommandPath())
 		case len(args) > most:

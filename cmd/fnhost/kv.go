@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/kv"
 )
@@ -115,7 +116,7 @@ func (a *app) kvPutCommand() *cobra.Command {
 	var on condition
 	var ttl time.Duration
 	cmd := &cobra.Command{
-		Use: "put BUCKET KEY [VALUE | -]", Short: "Write a value: the argument, or standard input",
+		Use: "put BUCKET KEY [VALUE | -]", Short: "Write a value: the argument, or standard input. A bucket that is not there is made",
 		Example: "  fnhost kv put users ada '{\"name\":\"Ada\"}'\n  fnhost kv put pictures ada - < ada.png\n  fnhost kv put sessions a7 open --ttl 30m --if-absent",
 		Args:    between(2, 3, "BUCKET and KEY"), ValidArgsFunction: a.completeKeys(2),
 	}
@@ -138,7 +139,11 @@ func (a *app) kvPutCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		revision, err := c.PutKey(cmd.Context(), args[0], args[1], value, options...)
+		var revision uint64
+		err = a.withBucket(cmd.Context(), c, args[0], func() (err error) {
+			revision, err = c.PutKey(cmd.Context(), args[0], args[1], value, options...)
+			return err
+		})
 		if err != nil {
 			return badRequest(err)
 		}
@@ -155,6 +160,22 @@ func (a *app) kvPutCommand() *cobra.Command {
 	onlyFlags(flags, "ttl", "if-absent", "if-revision")
 	a.outputFlag(cmd, "text", "json")
 	return cmd
+}
+
+// withBucket writes to a bucket, and makes it if it is not there, as functions do.
+func (a *app) withBucket(ctx context.Context, c *admin.Client, bucket string, write func() error) error {
+	err := write()
+	if !errors.Is(err, functions.ErrNotFound) {
+		return err
+	}
+	_, err = c.CreateBucket(ctx, admin.BucketConfig{Name: bucket})
+	if err != nil && !errors.Is(err, functions.ErrConflict) { // somebody else has made it meanwhile
+		return err
+	}
+	if err == nil && !a.quiet {
+		fmt.Fprintf(a.stderr, "made the bucket %s\n", bucket)
+	}
+	return write()
 }
 
 // keyValue is the argument, or what standard input has: "-", or nothing and a pipe.
@@ -190,11 +211,12 @@ func (a *app) kvRemoveCommand() *cobra.Command {
 			return err
 		}
 		for _, key := range args[1:] {
+			_, _, missing := c.Key(cmd.Context(), args[0], key)
 			if err := c.DeleteKey(cmd.Context(), args[0], key, options...); err != nil {
 				return badRequest(err)
 			}
 			if !a.quiet {
-				fmt.Fprintf(a.stderr, "%s removed\n", key)
+				fmt.Fprintf(a.stderr, "%s %s\n", key, removedOr(errors.Is(missing, functions.ErrNotFound)))
 			}
 		}
 		return nil
@@ -203,6 +225,13 @@ func (a *app) kvRemoveCommand() *cobra.Command {
 	cmd.Flags().Uint64Var(&on.revision, "if-revision", 0, "only if the key stands at this revision")
 	onlyFlags(cmd.Flags(), "purge", "if-revision")
 	return cmd
+}
+
+func removedOr(missing bool) string {
+	if missing {
+		return "was not there"
+	}
+	return "removed"
 }
 
 func (a *app) kvHistoryCommand() *cobra.Command {
@@ -228,7 +257,7 @@ func (a *app) kvHistoryCommand() *cobra.Command {
 func (a *app) kvIncrCommand() *cobra.Command {
 	by, ttl := int64(1), time.Duration(0)
 	cmd := &cobra.Command{
-		Use: "incr BUCKET KEY", Short: "Add to the number that a key holds, and print the sum",
+		Use: "incr BUCKET KEY", Short: "Add to the number that a key holds, and print the sum. A bucket that is not there is made",
 		Example: "  fnhost kv incr counters visits\n  fnhost kv incr counters places --by -2",
 		Args:    between(2, 2, "BUCKET and KEY"), ValidArgsFunction: a.completeKeys(2),
 	}
@@ -244,7 +273,11 @@ func (a *app) kvIncrCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		sum, err := c.AddKey(cmd.Context(), args[0], args[1], by, options...)
+		var sum int64
+		err = a.withBucket(cmd.Context(), c, args[0], func() (err error) {
+			sum, err = c.AddKey(cmd.Context(), args[0], args[1], by, options...)
+			return err
+		})
 		if err != nil {
 			return badRequest(err)
 		}

@@ -70,6 +70,7 @@ type app struct {
 	noColor        bool
 	quiet          bool
 	stop           context.CancelFunc // of the listening for signals
+	misused        error              // what was wrong where help was asked for
 }
 
 // run runs one command line and returns its exit code.
@@ -88,6 +89,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = a.misused
+	}
 	return a.exit(cmd, err)
 }
 
@@ -138,7 +142,31 @@ a flag beats the variable, which beats the file.`,
 		}
 	}
 	nameVariables(root)
+	a.checkHelp(root)
 	return root
+}
+
+// checkHelp has help about a command that there is not be an error, as running it is.
+func (a *app) checkHelp(root *cobra.Command) {
+	show := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if cmd.HasSubCommands() {
+			if a.misused = cmd.ValidateArgs(cmd.Flags().Args()); a.misused != nil {
+				return
+			}
+		}
+		show(cmd, args)
+	})
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err == nil && cmd.HasSubCommands() {
+				err = cmd.ValidateArgs(rest)
+			}
+			return err
+		}
+	}
 }
 
 // usageTemplate leaves out of cobra's that a command which only has others runs.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -45,7 +46,7 @@ func (a *app) printStatus(s *admin.Status) error {
 	for _, line := range [][2]string{
 		{"fnhost", s.Version + " (" + s.Go + ")"}, {"up", time.Since(s.Started).Round(time.Second).String()}, {"gateway", s.HTTP}, {"admin", s.Admin}, {"nats", s.NATS},
 		{"functions", orDash(strings.Join(states, ", "))}, {"workers", fmt.Sprintf("%d, running %d invocations", s.Workers, s.Running)},
-		{"data", s.Dir}, {"stored", stored}, {"free", orDash(size(s.Free))},
+		{"data", s.Dir}, {"stored", stored}, {"free", freeText(s)},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
@@ -66,4 +67,16 @@ func (a *app) printStatus(s *admin.Status) error {
 		fmt.Fprintf(w, "deploy\t%s, %s ago: %s\n", what, age(&d.Started), state)
 	}
 	return w.Flush()
+}
+
+// freeText says how much room there is, and if that is none what comes of it.
+func freeText(s *admin.Status) string {
+	text := "-"
+	if s.Free >= 0 {
+		text = cmp.Or(size(s.Free), "0 B")
+	}
+	if s.Storage != "" {
+		text += ": " + s.Storage
+	}
+	return text
 }

@@ -174,12 +174,20 @@ func (c *Client) BlobStores(ctx context.Context) ([]BlobStore, error) {
 
 // CreateBlobs makes a store of blobs, or brings one to other settings.
 func (c *Client) CreateBlobs(ctx context.Context, s BlobStore) error {
-	return c.send(ctx, http.MethodPut, "/v1/blobs/"+url.PathEscape(s.Name), s, nil)
+	path, err := storePath(s.Name)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, http.MethodPut, path, s, nil)
 }
 
 // DropBlobs removes a store of blobs, with all that is in it.
 func (c *Client) DropBlobs(ctx context.Context, name string) error {
-	return c.send(ctx, http.MethodDelete, "/v1/blobs/"+url.PathEscape(name), nil, nil)
+	path, err := storePath(name)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, http.MethodDelete, path, nil, nil)
 }
 
 // Blobs returns a part of a list of blobs.
@@ -189,17 +197,35 @@ func (c *Client) Blobs(ctx context.Context, store string, q kv.BlobQuery) (BlobP
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
 	var page BlobPage
-	return page, c.get(ctx, "/v1/blobs/"+url.PathEscape(store)+"/blobs?"+v.Encode(), &page)
+	path, err := storePath(store)
+	if err != nil {
+		return page, err
+	}
+	return page, c.get(ctx, path+"/blobs?"+v.Encode(), &page)
 }
 
-func blobPath(store, name string) string {
-	return "/v1/blobs/" + url.PathEscape(store) + "/blobs/" + url.PathEscape(name)
+// storePath is bucketPath for a store of blobs.
+func storePath(store string) (string, error) {
+	return "/v1/blobs/" + url.PathEscape(store), blobError(store, kv.ValidateBucket(store))
+}
+
+// blobPath is keyPath for a blob.
+func blobPath(store, name string) (string, error) {
+	path, err := storePath(store)
+	if err == nil {
+		err = blobError(store, kv.ValidateBlob(name))
+	}
+	return path + "/blobs/" + url.PathEscape(name), err
 }
 
 // PutBlob stores what it reads. The error is of code NotFound if there is no such store.
 func (c *Client) PutBlob(ctx context.Context, store, name string, r io.Reader) (Blob, error) {
 	var v Blob
-	resp, err := c.do(ctx, http.MethodPut, blobPath(store, name), http.Header{"Content-Type": {"application/octet-stream"}}, r)
+	path, err := blobPath(store, name)
+	if err != nil {
+		return v, err
+	}
+	resp, err := c.do(ctx, http.MethodPut, path, http.Header{"Content-Type": {"application/octet-stream"}}, r)
 	if err != nil {
 		return v, err
 	}
@@ -208,7 +234,11 @@ func (c *Client) PutBlob(ctx context.Context, store, name string, r io.Reader) (
 
 // GetBlob writes a blob to w. An error may come after all was written: it is not what was stored then.
 func (c *Client) GetBlob(ctx context.Context, store, name string, w io.Writer) error {
-	resp, err := c.do(ctx, http.MethodGet, blobPath(store, name), nil, nil)
+	path, err := blobPath(store, name)
+	if err != nil {
+		return err
+	}
+	resp, err := c.do(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -225,5 +255,9 @@ func (c *Client) GetBlob(ctx context.Context, store, name string, w io.Writer) e
 
 // DeleteBlob removes a blob.
 func (c *Client) DeleteBlob(ctx context.Context, store, name string) error {
-	return c.send(ctx, http.MethodDelete, blobPath(store, name), nil, nil)
+	path, err := blobPath(store, name)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, http.MethodDelete, path, nil, nil)
 }

@@ -150,7 +150,11 @@ func (c *Client) Buckets(ctx context.Context) ([]Bucket, error) {
 // Bucket returns one. The error is of code NotFound if there is none of that name.
 func (c *Client) Bucket(ctx context.Context, name string) (Bucket, error) {
 	var v Bucket
-	return v, c.get(ctx, "/v1/buckets/"+url.PathEscape(name), &v)
+	path, err := bucketPath(name)
+	if err != nil {
+		return v, err
+	}
+	return v, c.get(ctx, path, &v)
 }
 
 // CreateBucket makes a bucket. The error is of code Conflict if there is one and cfg
@@ -163,5 +167,9 @@ func (c *Client) CreateBucket(ctx context.Context, cfg BucketConfig) (Bucket, er
 // DropBucket removes a bucket, with its keys, or only if it has none: otherwise the error
 // is of code Conflict.
 func (c *Client) DropBucket(ctx context.Context, name string, keys bool) error {
-	return c.send(ctx, http.MethodDelete, "/v1/buckets/"+url.PathEscape(name)+"?keys="+strconv.FormatBool(keys), nil, nil)
+	path, err := bucketPath(name)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, http.MethodDelete, path+"?keys="+strconv.FormatBool(keys), nil, nil)
 }

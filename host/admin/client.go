@@ -146,6 +146,9 @@ func (c *Client) Logs(ctx context.Context, q logs.Query, yield func(logs.Record)
 	if q.Function != "" {
 		v.Set("function", q.Function)
 	}
+	if q.Invocation != "" {
+		v.Set("invocation", q.Invocation)
+	}
 	if !q.Since.IsZero() {
 		v.Set("since", q.Since.Format(time.RFC3339Nano))
 	}

@@ -28,7 +28,11 @@ func (c *Client) Keys(ctx context.Context, bucket string, q kv.Query, yield func
 	set("limit", strconv.Itoa(q.Limit), q.Limit != 0)
 	set("descending", "true", q.Descending)
 	set("values", "true", q.Values)
-	return c.entries(ctx, "/v1/buckets/"+url.PathEscape(bucket)+"/keys?"+v.Encode(), yield)
+	path, err := bucketPath(bucket)
+	if err != nil {
+		return err
+	}
+	return c.entries(ctx, path+"/keys?"+v.Encode(), yield)
 }
 
 func filterQuery(f kv.Filter) url.Values {
@@ -54,16 +58,35 @@ func (c *Client) WatchKeys(ctx context.Context, bucket string, o kv.WatchOptions
 	if o.From > 0 {
 		v.Set("from", strconv.FormatUint(o.From, 10))
 	}
-	return c.entries(ctx, "/v1/buckets/"+url.PathEscape(bucket)+"/watch?"+v.Encode(), yield)
+	path, err := bucketPath(bucket)
+	if err != nil {
+		return err
+	}
+	return c.entries(ctx, path+"/watch?"+v.Encode(), yield)
 }
 
 // KeyHistory calls yield with what a bucket keeps of a key, the oldest first.
 func (c *Client) KeyHistory(ctx context.Context, bucket, key string, yield func(KeyEntry) error) error {
-	return c.entries(ctx, keyPath(bucket, key)+"/history", yield)
+	path, err := keyPath(bucket, key)
+	if err != nil {
+		return err
+	}
+	return c.entries(ctx, path+"/history", yield)
 }
 
-func keyPath(bucket, key string) string {
-	return "/v1/buckets/" + url.PathEscape(bucket) + "/keys/" + url.PathEscape(key)
+// bucketPath returns the path of a bucket, or an error of code BadRequest for what is no
+// name of one: it may not become another path.
+func bucketPath(bucket string) (string, error) {
+	return "/v1/buckets/" + url.PathEscape(bucket), bucketError(bucket, kv.ValidateBucket(bucket))
+}
+
+// keyPath is bucketPath for a key.
+func keyPath(bucket, key string) (string, error) {
+	path, err := bucketPath(bucket)
+	if err == nil {
+		err = bucketError(bucket, kv.ValidateKey(key))
+	}
+	return path + "/keys/" + url.PathEscape(key), err
 }
 
 // entries reads an answer of one entry a line.
@@ -99,7 +122,11 @@ func (c *Client) entries(ctx context.Context, path string, yield func(KeyEntry) 
 // NotFound if there is none.
 func (c *Client) Key(ctx context.Context, bucket, key string) (KeyEntry, []byte, error) {
 	e := KeyEntry{Key: key, Op: kv.OpPut.String()}
-	resp, err := c.do(ctx, http.MethodGet, keyPath(bucket, key), nil, nil)
+	path, err := keyPath(bucket, key)
+	if err != nil {
+		return e, nil, err
+	}
+	resp, err := c.do(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return e, nil, err
 	}
@@ -126,8 +153,12 @@ func (e *KeyEntry) SetData(data []byte) {
 // PutKey writes a value and returns its revision. Options: kv.TTL, kv.IfAbsent and kv.IfRevision;
 // the error is of code Conflict if a condition does not hold.
 func (c *Client) PutKey(ctx context.Context, bucket, key string, value []byte, options ...kv.Option) (uint64, error) {
+	path, err := keyPath(bucket, key)
+	if err != nil {
+		return 0, err
+	}
 	change := kv.Put(key, value, options...)
-	resp, err := c.do(ctx, http.MethodPut, keyPath(bucket, key)+changeQuery(&change, nil), http.Header{"Content-Type": {"application/octet-stream"}}, bytes.NewReader(value))
+	resp, err := c.do(ctx, http.MethodPut, path+changeQuery(&change, nil), http.Header{"Content-Type": {"application/octet-stream"}}, bytes.NewReader(value))
 	if err != nil {
 		return 0, err
 	}
@@ -138,19 +169,27 @@ func (c *Client) PutKey(ctx context.Context, bucket, key string, value []byte, o
 
 // DeleteKey removes a key. Options: kv.IfRevision and kv.Purge.
 func (c *Client) DeleteKey(ctx context.Context, bucket, key string, options ...kv.Option) error {
+	path, err := keyPath(bucket, key)
+	if err != nil {
+		return err
+	}
 	change := kv.Delete(key, options...)
 	v := make(url.Values)
 	if change.Action == kv.ActPurge {
 		v.Set("purge", "true")
 	}
-	return c.send(ctx, http.MethodDelete, keyPath(bucket, key)+changeQuery(&change, v), nil, nil)
+	return c.send(ctx, http.MethodDelete, path+changeQuery(&change, v), nil, nil)
 }
 
 // AddKey adds to the number that a key holds, and returns the sum. Option: kv.TTL.
 func (c *Client) AddKey(ctx context.Context, bucket, key string, delta int64, options ...kv.Option) (int64, error) {
+	path, err := keyPath(bucket, key)
+	if err != nil {
+		return 0, err
+	}
 	change := kv.Put(key, nil, options...)
 	var v KeySum
-	err := c.send(ctx, http.MethodPost, keyPath(bucket, key)+"/add"+changeQuery(&change, url.Values{"delta": {strconv.FormatInt(delta, 10)}}), nil, &v)
+	err = c.send(ctx, http.MethodPost, path+"/add"+changeQuery(&change, url.Values{"delta": {strconv.FormatInt(delta, 10)}}), nil, &v)
 	return v.Value, err
 }
 

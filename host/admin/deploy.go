@@ -130,7 +130,8 @@ type Status struct {
 	Running   int            `json:"running"` // invocations
 	Deploys   []Deploy       `json:"deploys,omitempty"`
 	Stored    *Stored        `json:"stored,omitempty"`
-	Free      int64          `json:"free"` // bytes, where the data directory lies; -1 if that is not known
+	Free      int64          `json:"free"`              // bytes, where the data directory lies; -1 if that is not known
+	Storage   string         `json:"storage,omitempty"` // why nothing can be stored, as on a full disk
 }
 
 // Stored is how much the registry stores, in bytes.

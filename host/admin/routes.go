@@ -43,7 +43,7 @@ func (s *Server) routes() []route {
 		{pattern: "POST /v1/functions/{name}/release", summary: "Set the release, roll back, or promote a canary; answered when that serves",
 			in: reflect.TypeFor[ReleaseRequest](), out: reflect.TypeFor[Release](), handler: s.release},
 		{pattern: "POST /v1/invoke/{name...}", summary: "Run a function, \"orders\", or an endpoint of it, \"orders/create\"", body: "*/*", handler: s.invoke},
-		{pattern: "GET /v1/logs", summary: "Log records", query: []string{"function", "since", "tail", "follow"}, lines: true, handler: s.logs},
+		{pattern: "GET /v1/logs", summary: "Log records", query: []string{"function", "invocation", "since", "tail", "follow"}, lines: true, handler: s.logs},
 		{pattern: "GET /v1/deploys", summary: "The latest deploys, the newest first", out: reflect.TypeFor[[]Deploy](),
 			handler: func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Deploys()) }},
 		{pattern: "PUT /v1/deploys/{id}", summary: "Deploy a bundle, or the git repository at url, under an ID that the client chooses; one of a known ID is followed",

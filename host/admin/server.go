@@ -290,7 +290,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 }
 
 func parseLogQuery(v url.Values) (q logs.Query, err error) {
-	q.Function = v.Get("function")
+	q.Function, q.Invocation = v.Get("function"), v.Get("invocation")
 	if s := v.Get("since"); s != "" {
 		if q.Since, err = time.Parse(time.RFC3339Nano, s); err != nil {
 			return q, fmt.Errorf("since: want a time like 2026-01-02T15:04:05Z: %w", err)

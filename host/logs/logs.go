@@ -87,14 +87,15 @@ func (h *Hub) Add(r Record) {
 
 // Query chooses records.
 type Query struct {
-	Function string    // "" for all
-	Since    time.Time // zero for all
-	Tail     int       // the latest so many, 0 for all, negative for none
-	Follow   bool      // and those to come
+	Function   string    // "" for all
+	Invocation string    // "" for all
+	Since      time.Time // zero for all
+	Tail       int       // the latest so many, 0 for all, negative for none
+	Follow     bool      // and those to come
 }
 
 func (q *Query) matches(r *Record) bool {
-	return (q.Function == "" || q.Function == r.Function) && !r.Time.Before(q.Since)
+	return (q.Function == "" || q.Function == r.Function) && (q.Invocation == "" || q.Invocation == r.Invocation) && !r.Time.Before(q.Since)
 }
 
 type follower struct {

@@ -24,7 +24,7 @@ func TestTheLatestRecordsAreKept(t *testing.T) {
 	h := NewHub(5)
 	start := time.Now()
 	for i := range 8 {
-		h.Add(Record{Time: start.Add(time.Duration(i) * time.Second), Function: []string{"a", "b"}[i%2], Message: fmt.Sprint(i)})
+		h.Add(Record{Time: start.Add(time.Duration(i) * time.Second), Function: []string{"a", "b"}[i%2], Invocation: fmt.Sprint("i", i), Message: fmt.Sprint(i)})
 	}
 	tests := []struct {
 		name string
@@ -32,6 +32,7 @@ func TestTheLatestRecordsAreKept(t *testing.T) {
 		want []string
 	}{
 		{"all", Query{}, []string{"3", "4", "5", "6", "7"}},
+		{"of one invocation", Query{Invocation: "i6"}, []string{"6"}},
 		{"of one function", Query{Function: "b"}, []string{"3", "5", "7"}},
 		{"since", Query{Since: start.Add(5 * time.Second)}, []string{"5", "6", "7"}},
 		{"tail", Query{Tail: 2}, []string{"6", "7"}},
