@@ -39,7 +39,7 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 		return ErrNoHost
 	}
 	if _, nested := s.runtime.(*collector); nested {
-		return fmt.Errorf("atomically: %w", Errorf(BadRequest, "within another one: what the outer one does is atomic already"))
+		return wire.OfHost(fmt.Errorf("atomically: %w", Errorf(BadRequest, "within another one: what the outer one does is atomic already")))
 	}
 	number := s.atomics.Add(1)
 	h := wire.Header(nil).AddInt(wire.KeyNumber, number).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
@@ -53,7 +53,7 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 	if attempt, ok := s.header.Int(wire.KeyAttempt); ok && attempt > 1 {
 		r, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h.Add(wire.KeyOp, "committed")})
 		if err != nil {
-			return fmt.Errorf("atomically: %w", err)
+			return wire.OfHost(fmt.Errorf("atomically: %w", err))
 		}
 		if string(r.Payload) == "yes" {
 			return nil
@@ -71,10 +71,10 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 		return nil
 	}
 	r, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h.Add(wire.KeyOp, "commit"), Payload: effects})
-	if err == nil {
-		err = kvwire.FaultOf(r)
-	}
 	if err != nil {
+		return wire.OfHost(fmt.Errorf("atomically: %w", err))
+	}
+	if err := kvwire.FaultOf(r); err != nil {
 		return fmt.Errorf("atomically: %w", err)
 	}
 	return nil
