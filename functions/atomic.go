@@ -43,7 +43,7 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 		return ErrNoHost
 	}
 	if _, nested := s.runtime.(*collector); nested {
-		return fmt.Errorf("atomically: %w", Errorf(BadRequest, "within another one: what the outer one does is atomic already"))
+		return wire.OfHost(fmt.Errorf("atomically: %w", Errorf(BadRequest, "within another one: what the outer one does is atomic already")))
 	}
 	number := s.atomics.Add(1)
 	h := wire.Header(nil).AddInt(wire.KeyNumber, number).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
@@ -57,7 +57,7 @@ func Atomically(ctx context.Context, fn func(ctx context.Context) error) error {
 	if attempt, ok := s.header.Int(wire.KeyAttempt); ok && attempt > 1 {
 		r, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h.Add(wire.KeyOp, "committed")})
 		if err != nil {
-			return fmt.Errorf("atomically: %w", err)
+			return wire.OfHost(fmt.Errorf("atomically: %w", err))
 		}
 		if string(r.Payload) == "yes" {
 			return nil
@@ -101,7 +101,7 @@ func (s *scope) commit(ctx context.Context, number int64, h wire.Header, fn func
 	}
 	r, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h.Add(wire.KeyOp, "commit"), Payload: effects})
 	if err != nil {
-		return fmt.Errorf("atomically: %w", err)
+		return wire.OfHost(fmt.Errorf("atomically: %w", err))
 	}
 	err = kvwire.FaultOf(r)
 	if errors.Is(err, kv.ErrConflict) {

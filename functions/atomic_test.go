@@ -49,17 +49,24 @@ func TestAtomicallyRefuses(t *testing.T) {
 	}
 	var host functest.Host
 	err := host.Send(t.Context(), func(ctx context.Context, e functions.Event) error {
-		return functions.Atomically(ctx, func(ctx context.Context) error { return functions.Atomically(ctx, nothing) })
+		err := functions.Atomically(ctx, func(ctx context.Context) error { return functions.Atomically(ctx, nothing) })
+		if !errors.Is(err, functions.ErrBadRequest) {
+			t.Errorf("within another one: %v", err)
+		}
+		return nil
 	}, functions.Event{})
-	if !errors.Is(err, functions.ErrBadRequest) {
-		t.Errorf("within another one: %v", err)
+	if err != nil {
+		t.Error(err)
 	}
 	var late context.Context
 	err = host.Send(t.Context(), func(ctx context.Context, e functions.Event) error {
 		functions.Atomically(ctx, func(ctx context.Context) error { late = ctx; return nil })
-		return functions.Publish(late, "a", "too late")
+		if err := functions.Publish(late, "a", "too late"); !errors.Is(err, functions.ErrBadRequest) {
+			t.Errorf("after its end: %v", err)
+		}
+		return nil
 	}, functions.Event{})
-	if !errors.Is(err, functions.ErrBadRequest) || len(host.Published()) != 0 {
+	if err != nil || len(host.Published()) != 0 {
 		t.Errorf("after its end: %v, %d messages", err, len(host.Published()))
 	}
 }

@@ -46,7 +46,34 @@
 // An error becomes status 500 with its message; [Errorf] chooses another
 // [Code]. A panic is caught, becomes status 500 without its text, and is logged
 // with its stack. The same errors come back from [Call]; compare them with
-// errors.Is and the sentinels of this package.
+// errors.Is and the sentinels of this package. The codes are
+//
+//	[BadRequest]    400    the input is not what the function takes
+//	[Unauthorized]  401    who asks is not known
+//	[Forbidden]     403    who asks may not
+//	[NotFound]      404    what was asked for is not there
+//	[NoMethod]      405    not with this HTTP method
+//	[Conflict]      409    the state does not allow it
+//	[TooLarge]      413    it is over a limit
+//	[Unprocessed]   422    well-formed, and still wrong
+//	[TooMany]       429    over a rate limit
+//	[Internal]      500    any other error
+//	[Unavailable]   503    not now; later perhaps
+//
+// What a handler returns of the errors that it gets itself means this to its caller,
+// wrapped or not:
+//
+//	of Call                                       what the called function meant: its code
+//	of Secret, Config, Publish, Atomically,       500, or 503 if the host was unavailable: a secret
+//	and the host's own of KV and Blobs            that is missing is the function's trouble
+//	kv.ErrNotFound                                404
+//	kv.ErrInvalidKey                              400: keys mostly come from the input
+//	kv.ErrTooLarge                                413: and so do values
+//	kv.ErrConflict, kv.ErrExists                  409
+//	kv.ErrFull                                    503
+//
+// For errors.Is and errors.As they are what they were. An [Errorf] with %v in place of %w, or
+// before the other error, says otherwise.
 //
 // # Events
 //

@@ -102,13 +102,13 @@ func (f *Feed) config(ctx context.Context, function string, r Runtime) (*Setting
 			return nil, ctx.Err()
 		}
 		if s.err != nil {
-			return nil, fmt.Errorf("config: %w", s.err)
+			return nil, wire.OfHost(fmt.Errorf("config: %w", s.err))
 		}
 		if c := f.current.Load(); c != nil {
 			return c, nil
 		}
 	}
-	return nil, fmt.Errorf("config: %w", Errorf(Unavailable, "the host tells it, and ends at once"))
+	return nil, wire.OfHost(fmt.Errorf("config: %w", Errorf(Unavailable, "the host tells it, and ends at once")))
 }
 
 // follow asks the host, unless that was done.

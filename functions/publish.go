@@ -103,11 +103,11 @@ func Publish(ctx context.Context, subject string, v any, options ...PublishOptio
 	}
 	if h.Get(keyCloudEvent) != "" {
 		if h, payload, err = s.cloudEvent(h, v, payload); err != nil {
-			return fmt.Errorf("publish on %q: %w", subject, err)
+			return wire.OfHost(fmt.Errorf("publish on %q: %w", subject, err))
 		}
 	}
 	if _, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h, Payload: payload}); err != nil {
-		return fmt.Errorf("publish on %q: %w", subject, err)
+		return wire.OfHost(fmt.Errorf("publish on %q: %w", subject, err))
 	}
 	return nil
 }

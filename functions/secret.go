@@ -22,7 +22,8 @@ import (
 //
 // It returns an *[Error]: of code [NotFound] for a secret that there is not, [Forbidden]
 // for one that the manifest's access list does not name (access.secrets), and
-// [Unavailable] when state cannot be reached; the error of ctx; or [ErrNoHost].
+// [Unavailable] when state cannot be reached; the error of ctx; or [ErrNoHost]. Returned by
+// a handler it is no 404 or 403, see Errors in the package text.
 func Secret(ctx context.Context, name string) (string, error) {
 	s := scopeOf(ctx)
 	if s == nil {
@@ -31,11 +32,11 @@ func Secret(ctx context.Context, name string) (string, error) {
 	h := wire.Header(nil).Add(wire.KeyOp, "secret").Add(wire.KeyTarget, name).Add(wire.KeyInvocation, s.header.Get(wire.KeyInvocation))
 	r, err := s.runtime.Do(ctx, &wire.Request{Kind: wire.Call, Header: h})
 	if err != nil {
-		return "", fmt.Errorf("secret %q: %w", name, err)
+		return "", wire.OfHost(fmt.Errorf("secret %q: %w", name, err))
 	}
 	if r.Body != nil { // 64 KiB fit into a frame
 		r.Body.Close()
-		return "", fmt.Errorf("secret %q: %w", name, Errorf(TooLarge, "it is larger than a secret may be"))
+		return "", wire.OfHost(fmt.Errorf("secret %q: %w", name, Errorf(TooLarge, "it is larger than a secret may be")))
 	}
 	return string(r.Payload), nil
 }

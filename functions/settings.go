@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fnhost/fnhost/functions/wire"
 )
 
 // Settings are the configuration of a function at one moment. They never change, and
@@ -179,7 +181,7 @@ func (s *Settings) Duration(path string, def time.Duration) time.Duration {
 func (s *Settings) Decode(path string, v any) error {
 	value, ok := s.find(path)
 	if !ok {
-		return Errorf(NotFound, "there is no configuration %q%s", path, s.hint(path))
+		return wire.OfHost(Errorf(NotFound, "there is no configuration %q%s", path, s.hint(path)))
 	}
 	data := s.JSON()
 	if path != "" {
@@ -189,7 +191,7 @@ func (s *Settings) Decode(path string, v any) error {
 		}
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return Errorf(Unprocessed, "configuration %q: %v", path, err)
+		return wire.OfHost(Errorf(Unprocessed, "configuration %q: %v", path, err))
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ const publisherSource = `package publisher
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/fnhost/fnhost/functions"
@@ -28,7 +29,12 @@ type In struct {
 }
 
 func Handle(ctx context.Context, in In) error {
-	return functions.Publish(ctx, in.Subject, strings.Repeat("x", in.Size), functions.WithHeader("Fn-Depth", "-100"))
+	err := functions.Publish(ctx, in.Subject, strings.Repeat("x", in.Size), functions.WithHeader("Fn-Depth", "-100"))
+	var e *functions.Error
+	if errors.As(err, &e) {
+		return functions.Errorf(e.Code, "%v", err)
+	}
+	return err
 }
 `
 

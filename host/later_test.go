@@ -15,6 +15,7 @@ func TestAFunctionPublishesLater(t *testing.T) {
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/fnhost/fnhost/functions"
@@ -35,7 +36,12 @@ func Handle(ctx context.Context, what string) error {
 		"expectlater": {functions.ExpectLast(0), functions.Delay(time.Hour)},
 		"twice":       {functions.ID("a"), functions.ID("b")},
 	}[what]
-	return functions.Publish(ctx, "done."+what, what, options...)
+	err := functions.Publish(ctx, "done."+what, what, options...)
+	var e *functions.Error
+	if errors.As(err, &e) {
+		return functions.Errorf(e.Code, "%v", err)
+	}
+	return err
 }
 
 func HandleDone(ctx context.Context, what string) error { return functions.Publish(ctx, "seen", what) }

@@ -200,7 +200,7 @@ func missing(err error, name string, names []string) error {
 	if !errors.Is(err, secrets.ErrNotFound) {
 		return err
 	}
-	return wire.Errorf(wire.NotFound, "there is no secret %q%s: `fnhost secret set` makes one", name, nearest.DidYouMean(name, names))
+	return wire.Errorf(wire.NotFound, "there is no secret %q%s", name, nearest.DidYouMean(name, names))
 }
 
 // secretError gives an error its code.
@@ -241,7 +241,11 @@ func (h *Host) callSecret(ctx context.Context, f *function, m *manifest.Manifest
 				}
 			}
 		}
-		return nil, secretError(missing(err, name, names))
+		err = missing(err, name, names)
+		if errors.Is(err, &wire.Error{Code: wire.NotFound}) {
+			err = fmt.Errorf("%w: `fnhost secret set %s` makes one", err, name)
+		}
+		return nil, secretError(err)
 	}
 	f.gives(name, value)
 	return &wire.Response{Header: wire.Header(nil).AddInt(wire.KeyRevision, int64(info.Version)), Payload: value}, nil

@@ -95,8 +95,8 @@ func (r *reader) plain(n node, nulls bool) any {
 		return object
 	case *ast.SequenceNode:
 		list := make([]any, len(v.Values))
-		for i, item := range v.Values {
-			list[i] = r.plain(node{Node: item, path: fmt.Sprintf("%s[%d]", n.path, i), key: n.key}, nulls)
+		for i := range v.Values {
+			list[i] = r.plain(n.item(i), nulls)
 		}
 		return list
 	case *ast.NullNode:
@@ -136,10 +136,13 @@ func checkConfig(r *reader, n node, c *Config) {
 	if c.Schema == "" {
 		return
 	}
+	checkKeywords(r, n.child("schema"))
 	s, err := config.Compile([]byte(c.Schema))
-	var fault *config.SchemaError
-	if errors.As(err, &fault) {
-		r.bad(n.child("schema").follow(fault.Path), "", "is no JSON Schema: %s", fault.Message)
+	var invalid *config.SchemaError
+	if errors.As(err, &invalid) {
+		for _, f := range invalid.Faults {
+			r.bad(n.child("schema").follow(f.Keys()), "", "is no JSON Schema: %s", f.Message)
+		}
 		return
 	}
 	if err != nil {
@@ -164,7 +167,7 @@ func (n node) follow(path []string) node {
 		next := n
 		if seq, ok := n.Node.(*ast.SequenceNode); ok {
 			if i, err := strconv.Atoi(part); err == nil && i >= 0 && i < len(seq.Values) {
-				next = node{Node: seq.Values[i], path: fmt.Sprintf("%s[%d]", n.path, i), key: n.key}
+				next = n.item(i)
 			}
 		} else {
 			next = n.child(part)
@@ -175,6 +178,11 @@ func (n node) follow(path []string) node {
 		n = next
 	}
 	return n
+}
+
+// item returns an item of a list.
+func (n node) item(i int) node {
+	return node{Node: n.Node.(*ast.SequenceNode).Values[i], path: fmt.Sprintf("%s[%d]", n.path, i), key: n.key}
 }
 
 // checkConfigAccess reports configuration of which the function could read nothing.

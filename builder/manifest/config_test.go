@@ -3,6 +3,7 @@ package manifest
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -48,7 +49,15 @@ func TestConfigMistakes(t *testing.T) {
 		{"an unknown key", "config:\n  default: {}\n", `2:3: unknown key "default" (did you mean "defaults"?)`},
 		{"no mapping", "config:\n  defaults: [1]\n", "2:13: config.defaults must be a mapping of keys, not a list (write key: value)"},
 		{"a type that is none", "config:\n  schema:\n    properties:\n      rate:\n        type: integr\n",
-			`5:15: config.schema.properties.rate.type is no JSON Schema: fits none of what is allowed: must be one of "array", "boolean", "integer", "null", "number", "object", "string", not "integr", or must be array, not "integr"`},
+			`5:15: config.schema.properties.rate.type is no JSON Schema: want one of array, boolean, integer, null, number, object, string, not "integr"`},
+		{"keywords that there are not, and all other mistakes", "config:\n  schema:\n    propertys: {}\n    x-note: mine\n    properties:\n      propertys: {minimun: 1, minimum: x}\n      list:\n        items: [{type: integr}, {nullable: yes}]\n    required: all\n", strings.Join([]string{
+			`3:5: config.schema has a keyword that JSON Schema has not: "propertys" (did you mean "properties"?)`,
+			`6:19: config.schema.properties.propertys has a keyword that JSON Schema has not: "minimun" (did you mean "minimum"?)`,
+			`6:40: config.schema.properties.propertys.minimum is no JSON Schema: must be number, not "x"`,
+			`8:16: config.schema.properties.list.items is no JSON Schema: must be boolean or object, not [{"type":"integr"},{"nullable":"yes"}]`,
+			`8:34: config.schema.properties.list.items[1] has a keyword that JSON Schema has not: "nullable" (names of your own begin with x-)`,
+			`9:15: config.schema.required is no JSON Schema: must be array, not "all"`,
+		}, "\n")},
 		{"a reference to elsewhere", "config:\n  schema:\n    $ref: https://example.com/x.json\n",
 			`3:5: config.schema is no JSON Schema: "https://example.com/x.json" is elsewhere, and nothing is loaded: put it into $defs, and write #/$defs/NAME`},
 		{"a default that does not fit", "config:\n  schema: {properties: {rate: {type: integer}}}\n  defaults:\n    rate: fast\n", `4:11: config.defaults.rate must be integer, not "fast"`},

@@ -37,7 +37,8 @@ func (a *app) secretSetCommand() *cobra.Command {
 		Long: `Set a secret to what standard input has, without a newline at its end, or, on a terminal, to what is typed there unseen.
 A value on the command line would be in the history of the shell, and could be read by every user of the machine.
 
-Functions get it with their next call of functions.Secret. The latest 10 versions are kept.`,
+Functions get it with their next call of functions.Secret. The latest 10 versions are kept. A value has 1 byte to 64 KiB,
+a name at most 200 bytes: letters, digits and - _ / = . (no dot at an end, no two beside each other).`,
 		Example: "  fnhost secret set stripe/key\n  fnhost secret set tls/key < key.pem\n  pass show db | fnhost secret set db",
 		Args:    oneSecretName, ValidArgsFunction: a.completeSecrets,
 	}

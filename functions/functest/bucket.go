@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/functions/wire/kvwire"
@@ -85,6 +86,45 @@ func (r runtime) kv(ctx context.Context, req *wire.Request) (*wire.Response, err
 		return kvwire.Fault(err)
 	}
 	return kvwire.Serve(ctx, b, req.Header, req.Payload)
+}
+
+// commitKey names a use of functions.Atomically as the host does: "" where it is another
+// one each time.
+func (r runtime) commitKey(h wire.Header) string {
+	stream, sequence := h.Get(wire.KeyStream), h.Get(wire.KeySequence)
+	if stream == "" || sequence == "" {
+		return ""
+	}
+	return strings.Join([]string{r.name, h.Get(wire.KeyEndpoint), stream, sequence, h.Get(wire.KeyNumber)}, " ")
+}
+
+// isCommitted answers whether that has had its effect.
+func (r runtime) isCommitted(h wire.Header) *wire.Response {
+	r.h.committing.Lock()
+	defer r.h.committing.Unlock()
+	if r.h.committed[r.commitKey(h)] {
+		return &wire.Response{Payload: []byte("yes")}
+	}
+	return &wire.Response{Payload: []byte("no")}
+}
+
+// commitOnce does what was done atomically, unless that was done before.
+func (r runtime) commitOnce(ctx context.Context, req *wire.Request) (*wire.Response, error) {
+	r.h.committing.Lock()
+	defer r.h.committing.Unlock()
+	key := r.commitKey(req.Header)
+	if r.h.committed[key] {
+		return &wire.Response{}, nil
+	}
+	answer, err := r.commit(ctx, req.Payload)
+	if err != nil || kvwire.FaultOf(answer) != nil || key == "" {
+		return answer, err
+	}
+	if r.h.committed == nil {
+		r.h.committed = make(map[string]bool)
+	}
+	r.h.committed[key] = true
+	return answer, nil
 }
 
 // commit does what was done atomically: first what may be refused.

@@ -16,7 +16,7 @@
 // What a handler asks of its host is there, too: functions.Call reaches the
 // handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in
 // memory, functions.Config returns [Host.Config], and functions.Secret what is in [Host.Secrets]; what goes to functions.Publish (under functions.Atomically, if
-// all went well) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
+// all went well, and once for an event of a Stream and Sequence) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
 // handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
 //
@@ -67,6 +67,9 @@ type Host struct {
 	blobs      map[string]*memkv.Blobs
 	logs       []Record
 	published  []Message
+
+	committing sync.Mutex
+	committed  map[string]bool // uses of functions.Atomically that had their effect
 }
 
 // Message is something that a handler has published.
@@ -159,7 +162,9 @@ func (h *Host) Do(ctx context.Context, handler any, req Request) (*Response, err
 // business, errors.As and a *[functions.Error] tell what it would be. Of the event,
 // Data and Header are sent as they are, its attributes as those of a CloudEvent in
 // binary mode, and an Attempt of 0 is the first. One with an Entry is what a kv trigger
-// brings: the rest of it may be left out but for Bucket.
+// brings: the rest of it may be left out but for Bucket. One of the same Stream and Sequence
+// that was sent before is the same event, come again: what has had its effect through
+// functions.Atomically has it no second time, unless it is Replayed. Without a Sequence each is another.
 func (h *Host) Send(ctx context.Context, handler any, e functions.Event) error {
 	_, err := h.run(ctx, h.name(), handler, eventHeader(e).Add(wire.KeyTrigger, kindOf(e)), eventData(e), nil)
 	return err
@@ -238,6 +243,9 @@ func eventHeader(e functions.Event) wire.Header {
 	}
 	if !e.Time.IsZero() {
 		header = header.AddInt(wire.KeyTime, e.Time.UnixNano())
+	}
+	if e.Replayed {
+		header = header.Add(wire.KeyReplayed, "1")
 	}
 	for key, values := range e.Header {
 		for _, value := range values {
@@ -393,10 +401,10 @@ func (r runtime) Do(ctx context.Context, req *wire.Request) (*wire.Response, err
 	case "publish":
 		r.publish(req.Header, req.Payload)
 		return &wire.Response{}, nil
-	case "committed": // it keeps nothing from one attempt to the next
-		return &wire.Response{Payload: []byte("no")}, nil
+	case "committed":
+		return r.isCommitted(req.Header), nil
 	case "commit":
-		return r.commit(ctx, req.Payload)
+		return r.commitOnce(ctx, req)
 	case "secret":
 		return r.secret(req.Header.Get(wire.KeyTarget))
 	case "invoke":

@@ -247,3 +247,53 @@ func TestConfig(t *testing.T) {
 		t.Error("a function is configuration")
 	}
 }
+
+func TestAnEventThatComesAgainHasItsEffectsOnce(t *testing.T) {
+	var host functest.Host
+	ran, fail := 0, false
+	handle := func(ctx context.Context, e functions.Event) error {
+		for _, subject := range []string{"first", "second"} {
+			err := functions.Atomically(ctx, func(ctx context.Context) error {
+				ran++
+				if _, err := functions.KV(ctx, "totals").Add(ctx, subject, 1); err != nil {
+					return err
+				}
+				return functions.Publish(ctx, subject, e.Data)
+			})
+			if err != nil {
+				return err
+			}
+			if fail {
+				return errors.New("after the first")
+			}
+		}
+		return nil
+	}
+	steps := []struct {
+		name      string
+		event     functions.Event
+		fail      bool
+		ran, want int
+	}{
+		{"the first half", functions.Event{Stream: "S", Sequence: 7}, true, 1, 1},
+		{"again", functions.Event{Stream: "S", Sequence: 7, Attempt: 2}, false, 2, 2},
+		{"once more, as if it were the first time", functions.Event{Stream: "S", Sequence: 7}, false, 4, 2},
+		{"another one", functions.Event{Stream: "S", Sequence: 8}, false, 6, 4},
+		{"of another stream", functions.Event{Stream: "T", Sequence: 7}, false, 8, 6},
+		{"replayed", functions.Event{Stream: "S", Sequence: 7, Replayed: true}, false, 10, 8},
+		{"without a sequence", functions.Event{Stream: "S"}, false, 12, 10},
+		{"again without one", functions.Event{Stream: "S"}, false, 14, 12},
+	}
+	for _, step := range steps {
+		fail = step.fail
+		if err := host.Send(t.Context(), handle, step.event); (err != nil) != fail {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if len(host.Published()) != step.want || ran != step.ran {
+			t.Errorf("%s: ran %d times with %d effects, want %d with %d", step.name, ran, len(host.Published()), step.ran, step.want)
+		}
+	}
+	if e, err := host.Bucket("totals").Get(t.Context(), "first"); err != nil || string(e.Value) != "6" {
+		t.Errorf("total %q, %v", e.Value, err)
+	}
+}

@@ -70,20 +70,72 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
 }
 
-// AsError returns err as an *Error: itself if it is or wraps one (of several that
+// Coded returns err, which [AsError] takes for one of code, whatever else it wraps:
+// errors.Is and errors.As find that as before. It returns nil for nil.
+func Coded(err error, code Code) error {
+	if err == nil {
+		return nil
+	}
+	return &codedError{err, code}
+}
+
+// OfHost returns err, of something that a function has asked its host for. It stays what it
+// is for the function; but if the function returns it, it is [Internal], or [Unavailable]
+// if the host was: a secret that is not there is not what the function was asked for. The errors of a context,
+// [Timeout] and [Canceled] stay. It returns nil for nil.
+func OfHost(err error) error {
+	e := AsError(err)
+	if e == nil {
+		return nil
+	}
+	switch e.Code {
+	case Timeout, Canceled:
+		return err
+	case Unavailable, Overloaded:
+		return Coded(err, Unavailable)
+	}
+	return Coded(err, Internal)
+}
+
+// codedError is an error with a code, which still is what it was.
+type codedError struct {
+	err  error
+	code Code
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+
+func (e *codedError) Unwrap() error { return e.err }
+
+func (e *codedError) coded() *Error {
+	coded := Error{Code: e.code}
+	var below *Error
+	if errors.As(e.err, &below) {
+		coded.Retry, coded.Remote = below.Retry, below.Remote
+	}
+	return &coded
+}
+
+func (e *Error) coded() *Error { return e }
+
+// AsError returns err as an *Error: itself if it is or wraps one or what [Coded] has made (of several that
 // are joined one that says when to try again, or else the first), code
 // [Timeout] or [Canceled] for the errors of a context, otherwise code
 // [Internal]. It returns nil for nil.
 func AsError(err error) *Error {
 	var e *Error
 	var marked interface{ Marked() *Error }
+	var c interface{ coded() *Error }
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &marked):
 		e = marked.Marked()
 		return &Error{Code: e.Code, Message: err.Error(), Stack: e.Stack, Retry: e.Retry, Remote: e.Remote}
-	case errors.As(err, &e):
+	case errors.As(err, &c), errors.As(err, &e):
+		if c != nil {
+			e = c.coded()
+		}
 		if e.Message == err.Error() {
 			return e
 		}

@@ -19,14 +19,15 @@ import (
 // concurrent use.
 type Schema struct{ compiled *jsonschema.Schema }
 
-// SchemaError says what is wrong with a schema.
-type SchemaError struct {
-	Path    []string // keys and items that lead there
-	Message string
-}
+// SchemaError says what is wrong with a schema, in the order of the paths.
+type SchemaError struct{ Faults []Fault }
 
 func (e *SchemaError) Error() string {
-	return fmt.Sprintf("config: schema: %s: %s", cmp.Or(strings.Join(e.Path, "."), "it"), e.Message)
+	list := make([]string, len(e.Faults))
+	for i := range e.Faults {
+		list[i] = fmt.Sprintf("config: schema: %s: %s", cmp.Or(e.Faults[i].Path, "it"), e.Faults[i].Message)
+	}
+	return strings.Join(list, "; ")
 }
 
 const schemaURL = "schema:config"
@@ -64,15 +65,34 @@ func schemaError(doc any, err error) error {
 	var invalid *jsonschema.SchemaValidationError
 	var fault *jsonschema.ValidationError
 	if errors.As(err, &invalid) && errors.As(invalid.Err, &fault) {
-		if faults := faultsOf(nil, doc, fault); len(faults) > 0 {
-			return &SchemaError{Path: faults[0].at, Message: faults[0].Message}
+		if faults := sorted(faultsOf(nil, doc, fault)); len(faults) > 0 {
+			for i := range faults {
+				explainType(doc, &faults[i])
+			}
+			return &SchemaError{faults}
 		}
 	}
 	var load *jsonschema.LoadURLError
 	if errors.As(err, &load) {
-		return &SchemaError{Message: load.Err.Error()}
+		return &SchemaError{[]Fault{{Message: load.Err.Error()}}}
 	}
-	return &SchemaError{Message: strings.ReplaceAll(err.Error(), schemaURL+"#", "")}
+	return &SchemaError{[]Fault{{Message: strings.ReplaceAll(err.Error(), schemaURL+"#", "")}}}
+}
+
+// types are the names that "type" may have.
+const types = "array, boolean, integer, null, number, object, string"
+
+// explainType says what a "type" may be, where the schema of schemas has two ways.
+func explainType(doc any, f *Fault) {
+	if n := len(f.at); n == 0 || f.at[n-1] != "type" || !strings.HasPrefix(f.Message, fitsNone) {
+		return
+	}
+	given := valueAt(doc, f.at)
+	if _, list := given.([]any); list {
+		f.Message = fmt.Sprintf("want a list of some of %s, each once, not %s", types, Short(given))
+		return
+	}
+	f.Message = fmt.Sprintf("want one of %s, not %s", types, Short(given))
 }
 
 // Fault is one value that does not fit.
@@ -121,12 +141,19 @@ func (s *Schema) check(v any, present bool) error {
 	if len(faults) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.Path, b.Path) })
-	faults = slices.CompactFunc(faults, func(a, b Fault) bool { return a.Path == b.Path && a.Message == b.Message })
-	return &MisfitError{faults}
+	return &MisfitError{sorted(faults)}
 }
 
-const isMissing = "is missing"
+// sorted returns faults in the order of their paths, each once.
+func sorted(faults []Fault) []Fault {
+	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.Path, b.Path) })
+	return slices.CompactFunc(faults, func(a, b Fault) bool { return a.Path == b.Path && a.Message == b.Message })
+}
+
+const (
+	isMissing = "is missing"
+	fitsNone  = "fits none of what is allowed: "
+)
 
 // faultsOf adds the values at fault to a list.
 func faultsOf(list []Fault, v any, e *jsonschema.ValidationError) []Fault {
@@ -178,7 +205,7 @@ func faultsOf(list []Fault, v any, e *jsonschema.ValidationError) []Fault {
 				}
 			}
 		}
-		add("fits none of what is allowed: " + strings.Join(each, ", or "))
+		add(fitsNone + strings.Join(each, ", or "))
 		if len(each) == 0 {
 			list[len(list)-1].Message = "fits more than one of what is allowed: " + given()
 		}

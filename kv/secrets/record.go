@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -43,17 +44,27 @@ const (
 	checkName    = ".check"
 )
 
-// ValidateName returns kv.ErrInvalidKey for what is no name of a secret: those are the
-// keys of buckets, of at most MaxName bytes.
+// ValidateName returns an error that wraps kv.ErrInvalidKey for what is no name of a
+// secret: those are the keys of buckets, of at most MaxName bytes.
 func ValidateName(name string) error {
-	if err := kv.ValidateKey(name); err != nil {
-		return err
+	err := kv.ValidateKey(name)
+	switch {
+	case len(name) > MaxName:
+		err = fmt.Errorf("%q… has %d bytes, at most %d", name[:32], len(name), MaxName)
+	case err == nil:
+		return nil
+	default:
+		err = errors.New(strings.TrimPrefix(err.Error(), kv.ErrInvalidKey.Error()+": "))
 	}
-	if len(name) > MaxName {
-		return fmt.Errorf("%w: %q… has %d bytes, the name of a secret at most %d", kv.ErrInvalidKey, name[:32], len(name), MaxName)
-	}
-	return nil
+	return &nameError{err}
 }
+
+// nameError is kv.ErrInvalidKey, in words for who sets a secret.
+type nameError struct{ err error }
+
+func (e *nameError) Error() string { return "not a name for a secret: " + e.err.Error() }
+
+func (e *nameError) Unwrap() error { return kv.ErrInvalidKey }
 
 // recordKey returns the key of a version in the bucket.
 func recordKey(namespace, name string, version int) string {

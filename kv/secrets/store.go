@@ -243,7 +243,7 @@ func (s *Store) Set(ctx context.Context, name string, value []byte, by string) (
 	case len(value) == 0:
 		return Info{}, fmt.Errorf("%w: it is empty", ErrValue)
 	case len(value) > MaxValue:
-		return Info{}, fmt.Errorf("%w: it has %d bytes, a secret at most %d", ErrValue, len(value), MaxValue)
+		return Info{}, fmt.Errorf("%w: it has more than %d KiB", ErrValue, MaxValue>>10)
 	}
 	if err := s.haveKey(ctx); err != nil {
 		return Info{}, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -32,7 +33,7 @@ func (s Blobs) Name() string { return s.b.name }
 // Put stores what it reads. If it fails, r may still be read once after it has returned.
 func (s Blobs) Put(ctx context.Context, name string, r io.Reader) (kv.Blob, error) {
 	if err := kv.ValidateBlob(name); err != nil {
-		return kv.Blob{}, err
+		return kv.Blob{}, coded(err)
 	}
 	if err := ctx.Err(); err != nil {
 		return kv.Blob{}, err
@@ -42,6 +43,8 @@ func (s Blobs) Put(ctx context.Context, name string, r io.Reader) (kv.Blob, erro
 	answer, err := s.b.do(ctx, &wire.Request{Kind: wire.Call, Header: s.b.head("blob.put").Add(wire.KeyKey, name), Body: source})
 	if err == nil {
 		err = FaultOf(answer)
+	} else if ctx.Err() == nil {
+		err = wire.OfHost(fmt.Errorf("blobs %q: %w", s.b.name, err))
 	}
 	if own := source.failure(); own != nil {
 		return kv.Blob{}, own
@@ -117,6 +120,8 @@ func (c *content) Read(p []byte) (int, error) {
 	if errors.As(err, &e) {
 		if name, ok := strings.CutPrefix(string(e.Code), codePrefix); ok {
 			err = faultNamed(name, e.Message)
+		} else {
+			err = wire.OfHost(err)
 		}
 	}
 	return n, err

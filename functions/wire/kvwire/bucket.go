@@ -47,6 +47,7 @@ func (b *Bucket) call(ctx context.Context, h wire.Header, payload []byte) (*wire
 		var rest []byte
 		rest, err = io.ReadAll(r.Body)
 		r.Body.Close()
+		err = wire.OfHost(err)
 		r.Payload = append(r.Payload[:len(r.Payload):len(r.Payload)], rest...)
 	}
 	if err == nil {
@@ -60,14 +61,14 @@ func (b *Bucket) call(ctx context.Context, h wire.Header, payload []byte) (*wire
 
 func (b *Bucket) send(ctx context.Context, h wire.Header, payload []byte) (*wire.Response, error) {
 	if len(h) > wire.MaxHeader {
-		return nil, fmt.Errorf("%w: it has more than %d bytes", kv.ErrInvalidKey, kv.MaxKey)
+		return nil, coded(fmt.Errorf("%w: it has more than %d bytes", kv.ErrInvalidKey, kv.MaxKey))
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	r, err := b.do(ctx, &wire.Request{Kind: wire.Call, Header: h, Payload: payload})
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("bucket %q: %w", b.name, err)
+		err = wire.OfHost(fmt.Errorf("bucket %q: %w", b.name, err))
 	}
 	return r, err
 }

@@ -114,7 +114,7 @@ func appendChanges(changes []kv.Change) ([]byte, error) {
 	for i := range changes {
 		c := &changes[i]
 		if int(c.Action) >= len(actions) || len(c.Key) > kv.MaxKey {
-			return nil, c.Validate()
+			return nil, coded(c.Validate())
 		}
 		b = wire.AppendMessage(b, addChange(wire.Header(nil).Add(wire.KeyOp, actions[c.Action]), c), c.Value)
 	}

@@ -16,20 +16,21 @@ const (
 var faults = []struct {
 	name string
 	err  error
+	code wire.Code // of a function that returns it, "" for one of its own mistakes
 }{
-	{"not_found", kv.ErrNotFound},
-	{"invalid_key", kv.ErrInvalidKey},
-	{"invalid_bucket", kv.ErrInvalidBucket},
-	{"invalid_query", kv.ErrInvalidQuery},
-	{"no_bucket", kv.ErrNoBucket},
-	{"too_large", kv.ErrTooLarge},
-	{"full", kv.ErrFull},
-	{"ttl", kv.ErrTTL},
-	{"not_number", kv.ErrNotNumber},
-	{"closed", kv.ErrClosed},
-	{"damaged", kv.ErrDamaged},
-	{"replaced", kv.ErrReplaced},
-	{"unsupported", errors.ErrUnsupported},
+	{"not_found", kv.ErrNotFound, wire.NotFound},
+	{"invalid_key", kv.ErrInvalidKey, wire.BadRequest},
+	{"invalid_bucket", kv.ErrInvalidBucket, ""},
+	{"invalid_query", kv.ErrInvalidQuery, ""},
+	{"no_bucket", kv.ErrNoBucket, ""},
+	{"too_large", kv.ErrTooLarge, wire.TooLarge},
+	{"full", kv.ErrFull, wire.Unavailable},
+	{"ttl", kv.ErrTTL, ""},
+	{"not_number", kv.ErrNotNumber, ""},
+	{"closed", kv.ErrClosed, ""},
+	{"damaged", kv.ErrDamaged, ""},
+	{"replaced", kv.ErrReplaced, ""},
+	{"unsupported", errors.ErrUnsupported, ""},
 }
 
 // fault is an error of package kv, with the text that the host has given it.
@@ -81,7 +82,8 @@ func faultOf(h wire.Header, text []byte) error {
 	case "":
 		return nil
 	case "conflict", "exists":
-		return &kv.ConflictError{Key: h.Get(wire.KeyKey), Wanted: uintOf(h, keyWanted), Current: uintOf(h, wire.KeyRevision)}
+		c := &kv.ConflictError{Key: h.Get(wire.KeyKey), Wanted: uintOf(h, keyWanted), Current: uintOf(h, wire.KeyRevision)}
+		return wire.Coded(c, wire.Conflict)
 	}
 	return faultNamed(name, string(text))
 }
@@ -89,8 +91,18 @@ func faultOf(h wire.Header, text []byte) error {
 func faultNamed(name, text string) error {
 	for _, f := range faults {
 		if f.name == name {
-			return &fault{f.err, text}
+			return coded(&fault{f.err, text})
 		}
 	}
 	return errors.New(text)
+}
+
+// coded gives an error of package kv the code that it has if a function returns it.
+func coded(err error) error {
+	for _, f := range faults {
+		if f.code != "" && errors.Is(err, f.err) {
+			return wire.Coded(err, f.code)
+		}
+	}
+	return err
 }

@@ -52,6 +52,8 @@ func (w *watcher) read(r io.Reader) {
 		m, err := wire.ReadMessage(r, maxEntry)
 		if err == nil {
 			err = faultOf(m.Header, m.Payload)
+		} else if err != io.EOF {
+			err = wire.OfHost(err)
 		}
 		var e kv.Entry
 		if err == nil {
