@@ -181,6 +181,9 @@ func (a *app) changed(ctx context.Context, c *admin.Client, l admin.ConfigLayer,
 		return nil
 	}
 	fmt.Fprintf(a.stderr, "%s: %s (revision %d)\n", v.Layer, v.Change, v.Revision)
+	if v.Note != "" {
+		fmt.Fprintln(a.stderr, v.Note)
+	}
 	if err := unknownFunction(ctx, c, l.Function); err != nil {
 		fmt.Fprintf(a.stderr, "%v: it is for when there is one\n", err)
 	}
