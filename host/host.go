@@ -300,7 +300,10 @@ func (h *Host) Logs() *logs.Hub { return h.logs }
 func (h *Host) triggerReport(function, subject string, err error) {
 	if err != nil {
 		level := slog.LevelError
-		if errors.Is(err, event.ErrNoStream) {
+		switch {
+		case errors.Is(err, event.ErrNoBucket):
+			level = slog.LevelInfo // the first use of the bucket makes it
+		case errors.Is(err, event.ErrNoStream):
 			level = slog.LevelWarn // it may yet be made
 		}
 		h.note(level, function, "", "events on %s: %v", subject, err)

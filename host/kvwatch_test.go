@@ -96,16 +96,26 @@ func TestChangesOfKeysStartAFunction(t *testing.T) {
 	seen("sessions delete user.a ")
 	f.put(b, "user.s", "2", kv.TTL(time.Second))
 	seen("sessions expire user.s kv")
+	if err := b.Delete(t.Context(), "person.1"); err != nil { // which no trigger is on
+		t.Fatal(err)
+	}
 	f.put(b, "user.bad", "3")
 	f.await("a dead letter", func() bool { return len(f.letters()) == 1 })
 	if err := f.Redrive(t.Context(), f.letters()[0].ID, ""); err != nil {
 		t.Error(err)
 	}
 	seen("sessions put user.bad 3")
+	f.put(b, "user.fine", "4")
+	seen("sessions put user.fine 4")
 	f.await("nothing is left", func() bool {
 		list := f.Triggers(t.Context())
 		return len(list) == 2 && list[0].Pending+list[1].Pending == 0 && list[0].InFlight+list[1].InFlight == 0
 	})
+	for _, s := range f.Triggers(t.Context()) {
+		if s.Skipped > 0 || s.LastError != "" && !s.Recovered {
+			t.Errorf("%+v", s)
+		}
+	}
 
 	if err := f.stop(); err != nil {
 		t.Fatal(err)

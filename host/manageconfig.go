@@ -50,7 +50,16 @@ func (b backend) Config(ctx context.Context, l admin.ConfigLayer) (admin.Config,
 
 // SetConfig implements [admin.Configurer].
 func (b backend) SetConfig(ctx context.Context, l admin.ConfigLayer, by, path string, value json.RawMessage) (admin.Config, error) {
-	return withLayer(l, func(l ConfigLayer) (*config.Record, error) { return b.h.SetConfig(ctx, l, by, path, value) })
+	note := ""
+	c, err := withLayer(l, func(l ConfigLayer) (*config.Record, error) {
+		r, err := b.h.SetConfig(ctx, l, by, path, value)
+		if err == nil {
+			note = b.h.configNote(ctx, l, path, value)
+		}
+		return r, err
+	})
+	c.Note = note
+	return c, err
 }
 
 // RemoveConfig implements [admin.Configurer].

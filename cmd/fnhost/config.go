@@ -181,6 +181,9 @@ func (a *app) changed(ctx context.Context, c *admin.Client, l admin.ConfigLayer,
 		return nil
 	}
 	fmt.Fprintf(a.stderr, "%s: %s (revision %d)\n", v.Layer, v.Change, v.Revision)
+	if v.Note != "" {
+		fmt.Fprintln(a.stderr, v.Note)
+	}
 	if err := unknownFunction(ctx, c, l.Function); err != nil {
 		fmt.Fprintf(a.stderr, "%v: it is for when there is one\n", err)
 	}
@@ -191,13 +194,16 @@ func (a *app) configSetCommand() *cobra.Command {
 	var text bool
 	cmd := &cobra.Command{
 		Use: "set PATH VALUE", Short: "Set a value",
-		Long: `Set a value. VALUE is JSON, such as 20, true, null or {"rate": 20}; what is no JSON is taken as text, and with --string
-everything is. null takes away what earlier layers have at the path. The path "" is the whole layer.`,
+		Long: `Set a value. VALUE is JSON, such as 20, true, null or {"rate": 20}; what is no JSON, and does not begin with { or [,
+is taken as text, and with --string everything is. A number below 0 stands behind --, as in config set -- rate -5. null takes away what earlier layers have at the path. The path "" is the whole layer.`,
 		Example: "  fnhost config set limits.rate 20\n  fnhost config set region eu --function shop\n  fnhost config set zip 01067 --string",
 		Args:    between(2, 2, "PATH VALUE"),
 	}
 	a.withLayer(cmd, func(ctx context.Context, c *admin.Client, l admin.ConfigLayer, args []string) error {
 		value := json.RawMessage(args[1])
+		if !text && !json.Valid(value) && strings.ContainsAny(args[1][:min(len(args[1]), 1)], "{[") {
+			return usagef("VALUE begins as JSON and is none: %v: mend it, or have it taken as text with --string", json.Unmarshal(value, new(any)))
+		}
 		if text || !json.Valid(value) {
 			value = config.Marshal(args[1])
 		}

@@ -87,6 +87,9 @@ func nextStep(err error) string {
 // flagError makes usage errors of what is wrong with flags.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && strings.Trim(unknown.GetSpecifiedShortnames(), "0123456789.") == "" && unknown.GetSpecifiedShortnames() != "" {
+		return usagef("-%s is taken for a flag: put -- before what begins with a dash, as in `%s -- ... -%[1]s`", unknown.GetSpecifiedShortnames(), cmd.CommandPath())
+	}
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
 		return usageError{err: err}
 	}

@@ -87,7 +87,7 @@ func triggerState(t *admin.EventTrigger) string {
 	if t.Skipped > 0 {
 		parts = append(parts, fmt.Sprintf("%d skipped", t.Skipped))
 	}
-	if t.LastError != "" {
+	if t.LastError != "" && !t.Recovered {
 		parts = append(parts, fmt.Sprintf("failed %s ago: %s", age(t.LastFailed), firstLine(t.LastError)))
 	}
 	return orDash(strings.Join(parts, "; "))

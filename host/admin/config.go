@@ -29,6 +29,7 @@ type Config struct {
 	By       string          `json:"by,omitempty"`     // who has changed it
 	Change   string          `json:"change,omitempty"` // "set limits.rate to 5"
 	Values   json.RawMessage `json:"values"`
+	Note     string          `json:"note,omitempty"` // of a set: why no function may read it, as where a path is misspelt
 }
 
 // EffectiveConfig is what a version of a function reads.

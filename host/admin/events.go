@@ -36,6 +36,7 @@ type EventTrigger struct {
 	Skipped     uint64     `json:"skipped,omitempty"`     // events that this node has taken off without handling them
 	LastError   string     `json:"lastError,omitempty"`   // of the latest attempt on this node that failed
 	LastFailed  *time.Time `json:"lastFailed,omitempty"`  // when that was
+	Recovered   bool       `json:"recovered,omitempty"`   // an event was handled since
 	Error       string     `json:"error,omitempty"`       // why the trigger does not work
 }
 

@@ -126,8 +126,18 @@ func setIn(in any, parts []string, at int, value any) (any, error) {
 	return nil, fmt.Errorf("%w: %q: %s is %s, which has nothing below it: set or remove that first", ErrPath, strings.Join(parts, "."), strings.Join(parts[:at], "."), Short(in))
 }
 
-// Remove returns doc without what is at a path; the empty one leaves nothing. doc
-// stays as it is. It returns ErrPath, and ErrNoPath if nothing is there.
+// parent returns the object that has what is at a path, if one has.
+func parent(doc map[string]any, parts []string) (map[string]any, bool) {
+	if len(parts) == 0 {
+		return nil, false
+	}
+	v, err := Get(doc, strings.Join(parts[:len(parts)-1], "."))
+	object, ok := v.(map[string]any)
+	return object, ok && err == nil
+}
+
+// Remove returns doc without what is at a path, and without objects above it that have become
+// empty; the empty path leaves nothing. doc stays as it is. It returns ErrPath, and ErrNoPath if nothing is there.
 func Remove(doc map[string]any, path string) (map[string]any, error) {
 	parts, err := split(path)
 	if err != nil {
@@ -149,6 +159,9 @@ func Remove(doc map[string]any, path string) (map[string]any, error) {
 	case map[string]any:
 		next := maps.Clone(v)
 		delete(next, last)
+		if _, inObject := parent(doc, parts[:len(parts)-1]); len(next) == 0 && inObject {
+			return Remove(doc, above) // an item of a list stays, since those behind it have their places
+		}
 		return Set(doc, above, next)
 	case []any:
 		i, _ := index(last, len(v))

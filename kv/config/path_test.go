@@ -59,6 +59,7 @@ func TestPaths(t *testing.T) {
 	for _, test := range []struct{ name, path, set, want, removed string }{
 		{"a key", "e", `2`, `{"a":{"b":1,"c":[{"d":1},2]},"e":2}`, `{"a":{"b":1,"c":[{"d":1},2]}}`},
 		{"a key below", "a.b", `{"x":1}`, `{"a":{"b":{"x":1},"c":[{"d":1},2]},"e":"x"}`, `{"a":{"c":[{"d":1},2]},"e":"x"}`},
+		{"all of an item", "a.c.0.d", `3`, `{"a":{"b":1,"c":[{"d":3},2]},"e":"x"}`, `{"a":{"b":1,"c":[{},2]},"e":"x"}`},
 		{"an item", "a.c.1", `3`, `{"a":{"b":1,"c":[{"d":1},3]},"e":"x"}`, `{"a":{"b":1,"c":[{"d":1}]},"e":"x"}`},
 		{"below an item", "a.c.0.d", `3`, `{"a":{"b":1,"c":[{"d":3},2]},"e":"x"}`, `{"a":{"b":1,"c":[{},2]},"e":"x"}`},
 		{"the next item", "a.c.2", `3`, `{"a":{"b":1,"c":[{"d":1},2,3]},"e":"x"}`, ""},
@@ -167,4 +168,11 @@ func FuzzSetHarmsNoNeighbour(f *testing.F) {
 			t.Fatalf("%s is not %s", Marshal(Merge(once, next)), Marshal(once))
 		}
 	})
+}
+
+func TestRemovingTheLastLeavesNoEmptyObjects(t *testing.T) {
+	left, err := Remove(object(t, `{"a":{"b":{"c":1}},"e":"x"}`), "a.b.c")
+	if got := string(Marshal(left)); err != nil || got != `{"e":"x"}` {
+		t.Errorf("%s, %v", got, err)
+	}
 }

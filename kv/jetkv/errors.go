@@ -72,8 +72,31 @@ func (b *Bucket) fail(ctx context.Context, key string, err error) error {
 	if key != "" {
 		where += fmt.Sprintf(", key %q", key)
 	}
+	if as == kv.ErrFull {
+		return &fullError{fmt.Sprintf("kv: bucket %q is full: %s", b.name, b.limit(err)), err}
+	}
 	if as != nil {
 		return fmt.Errorf("%s: %w: %w", where, as, err)
 	}
 	return fmt.Errorf("kv: %s: %w", where, err)
+}
+
+// fullError is kv.ErrFull with what is full, instead of the server's words for it.
+type fullError struct {
+	text   string
+	server error
+}
+
+func (e *fullError) Error() string   { return e.text }
+func (e *fullError) Unwrap() []error { return []error{kv.ErrFull, e.server} }
+
+// limit says which limit a server's error is about.
+func (b *Bucket) limit(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "maximum messages"):
+		return fmt.Sprintf("it takes %d keys, and a removed key counts for a second", b.cfg.MaxMsgs)
+	case strings.Contains(text, "maximum bytes"):
+		return fmt.Sprintf("it takes %d bytes of storage", b.cfg.MaxBytes)
+	}
+	return "the server stores no more"
 }

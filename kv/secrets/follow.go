@@ -64,7 +64,7 @@ func (s *Store) begin(ctx context.Context) (kv.Watcher, error) {
 	}
 	s.sealing.Lock() // no version is learnt meanwhile, nor removed
 	defer s.sealing.Unlock()
-	now := &Store{cfg: s.cfg, log: s.log, ring: s.keyring(), index: make(map[string]map[int]known), gone: make(map[string]uint64)}
+	now := &Store{cfg: s.cfg, log: s.log, open: true, ring: s.keyring(), index: make(map[string]map[int]known), gone: make(map[string]uint64)}
 	reading, cancel := context.WithTimeout(ctx, beginTime)
 	defer cancel()
 	if err := now.catchUp(reading, w); err != nil {
@@ -135,7 +135,7 @@ func (s *Store) applyCheck(e kv.Entry) {
 		return // the watcher is behind
 	}
 	s.check, s.checks = r, e.Revision
-	if r != nil && s.ring != nil && s.ring.find(r.Key) == nil {
+	if r != nil && s.ring != nil && s.ring.find(r.Key) == nil && s.open { // else who opens it is told
 		s.log.Error("the secrets are sealed with another master key now: this host needs it, too", "key", r.Key)
 	}
 }

@@ -48,6 +48,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	ring   *Keyring
+	open   bool // what it has found at its beginning was judged
 	closed bool
 	index  map[string]map[int]known // by name and version
 	gone   map[string]uint64        // keys that were removed here, at that revision, which is still to be seen
@@ -103,6 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cancel()
 		return nil, err
 	}
+	s.open = true
 	go func() {
 		defer close(s.ended)
 		s.follow(following, w)

@@ -75,6 +75,7 @@ const MaxRange = 10_000
 var (
 	ErrNoEvent  = errors.New("no such event")
 	ErrNoStream = errors.New("no such stream")
+	ErrNoBucket = errors.New("no such bucket") // beside ErrNoStream, where the stream is that of a bucket
 )
 
 // Events returns messages that streams hold, the oldest first, without their data.

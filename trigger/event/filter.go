@@ -63,11 +63,14 @@ func (r *reader) filtered(p *puller, start func(*message)) func(*message) {
 		return start
 	}
 	return func(m *message) {
-		if r.source.takes(m.msg) && (p.filter == nil || p.filter.matches(m.msg)) {
+		takes := r.source.takes(m.msg)
+		if takes && (p.filter == nil || p.filter.matches(m.msg)) {
 			start(m)
 			return
 		}
-		r.skip(m, "the trigger is not for it")
+		if takes { // what the source only comes along with is nobody's event
+			r.skip(m, "the trigger is not for it")
+		}
 		m.Ack()
 		p.rate.giveBack(1)
 	}

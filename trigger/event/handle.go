@@ -86,6 +86,9 @@ func (r *reader) conclude(m jetstream.Msg, meta *jetstream.MsgMetadata, err erro
 // without the acknowledgement the event is handled once more. But where that would
 // find effects, these stay until it is certain.
 func (r *reader) done(m jetstream.Msg, meta *jetstream.MsgMetadata) {
+	if f := r.latest.Load(); f != nil && !f.over.Load() {
+		f.over.Store(true)
+	}
 	if err := r.t.acknowledge(m, r.t.effects.take(r.eventOf(meta, r.spec.Endpoint))); err != nil {
 		r.t.log.Warn("an event was handled and may be again: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream)
 	}
@@ -108,7 +111,7 @@ const maxHostDelay = 5 * time.Second
 // wait waits before an event is tried again that its function has not even got.
 // The event stays here meanwhile, since the server would count another attempt.
 func (r *reader) wait(delay time.Duration, err error, meta *jetstream.MsgMetadata) bool {
-	r.latest.Store(&lastFailure{err.Error(), time.Now()})
+	r.latest.Store(&lastFailure{text: err.Error(), at: time.Now()})
 	r.t.log.Debug("an event waits: "+err.Error(), "function", r.function, "sequence", meta.Sequence.Stream, "after", delay)
 	timer := time.NewTimer(min(delay, maxHostDelay))
 	defer timer.Stop()
@@ -185,7 +188,7 @@ func isOwn(key string) bool {
 // failed has an event tried again, or makes it a dead letter.
 func (r *reader) failed(m jetstream.Msg, meta *jetstream.MsgMetadata, e *wire.Error) {
 	attempt := int(meta.NumDelivered)
-	r.latest.Store(&lastFailure{e.Error(), time.Now()})
+	r.latest.Store(&lastFailure{text: e.Error(), at: time.Now()})
 	if e.Retry < 0 || attempt > r.spec.Retries {
 		r.bury(m, meta, e)
 		return

@@ -66,7 +66,10 @@ func (r *reader) run() {
 			r.problem.Store(&text)
 			failed = text
 			level := slog.LevelError
-			if errors.Is(err, ErrNoStream) {
+			switch {
+			case errors.Is(err, ErrNoBucket):
+				level = slog.LevelDebug // its first use makes it; who wants to know is told by report
+			case errors.Is(err, ErrNoStream):
 				level = slog.LevelWarn // it may yet be made
 			}
 			r.t.log.Log(r.ctx, level, "an event trigger does not work: "+failed, "function", r.function, "subject", r.name())

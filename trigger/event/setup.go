@@ -142,8 +142,10 @@ func (e noStream) Error() string {
 	return fmt.Sprintf("there is no stream %s: make it (`nats stream add`), or leave the key out for the host's own", e.name)
 }
 
-// Is makes it ErrNoStream.
-func (e noStream) Is(target error) bool { return target == ErrNoStream }
+// Is makes it ErrNoStream, and ErrNoBucket where that is what is missing.
+func (e noStream) Is(target error) bool {
+	return target == ErrNoStream || target == ErrNoBucket && strings.HasPrefix(e.name, "KV_")
+}
 
 // createdAdvisory begins the subjects on which the server tells of streams that are made.
 const createdAdvisory = "$JS.EVENT.ADVISORY.STREAM.CREATED."

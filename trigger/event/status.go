@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,6 +36,7 @@ type Status struct {
 	Skipped     uint64     `json:"skipped,omitempty"`     // events that this node has taken off without handling them, since it began to read
 	LastError   string     `json:"lastError,omitempty"`   // of the latest attempt on this node that failed
 	LastFailed  *time.Time `json:"lastFailed,omitempty"`  // when that was
+	Recovered   bool       `json:"recovered,omitempty"`   // an event was handled since
 	Error       string     `json:"error,omitempty"`       // why the trigger does not work
 }
 
@@ -42,11 +44,12 @@ type Status struct {
 type lastFailure struct {
 	text string
 	at   time.Time
+	over atomic.Bool // one has succeeded since
 }
 
 func (s *Status) setFailure(f *lastFailure) {
 	if f != nil {
-		s.LastError, s.LastFailed = f.text, &f.at
+		s.LastError, s.LastFailed, s.Recovered = f.text, &f.at, f.over.Load()
 	}
 }
 

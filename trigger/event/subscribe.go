@@ -63,8 +63,10 @@ func (l *listener) take(m *nats.Msg) {
 		defer l.t.tasks.Done()
 		defer func() { <-l.places }()
 		if err := l.handle(m); err != nil {
-			l.latest.Store(&lastFailure{err.Error(), time.Now()})
+			l.latest.Store(&lastFailure{text: err.Error(), at: time.Now()})
 			l.t.log.Warn("a message was not handled, and is gone: "+err.Error(), "function", l.function, "subject", m.Subject)
+		} else if f := l.latest.Load(); f != nil {
+			f.over.Store(true)
 		}
 	}()
 }
