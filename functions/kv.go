@@ -31,7 +31,8 @@ func KV(ctx context.Context, name string) kv.Bucket {
 
 // Blobs returns the store of blobs name of the function's namespace: what is too large for a
 // value, written and read as a stream. Stores are made as buckets are, have their access
-// list (access.buckets), and return the same errors beside those of package kv.
+// list (access.buckets), and return the same errors beside those of package kv. A request's
+// body is limited here, too: to 8 MiB, unless body in function.yaml says otherwise.
 //
 //	blob, err := functions.Blobs(ctx, "uploads").Put(ctx, "2026/report.pdf", body)
 func Blobs(ctx context.Context, name string) kv.Blobs {
