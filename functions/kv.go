@@ -21,6 +21,7 @@ import (
 // Beside the errors of package kv its methods return an *[Error]: of code [Forbidden]
 // for a bucket that the manifest's access list does not name (access.buckets), or that is the
 // host's own, and [Unavailable] when state cannot be reached; and [ErrNoHost].
+// What they mean if a handler returns them stands under Errors in the package text.
 func KV(ctx context.Context, name string) kv.Bucket {
 	s := scopeOf(ctx)
 	if s == nil {
