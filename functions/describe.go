@@ -12,7 +12,7 @@ import (
 // Description is what a host learns of an endpoint when it asks.
 type Description struct {
 	Name string `json:"name"` // "" for the root
-	Kind string `json:"kind"` // "json", "raw" or "http"
+	Kind string `json:"kind"` // "json", "raw", "http", "event" or "batch"
 	// Request and Response are JSON schemas (draft 2020-12) of the body; nil
 	// where there is none or it is not JSON.
 	Request  *Schema `json:"request,omitempty"`

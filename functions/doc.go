@@ -48,17 +48,17 @@
 // with its stack. The same errors come back from [Call]; compare them with
 // errors.Is and the sentinels of this package. The codes are
 //
-//	[BadRequest]    400    the input is not what the function takes
-//	[Unauthorized]  401    who asks is not known
-//	[Forbidden]     403    who asks may not
-//	[NotFound]      404    what was asked for is not there
-//	[NoMethod]      405    not with this HTTP method
-//	[Conflict]      409    the state does not allow it
-//	[TooLarge]      413    it is over a limit
-//	[Unprocessed]   422    well-formed, and still wrong
-//	[TooMany]       429    over a rate limit
-//	[Internal]      500    any other error
-//	[Unavailable]   503    not now; later perhaps
+//	BadRequest    400    the input is not what the function takes
+//	Unauthorized  401    who asks is not known
+//	Forbidden     403    who asks may not
+//	NotFound      404    what was asked for is not there
+//	NoMethod      405    not with this HTTP method
+//	Conflict      409    the state does not allow it
+//	TooLarge      413    it is over a limit
+//	Unprocessed   422    well-formed, and still wrong
+//	TooMany       429    over a rate limit
+//	Internal      500    any other error
+//	Unavailable   503    not now; later perhaps
 //
 // What a handler returns of the errors that it gets itself means this to its caller,
 // wrapped or not:
@@ -72,8 +72,10 @@
 //	kv.ErrConflict, kv.ErrExists                  409
 //	kv.ErrFull                                    503
 //
-// For errors.Is and errors.As they are what they were. An [Errorf] with %v in place of %w, or
-// before the other error, says otherwise.
+// For errors.Is and errors.As they are what they were. A handler that means something else
+// returns an [Errorf] of its own with their text, or in front of them:
+//
+//	return fmt.Errorf("%w: %w", functions.Errorf(functions.NotFound, "no user %q", name), err)
 //
 // # Events
 //

@@ -9,7 +9,8 @@ type Error = wire.Error
 // Code classes an error.
 type Code = wire.Code
 
-// Codes for a function to return, with the HTTP status that each becomes.
+// Codes for a function to return, with the HTTP status that each becomes; the package
+// text says when each is meant.
 const (
 	BadRequest   = wire.BadRequest   // 400
 	Unauthorized = wire.Unauthorized // 401
@@ -24,12 +25,12 @@ const (
 	Unavailable  = wire.Unavailable  // 503
 )
 
-// Errors that a host returns from [Call], for errors.Is. Functions return the
-// same codes through [Errorf].
+// Errors that a host returns from [Call], and from what else a function asks it for, for
+// errors.Is. Functions return the same codes through [Errorf].
 var (
 	ErrBadRequest  = &Error{Code: wire.BadRequest}
 	ErrForbidden   = &Error{Code: wire.Forbidden}
-	ErrNotFound    = &Error{Code: wire.NotFound}   // the function says so
+	ErrNotFound    = &Error{Code: wire.NotFound}   // the function says so, or there is no such secret
 	ErrNoFunction  = &Error{Code: wire.NoFunction} // the host has no such function, endpoint or version
 	ErrConflict    = &Error{Code: wire.Conflict}
 	ErrPanicked    = &Error{Code: wire.Panicked}

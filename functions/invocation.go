@@ -20,7 +20,7 @@ type Invocation struct {
 	ID       string // unique; it is in every log record of the invocation
 	Function string
 	Endpoint string // "" for the root
-	Trigger  string // what started it: "http", "rpc", "call", "invoke"
+	Trigger  string // what started it: "http", "rpc", "event", "schedule", "subscribe", "kv", "async", "call" or "invoke"
 	Caller   string // the function that called, for the trigger "call"
 	Depth    int    // how many function-to-function calls lie above it
 

@@ -21,6 +21,7 @@ import (
 // Beside the errors of package kv its methods return an *[Error]: of code [Forbidden]
 // for a bucket that the manifest's access list does not name (access.buckets), or that is the
 // host's own, and [Unavailable] when state cannot be reached; and [ErrNoHost].
+// What they mean if a handler returns them stands under Errors in the package text.
 func KV(ctx context.Context, name string) kv.Bucket {
 	s := scopeOf(ctx)
 	if s == nil {
@@ -31,7 +32,8 @@ func KV(ctx context.Context, name string) kv.Bucket {
 
 // Blobs returns the store of blobs name of the function's namespace: what is too large for a
 // value, written and read as a stream. Stores are made as buckets are, have their access
-// list (access.buckets), and return the same errors beside those of package kv.
+// list (access.buckets), and return the same errors beside those of package kv. A request's
+// body is limited here, too: to 8 MiB, unless body in function.yaml says otherwise.
 //
 //	blob, err := functions.Blobs(ctx, "uploads").Put(ctx, "2026/report.pdf", body)
 func Blobs(ctx context.Context, name string) kv.Blobs {

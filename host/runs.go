@@ -64,7 +64,7 @@ func (h *Host) submit(ctx context.Context, inv *trigger.Invocation, o AsyncOptio
 		return nil, noEndpoint(info, inv.Endpoint)
 	}
 	if limit := v.manifest.Body; limit > 0 && int64(len(inv.Payload)) > limit {
-		return nil, wire.Errorf(wire.TooLarge, "the body of %d bytes is larger than the function's limit of %d", len(inv.Payload), limit)
+		return nil, trigger.BodyTooLarge(limit)
 	}
 	if o.ID != "" {
 		if err := event.CheckRunID(o.ID); err != nil {

@@ -61,7 +61,8 @@ func with(c Change, options []Option) Change {
 	return c
 }
 
-// TTL has the key expire after d, whole seconds from 1 s on. 0 is no TTL.
+// TTL has the key expire after d, whole seconds from 1 s on. 0 is none: the key stays for
+// ever, as without the option. What is left of something, and may be 0, is looked at first.
 func TTL(d time.Duration) Option {
 	return func(c *Change) { c.TTL = d }
 }

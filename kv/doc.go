@@ -40,8 +40,9 @@
 // # Time to live
 //
 // A TTL is of whole seconds, from 1 s on: any other is [ErrTTL], and nothing is
-// written, since it is never rounded. It belongs to one write: the next write of the
-// key without one makes it stay. A key is there until its time has passed, and goes
+// written, since it is never rounded; but 0 is no TTL, also where it is given: the key
+// stays for ever (as long as the bucket's own TTL lets it, see [Stats]). It belongs to one
+// write: the next write of the key without one makes it stay. A key is there until its time has passed, and goes
 // within about a second after that; who watches it then sees [OpExpire]. In a bucket
 // with history, a write with a TTL forgets the key's earlier values: otherwise they
 // would come back when it has expired.

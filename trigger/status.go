@@ -1,6 +1,9 @@
 package trigger
 
-import "github.com/fnhost/fnhost/functions/wire"
+import (
+	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions/wire"
+)
 
 // statuses is the one table from error to HTTP status; all ways in share it.
 var statuses = map[wire.Code]int{
@@ -35,4 +38,14 @@ func StatusOf(err error) int {
 		return 500
 	}
 	return 200
+}
+
+// BodyTooLarge returns the error of code TooLarge for a body over the limit of a
+// function, in bytes.
+func BodyTooLarge(limit int64) error {
+	hint := ""
+	if limit < manifest.MaxBody {
+		hint = ": raise `body:` in its " + manifest.FileName
+	}
+	return wire.Errorf(wire.TooLarge, "the body is larger than the function's limit of %s%s", manifest.FormatSize(limit), hint)
 }

@@ -204,7 +204,7 @@ func size(low, high int64) value[int64] {
 			i, err := strconv.ParseInt(digits, 10, 64)
 			unit := sizeUnits[written[len(digits):]]
 			if err != nil || i > math.MaxInt64/unit || i*unit < low || i*unit > high {
-				r.bad(n, "", "must be from %s to %s, not %.80s", formatSize(low), formatSize(high), written)
+				r.bad(n, "", "must be from %s to %s, not %.80s", FormatSize(low), FormatSize(high), written)
 				return
 			}
 			*into = i * unit
@@ -212,7 +212,7 @@ func size(low, high int64) value[int64] {
 		schema: func(def int64) schema {
 			s := schema{"type": []string{"string", "integer"}, "pattern": sizePattern.String(), "minimum": low, "maximum": high}
 			if def > 0 {
-				s["default"] = formatSize(def)
+				s["default"] = FormatSize(def)
 			}
 			return s
 		},
@@ -232,8 +232,8 @@ func sizeHint(written string) string {
 	return fmt.Sprintf("write %q", m[1]+unit)
 }
 
-// formatSize writes bytes in the largest unit that they are a multiple of.
-func formatSize(n int64) string {
+// FormatSize writes bytes in the largest unit that they are a multiple of: "8MiB", "1000 bytes".
+func FormatSize(n int64) string {
 	for _, unit := range []string{"GiB", "MiB", "KiB"} {
 		if n >= sizeUnits[unit] && n%sizeUnits[unit] == 0 {
 			return fmt.Sprint(n/sizeUnits[unit], unit)

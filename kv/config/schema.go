@@ -95,7 +95,7 @@ func explainType(doc any, f *Fault) {
 	f.Message = fmt.Sprintf("want one of %s, not %s", types, Short(given))
 }
 
-// Fault is one value that does not fit.
+// Fault is one value that does not fit, or one mistake in a schema.
 type Fault struct {
 	Path    string
 	Message string // "must be integer, not \"fast\"", "is missing"

@@ -78,7 +78,7 @@ func TestBodiesOverTheLimit(t *testing.T) {
 		for _, body := range []io.Reader{strings.NewReader(tooLarge), unsized{strings.NewReader(tooLarge)}} {
 			resp, text := f.do(t, f.request(t, "POST", path, body))
 			p := checkProblem(t, resp, text, 413, wire.TooLarge)
-			if !strings.Contains(p.Detail, "100000") {
+			if !strings.Contains(p.Detail, "limit of 100000 bytes: raise `body:` in its function.yaml") {
 				t.Errorf("detail %q does not name the limit", p.Detail)
 			}
 		}

@@ -99,7 +99,7 @@ func (g *Gateway) storeEvents(w http.ResponseWriter, r *http.Request, route *man
 		return nil, err
 	}
 	if r.ContentLength > limit {
-		return nil, wire.Errorf(wire.TooLarge, "the body of %d bytes is larger than the function's limit of %d", r.ContentLength, limit)
+		return nil, trigger.BodyTooLarge(limit)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {

@@ -292,7 +292,7 @@ func bodyError(err error) error {
 	case errors.As(err, &e):
 		return e
 	case errors.As(err, &tooLarge):
-		return wire.Errorf(wire.TooLarge, "the body is larger than the function's limit of %d bytes", tooLarge.Limit)
+		return trigger.BodyTooLarge(tooLarge.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return wire.Errorf(codeSlow, "the body did not arrive in time")
 	}

@@ -129,7 +129,7 @@ func readBody(w http.ResponseWriter, r *http.Request, t *target, inv *trigger.In
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
 		return nil, nil
 	case r.ContentLength > limit:
-		return nil, wire.Errorf(wire.TooLarge, "the body of %d bytes is larger than the function's limit of %d", r.ContentLength, limit)
+		return nil, trigger.BodyTooLarge(limit)
 	case t.endpoint.Kind == wire.EndpointJSON && isMultipart(r):
 		return nil, readMultipart(w, r, limit, inv)
 	case r.ContentLength > 0 && r.ContentLength <= inlineBody:
