@@ -9,7 +9,7 @@
 //	GET  /v1/functions/{name}         one
 //	POST /v1/invoke/{name...}         runs "function" or "function/endpoint" with the body; the headers
 //	                                  X-Fn-Method and X-Fn-Uri are for http handlers
-//	GET  /v1/logs                     records, a JSON object a line; query: function, since, tail, follow
+//	GET  /v1/logs                     records, a JSON object a line; query: function, invocation, since, tail, follow
 //	GET  /v1/schemas/function.json    the JSON schema of function.yaml, for editors
 //	GET  /v1/status                   how the host is: functions, workers, deploys, disk
 //	PUT  /v1/deploys/{id}             deploys a bundle (package bundle), or the git repository at url, under

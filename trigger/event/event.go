@@ -50,7 +50,7 @@
 // its values; data must be JSON, and a number in it is no text. For a CloudEvent in one JSON
 // document, the fields are those of its data.
 //
-// [Status.Skipped] counts what was acknowledged without being handled. When a host
+// [Status.Skipped] counts what was acknowledged without being handled (changes that a kv trigger is not on are not its events). When a host
 // stops, the events that it hands back count as an attempt that was made.
 //
 // # Others
