@@ -32,13 +32,19 @@ func (h *Host) program(ctx context.Context, v *registry.Version) (string, error)
 	}
 	_, err := os.Stat(path)
 	damaged := err == nil
-	if err := h.registry.Program(ctx, v, path); err != nil {
+	if err := h.registry.Program(ctx, v, path); errors.Is(err, registry.ErrDamaged) {
+		return "", damagedProgram(v.Name(), err)
+	} else if err != nil {
 		return "", err
 	}
 	if damaged {
 		h.noteRestored(v.Function, v.Name())
 	}
 	return path, nil
+}
+
+func damagedProgram(version string, err error) error {
+	return fmt.Errorf("the program of %s is damaged, and is not to be had: %w", version, err)
 }
 
 func (h *Host) noteRestored(function, version string) {
@@ -82,7 +88,7 @@ func (f *function) checkProgram(v *version) error {
 	}
 	if err != nil {
 		f.withdraw(v)
-		return fmt.Errorf("the program of %s is damaged, and is not to be had: %w", v.name, err)
+		return damagedProgram(v.name, err)
 	}
 	f.h.noteRestored(f.name, v.name)
 	f.renew(v)
