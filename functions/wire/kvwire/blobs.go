@@ -38,7 +38,7 @@ func (s Blobs) Put(ctx context.Context, name string, r io.Reader) (kv.Blob, erro
 	if err := ctx.Err(); err != nil {
 		return kv.Blob{}, err
 	}
-	source := &source{r: r}
+	source := &source{ctx: ctx, r: r}
 	defer source.close()
 	answer, err := s.b.do(ctx, &wire.Request{Kind: wire.Call, Header: s.b.head("blob.put").Add(wire.KeyKey, name), Body: source})
 	if err == nil {
@@ -57,7 +57,8 @@ func (s Blobs) Put(ctx context.Context, name string, r io.Reader) (kv.Blob, erro
 
 // source is a reader that remembers its error, and ends when who reads from it should.
 type source struct {
-	r io.Reader
+	ctx context.Context
+	r   io.Reader
 
 	mu     sync.Mutex
 	err    error
@@ -72,6 +73,9 @@ func (s *source) Read(p []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	}
 	n, err := s.r.Read(p)
+	if err == io.EOF && s.ctx.Err() != nil { // the end would store it
+		err = s.ctx.Err()
+	}
 	if err != nil && err != io.EOF {
 		s.mu.Lock()
 		s.err = err
