@@ -82,9 +82,9 @@ func TestEffectsAreOnceAfterARestore(t *testing.T) {
 			t.Logf("%s was counted %s times", e.Key, e.Value)
 		}
 	}
-	// Of events that were being handled while the backup was made, one in some hundreds was seen to be
-	// counted once more after the restore, under load. It is not known why.
-	if again > 3 {
+	// A tail that ended between the messages of a batch had one of some hundreds counted once more, under load. What
+	// is allowed is what was seen before such a tail was read on.
+	if again > 1 {
 		t.Errorf("%d of %d were counted again", again, keys)
 	}
 	if keys != total {

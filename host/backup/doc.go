@@ -30,7 +30,7 @@
 //
 // No key is missing. A snapshot is read message by message, while others write: a value that is replaced
 // meanwhile is not in it, and the new one is behind its end. It is in the tail, which is read until, at one
-// moment, nothing is behind it. So what the file has of a bucket is at least what was there at that moment;
+// moment, nothing is behind it, and not between the messages of an atomic batch. So what the file has of a bucket is at least what was there at that moment;
 // restore drops what was replaced by then, as the bucket itself would have, so that a
 // key that was deleted does not come back when the mark of that has expired.
 //
@@ -54,6 +54,5 @@
 //
 // What remains: what was stored after the backup began may be in the file or not, one stream with it and another
 // without. An asynchronous call that was accepted meanwhile may be shown as queued and never run, and effects that a bucket
-// refused meanwhile may be tried once more. Of events that were being handled under load while a backup was made, one in some
-// hundreds was seen to change its bucket once more after a restore; its messages were not published again.
+// refused meanwhile may be tried once more.
 package backup

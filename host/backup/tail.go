@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -64,11 +65,16 @@ func (s *live) readTail(ctx context.Context, out *archive.Writer, end *uint64) (
 	ctx, cancel := context.WithTimeoutCause(ctx, tailTimeout, errTooFast)
 	defer cancel()
 	last = s.last
+	open, since := false, time.Time{} // the latest message is one of an atomic batch of which others are to come
 	take := func(m *message) error {
 		last = m.Seq
+		open, since = bytes.Contains(m.Header, []byte("Nats-Batch-Id:")) && !bytes.Contains(m.Header, []byte("Nats-Batch-Commit:")), time.Now()
 		return writeMessage(out, m)
 	}
-	for done := false; !done && (end == nil || last < *end); {
+	for done := false; (!done || open && time.Since(since) < batchPatience) && (end == nil || last < *end); {
+		if done { // between the messages of a batch, which the server stores one after the other
+			time.Sleep(time.Millisecond)
+		}
 		if s.config.AllowDirect {
 			done, err = s.batch(ctx, last+1, take)
 		} else {
@@ -80,6 +86,10 @@ func (s *live) readTail(ctx context.Context, out *archive.Writer, end *uint64) (
 	}
 	return last, nil
 }
+
+// batchPatience is how long the rest of an atomic batch is waited for: what does not come by then was there, and has
+// been removed.
+const batchPatience = time.Second
 
 var errTooFast = errors.New("it is written to faster than it can be read: try again when there is less to do")
 
