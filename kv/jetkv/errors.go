@@ -14,7 +14,6 @@ import (
 
 // Codes of the server that nats.go has no names for.
 const (
-	codeWrongLast       jetstream.ErrorCode = 10164 // another message on the subject is on its way
 	codeBatchDisabled   jetstream.ErrorCode = 10174
 	codeBatchIncomplete jetstream.ErrorCode = 10176 // also what follows a batch that was refused at its start
 	codeBatchTooMany    jetstream.ErrorCode = 10210
@@ -37,7 +36,7 @@ func code(err error) jetstream.ErrorCode {
 // isWrongLast is true if a key does not stand where it was expected.
 func isWrongLast(err error) bool {
 	c := code(err)
-	return c == jetstream.JSErrCodeStreamWrongLastSequence || c == codeWrongLast
+	return c == jetstream.JSErrCodeStreamWrongLastSequence || c == jetstream.JSErrCodeStreamWrongLastSequenceConstant // the latter if another message is on its way
 }
 
 // fail returns a server's error as one of package kv, with the server's own beside it.
