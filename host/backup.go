@@ -85,7 +85,7 @@ func keysOfSecrets(ctx context.Context, b *bus.Bus) ([]string, error) {
 
 // Backup implements [admin.Backend].
 func (b backend) Backup(ctx context.Context, w io.Writer) error {
-	err := b.h.Backup(ctx, w)
+	err := b.host.Backup(ctx, w)
 	var e *wire.Error
 	if err != nil && !errors.As(err, &e) {
 		err = fmt.Errorf("%w: nothing was changed, try again", err)

@@ -100,8 +100,8 @@ func (b *buckets) forget(name string) {
 }
 
 // openBuckets prepares the buckets of functions.
-func (h *Host) openBuckets() error {
-	js, err := jetstream.New(h.bus.Conn())
+func (h *Namespace) openBuckets() error {
+	js, err := jetstream.New(h.conn)
 	if err != nil {
 		return fmt.Errorf("host: buckets: %w", err)
 	}
@@ -112,7 +112,7 @@ func (h *Host) openBuckets() error {
 // Bucket returns the bucket name of the functions' namespace, the one that
 // functions.KV gives functions, and makes it if it is not there. It returns
 // kv.ErrInvalidBucket, and an *[functions.Error] of code Forbidden for a name of the host's own.
-func (h *Host) Bucket(ctx context.Context, name string) (kv.Bucket, error) {
+func (h *Namespace) Bucket(ctx context.Context, name string) (kv.Bucket, error) {
 	b, err := h.buckets.get(ctx, name)
 	if err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (h *Host) Bucket(ctx context.Context, name string) (kv.Bucket, error) {
 }
 
 // Blobs is [Host.Bucket] for the stores of functions.Blobs.
-func (h *Host) Blobs(ctx context.Context, name string) (kv.Blobs, error) {
+func (h *Namespace) Blobs(ctx context.Context, name string) (kv.Blobs, error) {
 	b, err := h.buckets.store(ctx, name)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (h *Host) Blobs(ctx context.Context, name string) (kv.Blobs, error) {
 }
 
 // callBucket answers an operation on a bucket, if the function's manifest lets it.
-func (h *Host) callBucket(ctx context.Context, f *function, m *manifest.Manifest, op string, req *wire.Request) (*wire.Response, error) {
+func (h *Namespace) callBucket(ctx context.Context, f *function, m *manifest.Manifest, op string, req *wire.Request) (*wire.Response, error) {
 	name := req.Header.Get(wire.KeyTarget)
 	if err := mayUse(f, m, name); err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func deeper(ctx context.Context, h wire.Header) context.Context {
 }
 
 // callBlobs answers an operation on a store of blobs.
-func (h *Host) callBlobs(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+func (h *Namespace) callBlobs(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	name := req.Header.Get(wire.KeyTarget)
 	if err := mayUse(f, m, name); err != nil {
 		return nil, err
@@ -204,7 +204,7 @@ func mayUse(f *function, m *manifest.Manifest, bucket string) error {
 	return nil
 }
 
-func (h *Host) onBucket(ctx context.Context, name string, header wire.Header, body []byte) (*wire.Response, error) {
+func (h *Namespace) onBucket(ctx context.Context, name string, header wire.Header, body []byte) (*wire.Response, error) {
 	b, err := h.buckets.get(ctx, name)
 	if err != nil {
 		return kvwire.Fault(err)
@@ -213,7 +213,7 @@ func (h *Host) onBucket(ctx context.Context, name string, header wire.Header, bo
 }
 
 // unavailableBucket makes an error of code Unavailable of one that is of none.
-func (h *Host) unavailableBucket(ctx context.Context, name string, err error) error {
+func (h *Namespace) unavailableBucket(ctx context.Context, name string, err error) error {
 	err = h.noRoom(ctx, err)
 	var e *wire.Error
 	if err == nil || errors.As(err, &e) || ctx.Err() != nil {
@@ -223,7 +223,7 @@ func (h *Host) unavailableBucket(ctx context.Context, name string, err error) er
 }
 
 // stateEffect adds changes of a bucket to what a function has take effect atomically.
-func (h *Host) stateEffect(f *function, m *manifest.Manifest, one wire.Message, e *event.Effects) error {
+func (h *Namespace) stateEffect(f *function, m *manifest.Manifest, one wire.Message, e *event.Effects) error {
 	name := one.Header.Get(wire.KeyTarget)
 	if err := mayUse(f, m, name); err != nil {
 		return err
@@ -238,7 +238,7 @@ func (h *Host) stateEffect(f *function, m *manifest.Manifest, one wire.Message, 
 }
 
 // effectState is the buckets, as effects change them.
-type effectState struct{ h *Host }
+type effectState struct{ h *Namespace }
 
 // CommitOnce implements [event.State].
 func (s effectState) CommitOnce(ctx context.Context, name string, e *event.Effects) (refused bool, err error) {

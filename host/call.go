@@ -18,7 +18,7 @@ import (
 )
 
 // serveCall answers what a worker of f asks the host.
-func (h *Host) serveCall(ctx context.Context, f *function, v *version, x *wire.Exchange) {
+func (h *Namespace) serveCall(ctx context.Context, f *function, v *version, x *wire.Exchange) {
 	r, err := h.call(ctx, f, v, &wire.Request{Header: x.Header(), Payload: x.Payload(), Body: x.Body()})
 	if err != nil {
 		x.Fail(wire.AsError(err))
@@ -37,7 +37,7 @@ func (h *Host) serveCall(ctx context.Context, f *function, v *version, x *wire.E
 }
 
 // call does what a function asks the host for, if its manifest lets it.
-func (h *Host) call(ctx context.Context, f *function, v *version, req *wire.Request) (*wire.Response, error) {
+func (h *Namespace) call(ctx context.Context, f *function, v *version, req *wire.Request) (*wire.Response, error) {
 	m, op := v.manifest, req.Header.Get(wire.KeyOp)
 	switch kind, _, _ := strings.Cut(op, "."); kind {
 	case "kv":
@@ -63,7 +63,7 @@ func (h *Host) call(ctx context.Context, f *function, v *version, req *wire.Requ
 	}
 }
 
-func (h *Host) callFunction(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+func (h *Namespace) callFunction(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	target := req.Header.Get(wire.KeyTarget)
 	name, endpoint, _ := strings.Cut(target, "/")
 	if m.Access != nil && !matchesAny(m.Access.Functions, name) {
@@ -81,7 +81,7 @@ func (h *Host) callFunction(ctx context.Context, f *function, m *manifest.Manife
 }
 
 // callPublish sends a message for a function.
-func (h *Host) callPublish(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+func (h *Namespace) callPublish(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	body, err := h.callBody(req)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (h *Host) callPublish(ctx context.Context, f *function, m *manifest.Manifes
 
 // callBody returns the whole body of a call that is to be stored, or, of one that is too
 // large, more than [event.Trigger.MaxPayload].
-func (h *Host) callBody(req *wire.Request) ([]byte, error) {
+func (h *Namespace) callBody(req *wire.Request) ([]byte, error) {
 	body := req.Payload
 	if req.Body == nil {
 		return body, nil
@@ -127,7 +127,7 @@ func message(f *function, m *manifest.Manifest, header wire.Header, body []byte)
 }
 
 // callCommit publishes messages and changes a bucket for a function, all or none.
-func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+func (h *Namespace) callCommit(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	body, err := h.callBody(req)
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (h *Host) callCommit(ctx context.Context, f *function, m *manifest.Manifest
 }
 
 // callCommitted answers whether that was done before.
-func (h *Host) callCommitted(ctx context.Context, f *function, req *wire.Request) (*wire.Response, error) {
+func (h *Namespace) callCommitted(ctx context.Context, f *function, req *wire.Request) (*wire.Response, error) {
 	yes, err := h.events.Committed(ctx, event.CommitOf(f.name, req.Header))
 	if err != nil {
 		return nil, stored(err)
@@ -197,12 +197,12 @@ func stored(err error) error {
 // is none, or that is the host's or the server's own, and for such headers if they are
 // wrong, Conflict if another sequence is the last one, TooLarge for a message over the
 // limit of the server or of the stream, and Unavailable if it cannot be stored.
-func (h *Host) Publish(ctx context.Context, m *nats.Msg) (event.Stored, error) {
+func (h *Namespace) Publish(ctx context.Context, m *nats.Msg) (event.Stored, error) {
 	return h.send(ctx, m, h.events.Publish)
 }
 
 // send publishes a message in one way or the other.
-func (h *Host) send(ctx context.Context, m *nats.Msg, publish func(context.Context, *nats.Msg) (event.Stored, error)) (event.Stored, error) {
+func (h *Namespace) send(ctx context.Context, m *nats.Msg, publish func(context.Context, *nats.Msg) (event.Stored, error)) (event.Stored, error) {
 	if err := h.checkMessage(m); err != nil {
 		return event.Stored{}, err
 	}
@@ -219,7 +219,7 @@ func (h *Host) send(ctx context.Context, m *nats.Msg, publish func(context.Conte
 }
 
 // checkMessage returns what is wrong with a message.
-func (h *Host) checkMessage(m *nats.Msg) error {
+func (h *Namespace) checkMessage(m *nats.Msg) error {
 	if err := event.CheckSubject(m.Subject); err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
@@ -230,7 +230,7 @@ func (h *Host) checkMessage(m *nats.Msg) error {
 }
 
 // publisher is the host, as the gateway stores events.
-type publisher struct{ h *Host }
+type publisher struct{ h *Namespace }
 
 // Store implements [gateway.Publisher].
 func (p publisher) Store(ctx context.Context, subject string, header map[string][]string, data []byte) (stream string, sequence uint64, duplicate bool, err error) {

@@ -12,7 +12,6 @@ import (
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/functions/wire"
-	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/kv"
 	"github.com/fnhost/fnhost/kv/config"
@@ -25,21 +24,21 @@ type ConfigLayer struct {
 	Version  int // 0: of all
 }
 
-func (l ConfigLayer) layer() (config.Layer, error) {
+func (l ConfigLayer) layer(namespace string) (config.Layer, error) {
 	if l.Function == "" && l.Version == 0 {
-		return config.Layer{Namespace: bus.DefaultAccount}, nil
+		return config.Layer{Namespace: namespace}, nil
 	}
 	if err := manifest.ValidName(l.Function); err != nil || l.Version < 0 {
 		return config.Layer{}, wire.Errorf(wire.BadRequest, "no layer of configuration is that of version %d of function %q", l.Version, l.Function)
 	}
-	return config.Layer{Namespace: bus.DefaultAccount, Function: l.Function, Version: l.Version}, nil
+	return config.Layer{Namespace: namespace, Function: l.Function, Version: l.Version}, nil
 }
 
 // Config returns what is set in a layer, with who has changed it last. A layer in which
 // nothing was ever set is empty, at revision 0. The error is of code BadRequest for
 // what is no layer, and Unavailable if the configuration cannot be read.
-func (h *Host) Config(ctx context.Context, l ConfigLayer) (*config.Record, error) {
-	layer, err := l.layer()
+func (h *Namespace) Config(ctx context.Context, l ConfigLayer) (*config.Record, error) {
+	layer, err := l.layer(h.name)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +57,7 @@ func (h *Host) Config(ctx context.Context, l ConfigLayer) (*config.Record, error
 //
 // The error is of code BadRequest for what is no layer, path or value, Unprocessed if
 // it does not fit, or Unavailable if it cannot be stored.
-func (h *Host) SetConfig(ctx context.Context, l ConfigLayer, by, path string, value any) (*config.Record, error) {
+func (h *Namespace) SetConfig(ctx context.Context, l ConfigLayer, by, path string, value any) (*config.Record, error) {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return nil, wire.Errorf(wire.BadRequest, "configuration %q: %v", path, err)
@@ -74,7 +73,7 @@ func (h *Host) SetConfig(ctx context.Context, l ConfigLayer, by, path string, va
 
 // RemoveConfig removes what a layer has at a path; the empty path is all of it. Errors
 // are as those of SetConfig, and of code NotFound if nothing is set there.
-func (h *Host) RemoveConfig(ctx context.Context, l ConfigLayer, by, path string) (*config.Record, error) {
+func (h *Namespace) RemoveConfig(ctx context.Context, l ConfigLayer, by, path string) (*config.Record, error) {
 	return h.changeConfig(ctx, l, by, path, func(ctx context.Context, c config.Change) (*config.Record, error) {
 		return h.configs.store.Remove(ctx, c, path)
 	})
@@ -82,7 +81,7 @@ func (h *Host) RemoveConfig(ctx context.Context, l ConfigLayer, by, path string)
 
 // RollbackConfig makes an earlier revision of a layer the current one again. Errors are
 // as those of SetConfig, and of code NotFound for a revision that is not kept.
-func (h *Host) RollbackConfig(ctx context.Context, l ConfigLayer, by string, revision uint64) (*config.Record, error) {
+func (h *Namespace) RollbackConfig(ctx context.Context, l ConfigLayer, by string, revision uint64) (*config.Record, error) {
 	return h.changeConfig(ctx, l, by, "", func(ctx context.Context, c config.Change) (*config.Record, error) {
 		return h.configs.store.Rollback(ctx, c, revision)
 	})
@@ -90,8 +89,8 @@ func (h *Host) RollbackConfig(ctx context.Context, l ConfigLayer, by string, rev
 
 // ConfigHistory returns the revisions of a layer that are kept, at most 64, the oldest
 // first. Errors are as those of [Host.Config].
-func (h *Host) ConfigHistory(ctx context.Context, l ConfigLayer) ([]config.Record, error) {
-	layer, err := l.layer()
+func (h *Namespace) ConfigHistory(ctx context.Context, l ConfigLayer) ([]config.Record, error) {
+	layer, err := l.layer(h.name)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +101,8 @@ func (h *Host) ConfigHistory(ctx context.Context, l ConfigLayer) ([]config.Recor
 	return list, configFailure(err, "")
 }
 
-func (h *Host) changeConfig(ctx context.Context, l ConfigLayer, who, path string, do func(context.Context, config.Change) (*config.Record, error)) (*config.Record, error) {
-	layer, err := l.layer()
+func (h *Namespace) changeConfig(ctx context.Context, l ConfigLayer, who, path string, do func(context.Context, config.Change) (*config.Record, error)) (*config.Record, error) {
+	layer, err := l.layer(h.name)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +164,7 @@ func configFailure(err error, hint string) error {
 func (c *configs) picky(l config.Layer) map[promise]bool {
 	all := make(map[promise]bool)
 	add := func(p promise) {
-		if isPicky(p.v.manifest) && l.Reaches(bus.DefaultAccount, p.function, p.v.number) {
+		if isPicky(p.v.manifest) && l.Reaches(c.h.name, p.function, p.v.number) {
 			all[p] = true
 		}
 	}
@@ -227,8 +226,8 @@ type EffectiveConfig struct {
 // serves. For a function that is not there it is what it would read without defaults
 // of its own. The error is of code NoFunction for a version that there is not, and
 // others as those of [Host.Config].
-func (h *Host) EffectiveConfig(ctx context.Context, function string, number int) (*EffectiveConfig, error) {
-	if _, err := (ConfigLayer{Function: function}).layer(); err != nil || function == "" {
+func (h *Namespace) EffectiveConfig(ctx context.Context, function string, number int) (*EffectiveConfig, error) {
+	if _, err := (ConfigLayer{Function: function}).layer(h.name); err != nil || function == "" {
 		return nil, wire.Errorf(wire.BadRequest, "name the function whose configuration is meant, not %q", function)
 	}
 	v := &version{number: number, manifest: manifest.Default()}
@@ -253,7 +252,7 @@ func (h *Host) EffectiveConfig(ctx context.Context, function string, number int)
 	e := &EffectiveConfig{Function: function, Version: v.name, From: make(map[string]config.Layer)}
 	e.Values, e.Partial, e.Revision = h.configs.read(state, function, v.number, v.manifest)
 	e.Defaults, _, _ = h.configs.read(&config.State{}, function, v.number, v.manifest)
-	origins := state.Origins(v.manifest.Config.Values(), bus.DefaultAccount, function, v.number)
+	origins := state.Origins(v.manifest.Config.Values(), h.name, function, v.number)
 	for _, leaf := range config.Leaves(e.Values) {
 		e.From[leaf.Path] = origins[leaf.Path]
 	}

@@ -15,7 +15,7 @@ import (
 
 // configNote says why nobody may read what was set at a path of a layer, as after a slip
 // of the pen, and "" if somebody may.
-func (h *Host) configNote(ctx context.Context, l ConfigLayer, path string, value json.RawMessage) string {
+func (h *Namespace) configNote(ctx context.Context, l ConfigLayer, path string, value json.RawMessage) string {
 	index := *h.index.Load()
 	if l.Function == "" {
 		for _, f := range index {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
-	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/kv"
 	"github.com/fnhost/fnhost/kv/config"
 	"github.com/fnhost/fnhost/kv/jetkv"
@@ -19,7 +18,7 @@ import (
 // configs is the configuration of the functions. From its first use on, one watcher
 // follows its bucket for all of them.
 type configs struct {
-	h      *Host
+	h      *Namespace
 	ctx    context.Context // ends after the functions have
 	cancel context.CancelFunc
 
@@ -58,7 +57,7 @@ type configView struct {
 	err     error  // why the latest does not fit
 }
 
-func newConfigs(h *Host) *configs {
+func newConfigs(h *Namespace) *configs {
 	c := &configs{h: h, next: make(chan struct{}), views: make(map[*version]*configView), deciding: make(chan struct{}, 1), promised: make(map[promise]int)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
@@ -196,7 +195,7 @@ func (c *configs) apply(state *config.State, seen uint64, l *config.Layer) {
 	c.mu.Lock()
 	c.state, c.seen = state, seen
 	for _, view := range c.views {
-		if l == nil || l.Reaches(bus.DefaultAccount, view.f.name, view.v.number) {
+		if l == nil || l.Reaches(c.h.name, view.f.name, view.v.number) {
 			c.refresh(view)
 		}
 	}
@@ -250,7 +249,7 @@ func (c *configs) refresh(view *configView) {
 // read returns what a version of a function reads in a state, and whether its access
 // list leaves something out.
 func (c *configs) read(state *config.State, function string, number int, m *manifest.Manifest) (doc map[string]any, partial bool, revision uint64) {
-	doc, revision = state.Effective(m.Config.Values(), bus.DefaultAccount, function, number)
+	doc, revision = state.Effective(m.Config.Values(), c.h.name, function, number)
 	if m.Access != nil {
 		doc, partial = config.Only(doc, m.Access.Config)
 	}

@@ -27,7 +27,7 @@ type conflict struct {
 }
 
 // newConflict returns that of d, whose name other has.
-func (h *Host) newConflict(d builder.Found, other string) conflict {
+func (h *Namespace) newConflict(d builder.Found, other string) conflict {
 	dir := d.Source.Dir
 	hint := fmt.Sprintf("rename %s, or give it a `name` in a %s", dir, manifest.FileName)
 	if !d.Unnamed {
@@ -40,7 +40,7 @@ func (h *Host) newConflict(d builder.Found, other string) conflict {
 }
 
 // shortDir returns a directory in a watched folder as it begins with that.
-func (h *Host) shortDir(dir string) string {
+func (h *Namespace) shortDir(dir string) string {
 	for _, s := range h.sources {
 		if within(s.dir, dir) {
 			return filepath.Join(filepath.Base(s.dir), strings.TrimPrefix(dir, s.dir))
@@ -51,7 +51,7 @@ func (h *Host) shortDir(dir string) string {
 
 // setConflicts makes list the conflicts that there are, and returns those that
 // are new. h.mu is held.
-func (h *Host) setConflicts(list []conflict) []conflict {
+func (h *Namespace) setConflicts(list []conflict) []conflict {
 	slices.SortFunc(list, func(a, b conflict) int { return strings.Compare(a.dir, b.dir) })
 	fresh := slices.DeleteFunc(slices.Clone(list), func(c conflict) bool {
 		return slices.ContainsFunc(h.conflicts, func(old conflict) bool { return old.dir == c.dir && old.err.Error() == c.err.Error() })
@@ -61,7 +61,7 @@ func (h *Host) setConflicts(list []conflict) []conflict {
 }
 
 // tell says that a directory is left out.
-func (c conflict) tell(h *Host) {
+func (c conflict) tell(h *Namespace) {
 	h.emit(Event{Time: time.Now(), Dir: c.dir, State: Failed, Err: c.err})
 	h.logs.Add(logs.Record{Level: slog.LevelError, Source: logs.Host, Message: c.err.Error()})
 }

@@ -56,7 +56,7 @@ type DeployOptions struct {
 // [ErrSuperseded] if a later deploy of the same function has begun, or an
 // *[functions.Error], such as one of code Conflict for a name that is taken by a
 // watched function, and of code Unavailable if there is no room on the disk.
-func (h *Host) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admin.Deployed, error) {
+func (h *Namespace) Deploy(ctx context.Context, tree string, o DeployOptions) ([]admin.Deployed, error) {
 	if h.registry == nil {
 		return nil, wire.Errorf(wire.Unavailable, "functions cannot be deployed to this host: %v", h.noRegistry)
 	}
@@ -104,7 +104,7 @@ func (d *deploy) noteFailure(err error) {
 
 // begin reports whether something may begin that Close then waits for, until
 // h.tasks.Done.
-func (h *Host) begin() bool {
+func (h *Namespace) begin() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.closed {
@@ -114,7 +114,7 @@ func (h *Host) begin() bool {
 }
 
 // note adds to the log of a function what an operator has done with it.
-func (h *Host) note(level slog.Level, function, version, format string, args ...any) {
+func (h *Namespace) note(level slog.Level, function, version, format string, args ...any) {
 	h.logs.Add(logs.Record{Level: level, Function: function, Version: version, Source: logs.Host, Message: fmt.Sprintf(format, args...)})
 }
 
@@ -127,7 +127,7 @@ func by(who string) string {
 
 // deploy is one in progress.
 type deploy struct {
-	h      *Host
+	h      *Namespace
 	o      DeployOptions
 	tree   string
 	bundle string // the file of the packed tree
@@ -280,7 +280,7 @@ func (d *deploy) unclaim() {
 }
 
 // dropIfEmpty forgets a function of which nothing was ever deployed.
-func (h *Host) dropIfEmpty(f *function) {
+func (h *Namespace) dropIfEmpty(f *function) {
 	h.deploying.Lock()
 	defer h.deploying.Unlock()
 	f.deployed.mu.Lock()

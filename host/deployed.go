@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
-	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/registry"
 )
 
@@ -34,11 +33,8 @@ const startTimeout = 30 * time.Second
 // followRegistry brings to life what the registry says is released, and keeps to
 // it until the host is closed. It returns when the functions are known, of which
 // the first invocations then wait until they are loaded.
-func (h *Host) followRegistry() error {
-	if err := h.openPrograms(); err != nil {
-		return fmt.Errorf("host: data directory: %w", err)
-	}
-	r, err := registry.Open(h.ctx, h.bus.Control(), bus.DefaultAccount)
+func (h *Namespace) followRegistry() error {
+	r, err := registry.Open(h.ctx, h.bus.Control(), h.name)
 	if err != nil {
 		if h.cfg.NATSURL == "" {
 			return fmt.Errorf("host: %w", err)
@@ -74,7 +70,7 @@ const watchAgain = time.Second
 // watchRegistry watches the registry until the host is closed. It begins anew when
 // storage was gone, which a watch finds out only after a while, and after an error,
 // of which failed is told.
-func (h *Host) watchRegistry(initial func(), failed chan<- error) {
+func (h *Namespace) watchRegistry(initial func(), failed chan<- error) {
 	for h.ctx.Err() == nil {
 		ctx, cancel := context.WithCancel(h.ctx)
 		restored := h.bus.Restored()
@@ -106,7 +102,7 @@ func (h *Host) watchRegistry(initial func(), failed chan<- error) {
 
 // openPrograms makes their directory, and removes what a host that was killed has
 // not fetched to the end.
-func (h *Host) openPrograms() error {
+func (h *Namespace) openPrograms() error {
 	half, err := filepath.Glob(filepath.Join(h.programs(), ".*"))
 	for _, path := range half {
 		err = errors.Join(err, os.RemoveAll(path))
@@ -120,7 +116,7 @@ func (h *Host) openPrograms() error {
 var errUnreleased = errors.New("it has versions, but none of them is released: `fnhost release set` releases one")
 
 // addUnreleased makes functions of those that have versions and no release.
-func (h *Host) addUnreleased() error {
+func (h *Namespace) addUnreleased() error {
 	names, err := h.registry.Names(h.ctx)
 	if err != nil {
 		return err
@@ -149,7 +145,7 @@ func (f *function) unreleased() {
 
 // deployedFunction returns the deployed function name, which it makes if need be.
 // It returns nil if the name belongs to a watched or in-process function.
-func (h *Host) deployedFunction(name string) *function {
+func (h *Namespace) deployedFunction(name string) *function {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := h.functions[name]
@@ -167,7 +163,7 @@ func (h *Host) deployedFunction(name string) *function {
 }
 
 // recordChanged is told of each change of the registry, in their order.
-func (h *Host) recordChanged(c registry.Change) {
+func (h *Namespace) recordChanged(c registry.Change) {
 	if c.Function == nil && c.Err == nil {
 		h.forget(c.Name)
 		return
@@ -224,7 +220,7 @@ func (d *deployment) await(ctx context.Context, revision uint64) error {
 }
 
 // forget ends a function that was removed from the registry.
-func (h *Host) forget(name string) {
+func (h *Namespace) forget(name string) {
 	h.mu.Lock()
 	f := h.functions[name]
 	if f == nil || f.deployed == nil {

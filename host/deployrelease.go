@@ -83,7 +83,7 @@ func (d *deploy) tidy() {
 }
 
 // collect removes what no version needs.
-func (h *Host) collect() {
+func (h *Namespace) collect() {
 	if _, err := h.registry.Collect(h.ctx); err != nil && h.ctx.Err() == nil {
 		h.log.Warn("what no version needs was not removed: " + err.Error())
 	}

@@ -161,7 +161,7 @@ type deployInput struct {
 
 // runDeploy deploys in the background, unless a deploy of that id was begun
 // before, and yields the events.
-func (h *Host) runDeploy(ctx context.Context, id string, in deployInput, yield func(admin.DeployEvent) error) error {
+func (h *Namespace) runDeploy(ctx context.Context, id string, in deployInput, yield func(admin.DeployEvent) error) error {
 	if len(id) < 8 || len(id) > 64 {
 		return wire.Errorf(wire.BadRequest, "the id of a deploy has 8 to 64 characters: choose a random one")
 	}
@@ -185,7 +185,7 @@ func (h *Host) runDeploy(ctx context.Context, id string, in deployInput, yield f
 }
 
 // startRun receives what there is to receive, and goes on in the background.
-func (h *Host) startRun(ctx, runCtx context.Context, run *deployRun, in deployInput) error {
+func (h *Namespace) startRun(ctx, runCtx context.Context, run *deployRun, in deployInput) error {
 	tree, remove, err := h.deployDir()
 	if err != nil {
 		return err
@@ -209,7 +209,7 @@ func (h *Host) startRun(ctx, runCtx context.Context, run *deployRun, in deployIn
 	return nil
 }
 
-func (h *Host) deployTree(ctx context.Context, run *deployRun, in deployInput, tree string) {
+func (h *Namespace) deployTree(ctx context.Context, run *deployRun, in deployInput, tree string) {
 	defer run.cancel(nil)
 	o := in.options
 	o.OnEvent = run.add
@@ -235,7 +235,7 @@ func (h *Host) deployTree(ctx context.Context, run *deployRun, in deployInput, t
 // removes it. The first that is free is used again: the builder is faster where it
 // has built a function before. The last part is always the same, since it may give
 // the function its name.
-func (h *Host) deployDir() (tree string, remove func(), err error) {
+func (h *Namespace) deployDir() (tree string, remove func(), err error) {
 	parent := ""
 	for n := 0; ; n++ {
 		parent = filepath.Join(h.cfg.Dir, "run", fmt.Sprint("deploy-", n))

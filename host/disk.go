@@ -29,7 +29,7 @@ func freeSpace(dir string) int64 {
 
 // checkRoom returns an error of code Unavailable if there is no room for need
 // bytes, beside the reserve, or if nothing can be stored because there was none.
-func (h *Host) checkRoom(need int64) error {
+func (h *Namespace) checkRoom(need int64) error {
 	if free := freeSpace(h.cfg.Dir); free >= 0 && free < need+reserve {
 		return wire.Errorf(wire.Unavailable, "no room for a new version: %d MiB are free where %s lies, and %d MiB are needed: make room and try again; what serves goes on",
 			free>>20, h.cfg.Dir, (need+reserve)>>20)
@@ -47,7 +47,7 @@ func unavailable(err error) error {
 // whileStoring returns a context that ends, with an error of code Unavailable as
 // its cause, when nothing can be stored any more: a stream that has stopped does
 // not answer.
-func (h *Host) whileStoring(parent context.Context) (ctx context.Context, stop func()) {
+func (h *Namespace) whileStoring(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	stopped := h.bus.Stopped()
 	go func() {
@@ -63,7 +63,7 @@ func (h *Host) whileStoring(parent context.Context) (ctx context.Context, stop f
 // explainEnd returns the error of what was done under a context: the cause of its end,
 // if that has come, whatever was broken off by it has said, and else err, or what
 // to do about it if the disk is full.
-func (h *Host) explainEnd(ctx context.Context, err error) error {
+func (h *Namespace) explainEnd(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	switch {
 	case err == nil || cause != nil && errors.Is(err, cause):
@@ -83,7 +83,7 @@ const fullBelow = 8 << 20
 // noRoom returns the error of a write: one of code Unavailable that says what to do, if
 // it has failed because nothing can be stored, and else err. The server itself tells of
 // that by not answering, or by an error of its own that names no reason.
-func (h *Host) noRoom(ctx context.Context, err error) error {
+func (h *Namespace) noRoom(ctx context.Context, err error) error {
 	var e *wire.Error
 	if err == nil || ctx.Err() != nil || errors.As(err, &e) {
 		return err
@@ -99,7 +99,7 @@ func (h *Host) noRoom(ctx context.Context, err error) error {
 
 // storageErr is why nothing can be stored: what the server has noticed, or that there is
 // no room, which it notices with the next write.
-func (h *Host) storageErr() error {
+func (h *Namespace) storageErr() error {
 	if err := h.bus.StorageErr(); err != nil || h.cfg.NATSURL != "" {
 		return err
 	}
@@ -112,7 +112,7 @@ func (h *Host) storageErr() error {
 // storing is a bucket whose writes say what to do where nothing can be stored.
 type storing struct {
 	kv.Bucket
-	h *Host
+	h *Namespace
 }
 
 func (b storing) Put(ctx context.Context, key string, value []byte, options ...kv.Option) (uint64, error) {
@@ -141,7 +141,7 @@ func (b storing) Add(ctx context.Context, key string, delta int64, options ...kv
 // storingBlobs is storing for blobs.
 type storingBlobs struct {
 	kv.Blobs
-	h *Host
+	h *Namespace
 }
 
 func (b storingBlobs) Put(ctx context.Context, name string, r io.Reader) (kv.Blob, error) {

@@ -11,10 +11,10 @@ import (
 
 // Triggers returns how the event and kv triggers, schedules and subscriptions are, sorted by
 // function and what starts it. It changes nothing.
-func (h *Host) Triggers(ctx context.Context) []event.Status { return h.events.Status(ctx) }
+func (h *Namespace) Triggers(ctx context.Context) []event.Status { return h.events.Status(ctx) }
 
 // knows reports whether there is a function of that name, in whatever state.
-func (h *Host) knows(name string) bool { return (*h.index.Load())[name] != nil }
+func (h *Namespace) knows(name string) bool { return (*h.index.Load())[name] != nil }
 
 // PauseTrigger has no event of a function's triggers begin any more until a time, the
 // zero time for until [Host.ResumeTrigger]: those of the trigger on a subject, of a
@@ -25,25 +25,25 @@ func (h *Host) knows(name string) bool { return (*h.index.Load())[name] != nil }
 //
 // The error is of code NotFound if there is no such trigger, Unprocessed for a
 // subscription, which stores nothing, or Unavailable for a trigger that is not set up.
-func (h *Host) PauseTrigger(ctx context.Context, function, subject string, until time.Time) ([]event.Status, error) {
+func (h *Namespace) PauseTrigger(ctx context.Context, function, subject string, until time.Time) ([]event.Status, error) {
 	return h.events.Pause(ctx, function, subject, until)
 }
 
 // ResumeTrigger ends a pause. Its errors are those of [Host.PauseTrigger].
-func (h *Host) ResumeTrigger(ctx context.Context, function, subject string) ([]event.Status, error) {
+func (h *Namespace) ResumeTrigger(ctx context.Context, function, subject string) ([]event.Status, error) {
 	return h.events.Resume(ctx, function, subject)
 }
 
 // Events returns messages that streams hold, the oldest first, without their data. The
 // error is of code NotFound for a stream that is not there.
-func (h *Host) Events(ctx context.Context, q event.Range) ([]event.StoredEvent, error) {
+func (h *Namespace) Events(ctx context.Context, q event.Range) ([]event.StoredEvent, error) {
 	list, err := h.events.Events(ctx, q)
 	return list, letterError(err)
 }
 
 // StoredEvent returns a message of a stream, with its data. The error is of code
 // NotFound if there is none.
-func (h *Host) StoredEvent(ctx context.Context, stream string, sequence uint64) (*event.StoredEvent, error) {
+func (h *Namespace) StoredEvent(ctx context.Context, stream string, sequence uint64) (*event.StoredEvent, error) {
 	e, err := h.events.Event(ctx, stream, sequence)
 	return e, letterError(err)
 }
@@ -51,23 +51,23 @@ func (h *Host) StoredEvent(ctx context.Context, stream string, sequence uint64) 
 // Replay runs a function on events that a stream still holds, as
 // [event.Trigger.Replay] says: a version that is not released, for instance, on the
 // events of yesterday.
-func (h *Host) Replay(ctx context.Context, q event.Replay, begin func(event.Plan) error, yield func(event.Replayed) error) error {
+func (h *Namespace) Replay(ctx context.Context, q event.Replay, begin func(event.Plan) error, yield func(event.Replayed) error) error {
 	return h.events.Replay(ctx, q, begin, yield)
 }
 
 // DeadLetters calls yield with the events that a function, "" for all, could not
 // handle, from the oldest to the newest, until it returns false.
-func (h *Host) DeadLetters(ctx context.Context, function string, yield func(*event.Letter) bool) error {
+func (h *Namespace) DeadLetters(ctx context.Context, function string, yield func(*event.Letter) bool) error {
 	return h.events.Letters(ctx, function, yield)
 }
 
 // DeadLettersFrom is [Host.DeadLetters] from an ID on.
-func (h *Host) DeadLettersFrom(ctx context.Context, function string, id uint64, yield func(*event.Letter) bool) error {
+func (h *Namespace) DeadLettersFrom(ctx context.Context, function string, id uint64, yield func(*event.Letter) bool) error {
 	return h.events.LettersFrom(ctx, function, id, yield)
 }
 
 // DeadLetter returns one of them. The error is of code NotFound if there is none.
-func (h *Host) DeadLetter(ctx context.Context, id uint64) (*event.Letter, error) {
+func (h *Namespace) DeadLetter(ctx context.Context, id uint64) (*event.Letter, error) {
 	l, err := h.events.Letter(ctx, id)
 	return l, letterError(err)
 }
@@ -75,12 +75,12 @@ func (h *Host) DeadLetter(ctx context.Context, id uint64) (*event.Letter, error)
 // Redrive runs the function of a dead letter once more, of a version if one is
 // named, and removes the letter when that has gone well. The error is of code
 // NotFound if there is none, or that of the function.
-func (h *Host) Redrive(ctx context.Context, id uint64, version string) error {
+func (h *Namespace) Redrive(ctx context.Context, id uint64, version string) error {
 	return letterError(h.events.Redrive(ctx, id, version))
 }
 
 // PurgeDeadLetter removes a dead letter. The error is of code NotFound if there is none.
-func (h *Host) PurgeDeadLetter(ctx context.Context, id uint64) error {
+func (h *Namespace) PurgeDeadLetter(ctx context.Context, id uint64) error {
 	return letterError(h.events.Purge(ctx, id))
 }
 

@@ -21,7 +21,7 @@ type listener interface{ changed() }
 
 // callFollow answers what a version of a function is to know as it changes. The
 // answer goes on until whoever reads it has gone.
-func (h *Host) callFollow(ctx context.Context, f *function, v *version) (*wire.Response, error) {
+func (h *Namespace) callFollow(ctx context.Context, f *function, v *version) (*wire.Response, error) {
 	fo := &follower{ctx: ctx, wake: make(chan struct{}, 1)}
 	for _, open := range []func(context.Context, *function, *version, listener) (source, error){
 		h.configs.follow,

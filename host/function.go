@@ -19,7 +19,7 @@ import (
 
 // function is a name, and what serves under it.
 type function struct {
-	h        *Host
+	h        *Namespace
 	name     string
 	src      builder.Source   // of a watched function
 	deployed *deployment      // of a deployed function
@@ -44,7 +44,7 @@ type function struct {
 	drains   sync.WaitGroup
 }
 
-func newFunction(h *Host, name string, src builder.Source) *function {
+func newFunction(h *Namespace, name string, src builder.Source) *function {
 	return &function{h: h, name: name, src: src, state: Building, settled: make(chan struct{})}
 }
 

@@ -31,7 +31,7 @@ const maxResult = 64 << 20
 // *[functions.Error]; errors.Is with the sentinels of package functions asks for
 // its code. A result of more than 64 MiB is one of code TooLarge; after [Host.Close]
 // it is one of code Unavailable that also is [ErrClosed].
-func (h *Host) Invoke(ctx context.Context, name string, body []byte) ([]byte, error) {
+func (h *Namespace) Invoke(ctx context.Context, name string, body []byte) ([]byte, error) {
 	function, endpoint, _ := strings.Cut(name, "/")
 	inv := invoker{h}
 	r, err := inv.Invoke(ctx, &trigger.Invocation{Function: function, Endpoint: endpoint, Trigger: trigger.Direct, Payload: body})
@@ -42,7 +42,7 @@ func (h *Host) Invoke(ctx context.Context, name string, body []byte) ([]byte, er
 }
 
 // invoker is the host as triggers see it.
-type invoker struct{ h *Host }
+type invoker struct{ h *Namespace }
 
 // Await implements [trigger.Invoker].
 func (i invoker) Await(ctx context.Context, name, version string) (*trigger.Function, error) {
@@ -56,7 +56,7 @@ func (i invoker) Await(ctx context.Context, name, version string) (*trigger.Func
 // serving returns the function and the version of it that an invocation gets: the
 // one it asks for, or one that the release chooses. It waits while the first one
 // is being built.
-func (h *Host) serving(ctx context.Context, name, version string) (*function, *version, error) {
+func (h *Namespace) serving(ctx context.Context, name, version string) (*function, *version, error) {
 	f := (*h.index.Load())[name]
 	if f == nil {
 		if h.isClosed() {
@@ -88,20 +88,20 @@ func (h *Host) serving(ctx context.Context, name, version string) (*function, *v
 	return nil, nil, f.notReady()
 }
 
-func (h *Host) isClosed() bool {
+func (h *Namespace) isClosed() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.closed
 }
 
-func (h *Host) notFound(name string) error {
+func (h *Namespace) notFound(name string) error {
 	names := slices.Collect(maps.Keys(*h.index.Load()))
 	return wire.Errorf(wire.NoFunction, "no function %q%s", name, nearest.DidYouMean(name, names))
 }
 
 // removedError is the error of an invocation of a function that has ended, or
 // with it the host.
-func (h *Host) removedError(name string) error {
+func (h *Namespace) removedError(name string) error {
 	if h.isClosed() {
 		return closedError{}
 	}

@@ -26,7 +26,7 @@ import (
 // runs in it ends in it. It returns an error for a name that is not valid, an fn
 // of no accepted shape, [ErrClosed], and an *[functions.Error] of code Conflict
 // for the name of a deployed function.
-func (h *Host) Handle(name string, fn any) error {
+func (h *Namespace) Handle(name string, fn any) error {
 	if err := manifest.ValidName(name); err != nil {
 		return fmt.Errorf("host: handle %q: %w", name, err)
 	}
@@ -60,7 +60,7 @@ func (h *Host) Handle(name string, fn any) error {
 
 // localFunction returns the in-process function name, which takes the place of a
 // watched one of that name.
-func (h *Host) localFunction(name string) (*function, error) {
+func (h *Namespace) localFunction(name string) (*function, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -98,7 +98,7 @@ func schemaJSON(s *functions.Schema) []byte {
 
 // local runs an in-process function.
 type local struct {
-	h        *Host
+	h        *Namespace
 	f        *function
 	v        *version
 	endpoint *functions.Endpoint

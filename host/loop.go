@@ -40,7 +40,7 @@ func (f *function) warnOfLoop() {
 }
 
 // loop describes the shortest way from a function back to it, "" for none.
-func (h *Host) loop(name string) string {
+func (h *Namespace) loop(name string) string {
 	index := *h.index.Load()
 	came := map[string]loopStep{} // how each function is reached
 	for queue := []string{name}; len(queue) > 0; queue = queue[1:] {

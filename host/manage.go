@@ -17,8 +17,11 @@ import (
 	"github.com/fnhost/fnhost/host/registry"
 )
 
-// backend is the host as the management API sees it.
-type backend struct{ invoker }
+// backend is a namespace as the management API sees it, and the host.
+type backend struct {
+	invoker
+	host *Host
+}
 
 func (b backend) Info() admin.Info            { return b.h.Info() }
 func (b backend) Functions() []admin.Function { return b.h.Functions() }

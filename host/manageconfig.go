@@ -22,7 +22,7 @@ func configLayer(l admin.ConfigLayer) (ConfigLayer, error) {
 }
 
 // withLayer does something with a layer, and returns what it has then.
-func withLayer(l admin.ConfigLayer, do func(ConfigLayer) (*config.Record, error)) (admin.Config, error) {
+func (b backend) withLayer(l admin.ConfigLayer, do func(ConfigLayer) (*config.Record, error)) (admin.Config, error) {
 	layer, err := configLayer(l)
 	if err != nil {
 		return admin.Config{}, err
@@ -31,11 +31,11 @@ func withLayer(l admin.ConfigLayer, do func(ConfigLayer) (*config.Record, error)
 	if err != nil {
 		return admin.Config{}, err
 	}
-	return shownConfig(layer, r), nil
+	return b.shownConfig(layer, r), nil
 }
 
-func shownConfig(l ConfigLayer, r *config.Record) admin.Config {
-	layer, _ := l.layer()
+func (b backend) shownConfig(l ConfigLayer, r *config.Record) admin.Config {
+	layer, _ := l.layer(b.h.name)
 	c := admin.Config{Layer: layer.String(), Revision: r.Revision, By: r.By, Change: r.Change, Values: config.Marshal(r.Values)}
 	if !r.Time.IsZero() {
 		c.Time = &r.Time
@@ -45,13 +45,13 @@ func shownConfig(l ConfigLayer, r *config.Record) admin.Config {
 
 // Config implements [admin.Configurer].
 func (b backend) Config(ctx context.Context, l admin.ConfigLayer) (admin.Config, error) {
-	return withLayer(l, func(l ConfigLayer) (*config.Record, error) { return b.h.Config(ctx, l) })
+	return b.withLayer(l, func(l ConfigLayer) (*config.Record, error) { return b.h.Config(ctx, l) })
 }
 
 // SetConfig implements [admin.Configurer].
 func (b backend) SetConfig(ctx context.Context, l admin.ConfigLayer, by, path string, value json.RawMessage) (admin.Config, error) {
 	note := ""
-	c, err := withLayer(l, func(l ConfigLayer) (*config.Record, error) {
+	c, err := b.withLayer(l, func(l ConfigLayer) (*config.Record, error) {
 		r, err := b.h.SetConfig(ctx, l, by, path, value)
 		if err == nil {
 			note = b.h.configNote(ctx, l, path, value)
@@ -64,12 +64,12 @@ func (b backend) SetConfig(ctx context.Context, l admin.ConfigLayer, by, path st
 
 // RemoveConfig implements [admin.Configurer].
 func (b backend) RemoveConfig(ctx context.Context, l admin.ConfigLayer, by, path string) (admin.Config, error) {
-	return withLayer(l, func(l ConfigLayer) (*config.Record, error) { return b.h.RemoveConfig(ctx, l, by, path) })
+	return b.withLayer(l, func(l ConfigLayer) (*config.Record, error) { return b.h.RemoveConfig(ctx, l, by, path) })
 }
 
 // RollbackConfig implements [admin.Configurer].
 func (b backend) RollbackConfig(ctx context.Context, l admin.ConfigLayer, by string, revision uint64) (admin.Config, error) {
-	return withLayer(l, func(l ConfigLayer) (*config.Record, error) { return b.h.RollbackConfig(ctx, l, by, revision) })
+	return b.withLayer(l, func(l ConfigLayer) (*config.Record, error) { return b.h.RollbackConfig(ctx, l, by, revision) })
 }
 
 // ConfigHistory implements [admin.Configurer].
@@ -81,7 +81,7 @@ func (b backend) ConfigHistory(ctx context.Context, l admin.ConfigLayer) ([]admi
 	list, err := b.h.ConfigHistory(ctx, layer)
 	var shown []admin.Config
 	for i := range list {
-		shown = append(shown, shownConfig(layer, &list[i]))
+		shown = append(shown, b.shownConfig(layer, &list[i]))
 	}
 	return shown, err
 }

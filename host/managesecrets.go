@@ -35,6 +35,6 @@ func (b backend) RemoveSecret(ctx context.Context, name string) error {
 
 // RotateMasterKey implements [admin.SecretKeeper].
 func (b backend) RotateMasterKey(ctx context.Context) (admin.KeyRotation, error) {
-	done, err := b.h.RotateMasterKey(ctx)
+	done, err := b.host.RotateMasterKey(ctx)
 	return admin.KeyRotation(done), err
 }

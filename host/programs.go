@@ -17,12 +17,12 @@ import (
 )
 
 // programs is where the programs of deployed versions lie, named by their SHA-256.
-func (h *Host) programs() string { return filepath.Join(h.cfg.Dir, "programs") }
+func (h *Namespace) programs() string { return filepath.Join(h.cfg.Dir, "programs") }
 
 // program returns the path of a version's program, which it fetches from the
 // registry if it is not on this host. While the host starts, it looks at the size
 // alone: checkPrograms looks at the rest.
-func (h *Host) program(ctx context.Context, v *registry.Version) (string, error) {
+func (h *Namespace) program(ctx context.Context, v *registry.Version) (string, error) {
 	path := filepath.Join(h.programs(), v.Program)
 	if info, err := os.Stat(path); err == nil && info.Size() == v.Size && (!h.verify.Load() || hashFile(path) == v.Program) && touch(path) == nil {
 		return path, nil
@@ -47,13 +47,13 @@ func damagedProgram(version string, err error) error {
 	return fmt.Errorf("the program of %s is damaged, and is not to be had: %w", version, err)
 }
 
-func (h *Host) noteRestored(function, version string) {
+func (h *Namespace) noteRestored(function, version string) {
 	h.note(slog.LevelInfo, function, version, "the program on this host was damaged and is restored")
 }
 
 // checkPrograms looks whether the programs that serve are what was deployed. It
 // does so in the background, so that the host serves at once after its start.
-func (h *Host) checkPrograms() {
+func (h *Namespace) checkPrograms() {
 	for _, f := range *h.index.Load() {
 		if f.deployed == nil || h.ctx.Err() != nil {
 			continue
@@ -146,7 +146,7 @@ func hashFile(path string) string {
 
 // placeProgram puts a program, whose SHA-256 is sum, where those of deployed
 // versions lie. from stays.
-func (h *Host) placeProgram(from, sum string) (string, error) {
+func (h *Namespace) placeProgram(from, sum string) (string, error) {
 	path := filepath.Join(h.programs(), sum)
 	if hashFile(path) == sum {
 		return path, touch(path)
@@ -196,7 +196,7 @@ func touch(path string) error {
 const pruneAge = time.Hour
 
 // prunePrograms removes the programs that no version names any more.
-func (h *Host) prunePrograms() {
+func (h *Namespace) prunePrograms() {
 	used := make(map[string]bool)
 	for _, f := range *h.index.Load() {
 		f.mu.Lock()

@@ -36,7 +36,7 @@ func (h *Host) openGit() error {
 const pushTimeout = 15 * time.Minute
 
 // deployPush deploys a tree that was pushed, while the pusher sees how.
-func (h *Host) deployPush(ctx context.Context, p gitpush.Push) error {
+func (h *Namespace) deployPush(ctx context.Context, p gitpush.Push) error {
 	o := DeployOptions{
 		Name: p.Repo, By: p.Author,
 		Source: registry.Source{Kind: registry.Push, Ref: strings.TrimPrefix(p.Ref, "refs/heads/"), Commit: p.Commit, Author: p.Author, Message: p.Subject},
@@ -78,7 +78,7 @@ func (h *Host) deployPush(ctx context.Context, p gitpush.Push) error {
 }
 
 // fetchGit puts the tree of a git repository into dir.
-func (h *Host) fetchGit(ctx context.Context, dir string, o *DeployOptions) error {
+func (h *Namespace) fetchGit(ctx context.Context, dir string, o *DeployOptions) error {
 	if h.git == nil {
 		return wire.Errorf(wire.Unavailable, "this host fetches no git repositories: send the source itself")
 	}

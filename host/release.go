@@ -14,7 +14,7 @@ import (
 // setRelease changes what of a function serves, in one step, and returns when it
 // does so on this host. Versions are loaded, and their first workers started,
 // before anything changes.
-func (h *Host) setRelease(ctx context.Context, f *function, who string, change func(*registry.Function) ([]registry.Part, error)) (*registry.Function, error) {
+func (h *Namespace) setRelease(ctx context.Context, f *function, who string, change func(*registry.Function) ([]registry.Part, error)) (*registry.Function, error) {
 	if err := unavailable(h.bus.StorageErr()); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (h *Host) setRelease(ctx context.Context, f *function, who string, change f
 }
 
 // deployedNamed returns a deployed function.
-func (h *Host) deployedNamed(name string) (*function, error) {
+func (h *Namespace) deployedNamed(name string) (*function, error) {
 	f := (*h.index.Load())[name]
 	if f == nil {
 		return nil, h.notFound(name)
@@ -80,7 +80,7 @@ func (h *Host) deployedNamed(name string) (*function, error) {
 // an *[functions.Error]: of code NoFunction for a function or version that there
 // is not, Conflict for a function that is not deployed, and BadRequest for weights
 // that make no whole.
-func (h *Host) SetRelease(ctx context.Context, name, by string, parts []registry.Part) (*registry.Function, error) {
+func (h *Namespace) SetRelease(ctx context.Context, name, by string, parts []registry.Part) (*registry.Function, error) {
 	return h.changeRelease(ctx, name, by, func(*registry.Function) ([]registry.Part, error) {
 		r := registry.Release{Parts: parts}
 		if err := r.Check(); err != nil {
@@ -93,7 +93,7 @@ func (h *Host) SetRelease(ctx context.Context, name, by string, parts []registry
 // Rollback releases an earlier version of a deployed function to all invocations:
 // version, or, for 0, the one that was released before the one that serves. Of a
 // canary it is the one that serves beside it. Errors are as those of SetRelease.
-func (h *Host) Rollback(ctx context.Context, name, by string, version int) (*registry.Function, error) {
+func (h *Namespace) Rollback(ctx context.Context, name, by string, version int) (*registry.Function, error) {
 	return h.changeRelease(ctx, name, by, func(f *registry.Function) ([]registry.Part, error) {
 		if version != 0 {
 			return registry.Whole(version), nil
@@ -110,7 +110,7 @@ func (h *Host) Rollback(ctx context.Context, name, by string, version int) (*reg
 }
 
 // releasedBefore returns the version that was released before the one that serves.
-func (h *Host) releasedBefore(ctx context.Context, f *registry.Function) (int, error) {
+func (h *Namespace) releasedBefore(ctx context.Context, f *registry.Function) (int, error) {
 	numbers, err := h.registry.Numbers(ctx, f.Name)
 	if err != nil {
 		return 0, err
@@ -134,7 +134,7 @@ func (h *Host) releasedBefore(ctx context.Context, f *registry.Function) (int, e
 // Promote releases the canary of a function, its latest version in the release,
 // to all invocations. The error is of code Conflict if there is none; others are
 // as those of SetRelease.
-func (h *Host) Promote(ctx context.Context, name, by string) (*registry.Function, error) {
+func (h *Namespace) Promote(ctx context.Context, name, by string) (*registry.Function, error) {
 	return h.changeRelease(ctx, name, by, func(f *registry.Function) ([]registry.Part, error) {
 		if len(f.Release.Parts) < 2 {
 			return nil, wire.Errorf(wire.Conflict, "function %q has no canary: %s serves alone", name, f.Release.String())
@@ -145,7 +145,7 @@ func (h *Host) Promote(ctx context.Context, name, by string) (*registry.Function
 
 func byVersion(a, b registry.Part) int { return a.Version - b.Version }
 
-func (h *Host) changeRelease(ctx context.Context, name, by string, change func(*registry.Function) ([]registry.Part, error)) (*registry.Function, error) {
+func (h *Namespace) changeRelease(ctx context.Context, name, by string, change func(*registry.Function) ([]registry.Part, error)) (*registry.Function, error) {
 	f, err := h.deployedNamed(name)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (h *Host) changeRelease(ctx context.Context, name, by string, change func(*
 
 // Remove ends a deployed function, and removes all its versions. Errors are as
 // those of SetRelease.
-func (h *Host) Remove(ctx context.Context, name string) error {
+func (h *Namespace) Remove(ctx context.Context, name string) error {
 	f, err := h.deployedNamed(name)
 	if err != nil {
 		return err
@@ -184,7 +184,7 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 
 // Versions returns the versions of a deployed function, the newest first, and its
 // record, nil if nothing of it is released. Errors are as those of SetRelease.
-func (h *Host) Versions(ctx context.Context, name string) ([]*registry.Version, *registry.Function, error) {
+func (h *Namespace) Versions(ctx context.Context, name string) ([]*registry.Version, *registry.Function, error) {
 	if _, err := h.deployedNamed(name); err != nil {
 		return nil, nil, err
 	}

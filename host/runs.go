@@ -22,8 +22,8 @@ type Run = trigger.Run
 type RunQuery = runs.Query
 
 // openRuns opens the store of runs.
-func (h *Host) openRuns() error {
-	s, err := runs.New(runs.Config{Conn: h.bus.Conn(), Dir: h.cfg.Dir, PrivateCallbacks: h.cfg.PrivateCallbacks, Logger: h.log,
+func (h *Namespace) openRuns() error {
+	s, err := runs.New(runs.Config{Conn: h.conn, Dir: h.cfg.Dir, PrivateCallbacks: h.cfg.PrivateCallbacks, Logger: h.log,
 		Failed: func(run *trigger.Run, err error) {
 			h.logs.Add(logs.Record{Level: slog.LevelError, Function: run.Function, Version: run.Version, Invocation: run.ID, Source: logs.Host,
 				Message: "the callback was given up: " + err.Error()})
@@ -44,7 +44,7 @@ func (h *Host) openRuns() error {
 // of one with another body,
 // TooLarge for a body over the limit of the function or of a message, and Unavailable
 // if the call cannot be stored.
-func (h *Host) InvokeAsync(ctx context.Context, name string, body []byte, o AsyncOptions) (id string, err error) {
+func (h *Namespace) InvokeAsync(ctx context.Context, name string, body []byte, o AsyncOptions) (id string, err error) {
 	function, endpoint, _ := strings.Cut(name, "/")
 	run, err := h.submit(ctx, &trigger.Invocation{Function: function, Endpoint: endpoint, Payload: body}, o)
 	if err != nil {
@@ -54,7 +54,7 @@ func (h *Host) InvokeAsync(ctx context.Context, name string, body []byte, o Asyn
 }
 
 // submit stores a call, if a synchronous one would not be refused at once.
-func (h *Host) submit(ctx context.Context, inv *trigger.Invocation, o AsyncOptions) (*Run, error) {
+func (h *Namespace) submit(ctx context.Context, inv *trigger.Invocation, o AsyncOptions) (*Run, error) {
 	_, v, err := h.serving(ctx, inv.Function, inv.Version)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (h *Host) submit(ctx context.Context, inv *trigger.Invocation, o AsyncOptio
 // LookUpRun returns a run: one of an asynchronous call by its ID, with its answer if
 // it has one, or an attempt at an event by the ID that it has in lists. The error is
 // of code NotFound if there is none, or it is not kept any more.
-func (h *Host) LookUpRun(ctx context.Context, id string) (*Run, error) {
+func (h *Namespace) LookUpRun(ctx context.Context, id string) (*Run, error) {
 	if strings.HasPrefix(id, runs.EventID) {
 		return h.runStore.Event(ctx, id)
 	}
@@ -100,14 +100,14 @@ func (h *Host) LookUpRun(ctx context.Context, id string) (*Run, error) {
 
 // WaitRun returns the run of an asynchronous call when it has ended, or as it is when
 // ctx ends. The error is of code NotFound if there is none.
-func (h *Host) WaitRun(ctx context.Context, id string) (*Run, error) {
+func (h *Namespace) WaitRun(ctx context.Context, id string) (*Run, error) {
 	return h.events.WaitRun(ctx, id)
 }
 
 // CancelRun cancels an asynchronous call: one that waits never runs, and the context
 // of one that runs ends. The error is of code NotFound if there is none, and Conflict
 // if it has ended.
-func (h *Host) CancelRun(ctx context.Context, id string) error {
+func (h *Namespace) CancelRun(ctx context.Context, id string) error {
 	if strings.HasPrefix(id, runs.EventID) {
 		return wire.Errorf(wire.Conflict, "%s is an attempt at an event, which cannot be canceled: `fnhost trigger pause` has no further one begin", id)
 	}
@@ -118,7 +118,7 @@ func (h *Host) CancelRun(ctx context.Context, id string) error {
 // Runs returns the runs that q chooses, the newest first, without input and output:
 // asynchronous calls, and of attempts at events those that failed and some of the
 // others, for at most a week.
-func (h *Host) Runs(ctx context.Context, q RunQuery) ([]*Run, error) {
+func (h *Namespace) Runs(ctx context.Context, q RunQuery) ([]*Run, error) {
 	list, err := h.runStore.List(ctx, q)
 	if err != nil || q.State != "" && q.State != trigger.RunQueued {
 		return list, err
@@ -139,10 +139,10 @@ func (h *Host) Runs(ctx context.Context, q RunQuery) ([]*Run, error) {
 
 // CallbackSecret returns the key that callbacks of this host are signed with, as
 // [runs.Sign] does. It is made at first use, and kept in the data directory.
-func (h *Host) CallbackSecret() (string, error) { return h.runStore.Secret() }
+func (h *Namespace) CallbackSecret() (string, error) { return h.runStore.Secret() }
 
 // runInput returns the input of a run, nil if it is not kept any more.
-func (h *Host) runInput(ctx context.Context, run *Run) []byte {
+func (h *Namespace) runInput(ctx context.Context, run *Run) []byte {
 	switch {
 	case run.Data != nil:
 		return run.Data
@@ -153,7 +153,7 @@ func (h *Host) runInput(ctx context.Context, run *Run) []byte {
 }
 
 // async is the host as the gateway sees it for calls that are answered later.
-type async struct{ h *Host }
+type async struct{ h *Namespace }
 
 // Submit implements [gateway.Async].
 func (a async) Submit(ctx context.Context, inv *trigger.Invocation, o trigger.AsyncOptions) (*trigger.Run, error) {
@@ -165,6 +165,7 @@ func (a async) WaitRun(ctx context.Context, id string) (*trigger.Run, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(a.h.waits, cancel)()
+	defer context.AfterFunc(a.h.ctx, cancel)()
 	return a.h.events.WaitRun(ctx, id)
 }
 

@@ -23,18 +23,22 @@ const (
 	masterKeyFile = "master.key" // in the data directory
 )
 
-// keeper is what a host has of secrets.
-type keeper struct {
+// masterKeys are those of a host, and where they come from.
+type masterKeys struct {
 	source *secrets.Source
 	ring   *secrets.Keyring // as the host found it at its start, nil for none
-	store  *secrets.Store   // nil if NATS has no JetStream
-	none   error            // why
-	giving sync.Mutex       // held while a function is given a secret that it was not given before
+}
+
+// keeper is what a namespace has of secrets.
+type keeper struct {
+	store  *secrets.Store // nil if NATS has no JetStream
+	none   error          // why
+	giving sync.Mutex     // held while a function is given a secret that it was not given before
 }
 
 // openKeys reads the master keys.
 func (h *Host) openKeys() (err error) {
-	k := &h.keeper
+	k := &h.master
 	k.source = &secrets.Source{Text: h.cfg.MasterKey, File: h.cfg.MasterKeyFile, Command: h.cfg.MasterKeyCommand, Own: filepath.Join(h.cfg.Dir, masterKeyFile)}
 	if k.ring, err = k.source.Load(h.ctx); err != nil {
 		return fmt.Errorf("host: %w", err)
@@ -44,7 +48,7 @@ func (h *Host) openKeys() (err error) {
 
 // openSecrets opens the store of secrets. A host whose master key does not open what is
 // there does not start.
-func (h *Host) openSecrets() error {
+func (h *Namespace) openSecrets() error {
 	k := &h.keeper
 	ctx, cancel := context.WithTimeout(h.ctx, startTimeout)
 	defer cancel()
@@ -57,7 +61,7 @@ func (h *Host) openSecrets() error {
 		h.log.Warn("there are no secrets here: " + err.Error())
 		return nil
 	}
-	k.store, err = secrets.Open(ctx, secrets.Config{Bucket: b, Namespace: bus.DefaultAccount, Keys: k.ring, Source: k.source, Rewrap: h.rewrapStoreKey, Logger: h.log})
+	k.store, err = secrets.Open(ctx, secrets.Config{Bucket: b, Namespace: h.name, Keys: h.master.ring, Source: h.master.source, Rewrap: h.rewrapStoreKey, Logger: h.log})
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -67,14 +71,14 @@ func (h *Host) openSecrets() error {
 			return fmt.Errorf("host: secrets: %w", err)
 		}
 	}
-	if h.cfg.MasterKey == "" && h.cfg.MasterKeyFile == "" && len(h.cfg.MasterKeyCommand) == 0 && len(k.ring.IDs()) > 1 {
+	if h.cfg.MasterKey == "" && h.cfg.MasterKeyFile == "" && len(h.cfg.MasterKeyCommand) == 0 && len(h.master.ring.IDs()) > 1 {
 		h.log.Warn("a change of the master key was broken off: `fnhost secret rotate` finishes it")
 	}
 	return nil
 }
 
 // controlBucket opens a bucket of the host's own, and makes it if need be.
-func (h *Host) controlBucket(ctx context.Context, cfg jetkv.Config) (*jetkv.Bucket, error) {
+func (h *Namespace) controlBucket(ctx context.Context, cfg jetkv.Config) (*jetkv.Bucket, error) {
 	b, err := openControlBucket(ctx, h.bus, cfg.Bucket)
 	if !errors.Is(err, kv.ErrNoBucket) {
 		return b, err
@@ -109,7 +113,7 @@ type KeyRotation = secrets.Rotation
 // BadRequest for a name or value that is none, or too large, Conflict if what is stored is
 // sealed with another master key, and Unavailable if it cannot be stored. There is no
 // way to ask the host for the value: functions.Secret has it.
-func (h *Host) SetSecret(ctx context.Context, name string, value []byte, by string) (Secret, error) {
+func (h *Namespace) SetSecret(ctx context.Context, name string, value []byte, by string) (Secret, error) {
 	store, err := h.secretStore()
 	if err == nil {
 		err = unavailable(h.bus.StorageErr())
@@ -124,7 +128,7 @@ func (h *Host) SetSecret(ctx context.Context, name string, value []byte, by stri
 }
 
 // Secrets returns the latest version of each secret, by name.
-func (h *Host) Secrets() ([]Secret, error) {
+func (h *Namespace) Secrets() ([]Secret, error) {
 	store, err := h.secretStore()
 	if err != nil {
 		return nil, err
@@ -134,7 +138,7 @@ func (h *Host) Secrets() ([]Secret, error) {
 
 // SecretVersions returns the versions of a secret that are kept, the newest first. The
 // error is of code NotFound if there is none of that name.
-func (h *Host) SecretVersions(name string) ([]Secret, error) {
+func (h *Namespace) SecretVersions(name string) ([]Secret, error) {
 	store, err := h.secretStore()
 	if err != nil {
 		return nil, err
@@ -145,7 +149,7 @@ func (h *Host) SecretVersions(name string) ([]Secret, error) {
 
 // RemoveSecret removes a secret with all its versions: functions do not get it any
 // more. The error is of code NotFound if there is none of that name, and Unavailable.
-func (h *Host) RemoveSecret(ctx context.Context, name string) error {
+func (h *Namespace) RemoveSecret(ctx context.Context, name string) error {
 	store, err := h.secretStore()
 	if err == nil {
 		err = unavailable(h.bus.StorageErr())
@@ -187,7 +191,7 @@ func (h *Host) RotateMasterKey(ctx context.Context) (KeyRotation, error) {
 	return done, h.explainEnd(ctx, secretError(err))
 }
 
-func (h *Host) secretStore() (*secrets.Store, error) {
+func (h *Namespace) secretStore() (*secrets.Store, error) {
 	if h.keeper.store == nil {
 		return nil, wire.Errorf(wire.Unavailable, "there are no secrets on this host: %v", h.keeper.none)
 	}
@@ -221,7 +225,7 @@ func secretError(err error) error {
 }
 
 // callSecret gives a secret to a function, if its manifest lets it.
-func (h *Host) callSecret(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
+func (h *Namespace) callSecret(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	name := req.Header.Get(wire.KeyTarget)
 	may := func(name string) bool { return m.Access == nil || matchesAny(m.Access.Secrets, name) }
 	if !may(name) {

@@ -117,7 +117,7 @@ func (h *Host) serve(ctx context.Context) error {
 	if h.git != nil {
 		o.Git = h.git
 	}
-	api := admin.NewServer(backend{invoker{h}}, o)
+	api := admin.NewServer(backend{invoker{h.Namespace}, h}, o)
 	management := h.server(api, h.adminTLS())
 	management.RegisterOnShutdown(api.Close)
 	ended := make(chan error, 2)
@@ -192,7 +192,7 @@ func (h *Host) server(handler http.Handler, secure bool) *http.Server {
 
 // adminTLS reports whether the management API is served with TLS: on an address of
 // this machine alone, commands need no certificate to trust.
-func (h *Host) adminTLS() bool { return h.cert != nil && !isLoopback(h.cfg.Admin) }
+func (h *Namespace) adminTLS() bool { return h.cert != nil && !isLoopback(h.cfg.Admin) }
 
 func scheme(secure bool) string {
 	if secure {
@@ -218,7 +218,7 @@ func (h *Host) loadCert() error {
 const Version = "0.1.0"
 
 // Info says where the host listens, once it does.
-func (h *Host) Info() admin.Info {
+func (h *Namespace) Info() admin.Info {
 	h.servers.mu.Lock()
 	defer h.servers.mu.Unlock()
 	info := admin.Info{Version: Version, Go: runtime.Version(), PID: os.Getpid(), Started: h.started, Dir: h.cfg.Dir, Watch: h.cfg.Watch}

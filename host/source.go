@@ -15,13 +15,13 @@ import (
 
 // watched is a folder whose functions are kept up with.
 type watched struct {
-	h    *Host
+	h    *Namespace
 	dir  string // as an absolute path, links not followed
 	root string // the tree that sources in it may use
 }
 
 // watchFolders starts to keep up with the folders of Config.Watch.
-func (h *Host) watchFolders() error {
+func (h *Namespace) watchFolders() error {
 	if len(h.cfg.Watch) == 0 {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (s *watched) onChange(c watch.Change) {
 
 // affectsDiscovery reports whether a change may make or end a function: anything
 // but a file in the directory of one.
-func (h *Host) affectsDiscovery(paths []string) bool {
+func (h *Namespace) affectsDiscovery(paths []string) bool {
 	h.mu.Lock()
 	dirs := make(map[string]bool, len(h.functions))
 	for _, f := range h.functions {
@@ -84,7 +84,7 @@ func (h *Host) affectsDiscovery(paths []string) bool {
 }
 
 // sourceChanged has those functions looked at that a change may concern.
-func (h *Host) sourceChanged(c watch.Change) {
+func (h *Namespace) sourceChanged(c watch.Change) {
 	h.mu.Lock()
 	var affected []*function
 	for _, f := range h.functions {
@@ -120,13 +120,13 @@ func within(dir, path string) bool {
 
 // rediscover looks for functions that have gone, outside of the goroutine of
 // the function that has noticed.
-func (h *Host) rediscover() {
+func (h *Namespace) rediscover() {
 	h.tasks.Go(h.discover)
 }
 
 // discover compares the functions that there are with the directories that hold
 // one: new ones are built, and those that have gone are stopped.
-func (h *Host) discover() {
+func (h *Namespace) discover() {
 	h.discovering.Lock()
 	defer h.discovering.Unlock()
 	wanted, left := h.find()
@@ -176,7 +176,7 @@ func (h *Host) discover() {
 
 // find returns the functions in the watched folders by their names, and the
 // directories whose names others have.
-func (h *Host) find() (map[string]builder.Found, []conflict) {
+func (h *Namespace) find() (map[string]builder.Found, []conflict) {
 	wanted := make(map[string]builder.Found)
 	var left []conflict
 	for _, s := range h.sources {
@@ -193,7 +193,7 @@ func (h *Host) find() (map[string]builder.Found, []conflict) {
 
 // remove ends a function whose source has gone, and says so unless nobody has
 // heard of it.
-func (h *Host) remove(f *function) {
+func (h *Namespace) remove(f *function) {
 	f.mu.Lock()
 	known := f.deployed == nil || f.state != Building
 	f.mu.Unlock()
@@ -205,7 +205,7 @@ func (h *Host) remove(f *function) {
 
 // watchSource watches directories outside of the watched folders that a build
 // has read: other packages of the module, and its go.mod.
-func (h *Host) watchSource(f *function, a *builder.Artifact) {
+func (h *Namespace) watchSource(f *function, a *builder.Artifact) {
 	dirs := a.Watch
 	f.latest.Store(&dirs)
 	h.mu.Lock()

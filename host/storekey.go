@@ -40,10 +40,10 @@ func (h *Host) openStoreKey() (string, error) {
 	if err := json.Unmarshal(data, &sealed); err != nil {
 		return "", fmt.Errorf("host: %s is damaged, and without it the store cannot be read: put it back from a backup", path)
 	}
-	key, err := h.keeper.ring.Open(sealed, storePlace)
+	key, err := h.master.ring.Open(sealed, storePlace)
 	if errors.Is(err, secrets.ErrWrongKey) {
 		return "", fmt.Errorf("host: %w: the encrypted store of %s needs the master key %.16q, and %s; nothing was changed",
-			secrets.ErrWrongKey, h.cfg.Dir, sealed.Key, h.keeper.source.Wanted(h.keeper.ring))
+			secrets.ErrWrongKey, h.cfg.Dir, sealed.Key, h.master.source.Wanted(h.master.ring))
 	}
 	if err != nil {
 		return "", fmt.Errorf("host: %s: %w, and without it the store cannot be read: put it back from a backup", path, err)
@@ -59,7 +59,7 @@ func (h *Host) newStoreKey(path string) (string, error) {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("host: data directory: %w", err)
 	}
-	k := &h.keeper
+	k := &h.master
 	ring, made, err := k.source.Make(h.ctx)
 	if err != nil {
 		return "", fmt.Errorf("host: %w", err)
@@ -88,7 +88,7 @@ func writeStoreKey(path string, sealed secrets.Sealed) error {
 }
 
 // rewrapStoreKey seals the key of the store with another master key.
-func (h *Host) rewrapStoreKey(ring *secrets.Keyring) error {
+func (h *Namespace) rewrapStoreKey(ring *secrets.Keyring) error {
 	if !h.cfg.EncryptStore {
 		return nil
 	}

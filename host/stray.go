@@ -13,7 +13,7 @@ import (
 
 // hintStrays says which directories in the watched folders may be meant as
 // functions, once as long as they are so. h.discovering is held.
-func (h *Host) hintStrays(found map[string]builder.Found) {
+func (h *Namespace) hintStrays(found map[string]builder.Found) {
 	strays := make(map[builder.Stray]bool)
 	for _, s := range h.sources {
 		for _, stray := range builder.Strays(s.dir) {
@@ -26,7 +26,7 @@ func (h *Host) hintStrays(found map[string]builder.Found) {
 	h.strays = strays
 }
 
-func (h *Host) hintStray(s builder.Stray) {
+func (h *Namespace) hintStray(s builder.Stray) {
 	text := fmt.Sprintf("%s holds Go source, but no handler: %s", h.shortDir(s.Dir), s.Hint)
 	h.logs.Add(logs.Record{Level: slog.LevelInfo, Function: manifest.NameFromDir(filepath.Base(s.Dir)), Source: logs.Host, Message: text})
 	if h.cfg.OnEvent == nil {

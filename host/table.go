@@ -17,7 +17,7 @@ import (
 )
 
 // publish makes a new table of the versions that serve, and tells the triggers.
-func (h *Host) publish() {
+func (h *Namespace) publish() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := &trigger.Table{Functions: make(map[string]*trigger.Function, len(h.functions))}
@@ -94,7 +94,7 @@ func (f *function) askSchemas(v *version) bool {
 // Functions returns the status of all functions, sorted by name. A watched
 // directory whose function has the name of another is among them as one that has
 // failed, under a name that no function can have: "hello (functions/hello2)".
-func (h *Host) Functions() []admin.Function {
+func (h *Namespace) Functions() []admin.Function {
 	h.mu.Lock()
 	list := make([]*function, 0, len(h.functions))
 	for _, f := range h.functions {
@@ -115,7 +115,7 @@ func (h *Host) Functions() []admin.Function {
 
 // Function returns the status of one function. It returns an *[functions.Error]
 // of code NoFunction, which names the nearest one, if there is none of that name.
-func (h *Host) Function(name string) (admin.Function, error) {
+func (h *Namespace) Function(name string) (admin.Function, error) {
 	h.mu.Lock()
 	f, conflicts := h.functions[name], h.conflicts
 	h.mu.Unlock()
