@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
@@ -39,10 +40,9 @@ func (closedError) Unwrap() []error {
 type Host struct {
 	*Namespace // the default one
 
-	check   func(*http.Request) error // of requests to the management API; nil lets all in
-	token   string                    // that was made at this start
-	ran     bool                      // Run was called; guarded by mu
-	closers []func()                  // in the order of starting
+	token   string   // that was made at this start
+	ran     bool     // Run was called; guarded by mu
+	closers []func() // in the order of starting
 	closing sync.Once
 	running sync.WaitGroup // of Run, until its requests have ended
 }
@@ -59,6 +59,7 @@ type shared struct {
 	watcher *watch.Watcher  // nil if no folder is watched
 	git     *gitpush.Server // nil without Config.GitPush
 	master  masterKeys
+	auth    atomic.Pointer[auth.Authority] // nil where nobody is asked who they are
 	ids     idSource
 
 	backingUp sync.RWMutex // held while a backup is made; read-held while the master key is changed
@@ -110,13 +111,6 @@ func (h *Host) start() error {
 	if err := os.MkdirAll(run, 0o700); err != nil {
 		return fmt.Errorf("host: data directory: %w", err)
 	}
-	if h.cfg.AdminToken {
-		t, fresh, err := auth.Open(h.cfg.Dir)
-		if err != nil {
-			return fmt.Errorf("host: %w", err)
-		}
-		h.check, h.token = t.Check, fresh
-	}
 	if err := h.openKeys(); err != nil {
 		return err
 	}
@@ -145,6 +139,9 @@ func (h *Host) start() error {
 	}
 	if err := h.openPrograms(); err != nil {
 		return fmt.Errorf("host: data directory: %w", err)
+	}
+	if err := h.openAuth(); err != nil {
+		return err
 	}
 	h.closers = append(h.closers, h.Namespace.close)
 	if err := h.open(); err != nil {
@@ -201,7 +198,7 @@ func (h *Host) Close() error {
 // mount in a server of your own. [Host.Run] serves it at Config.HTTP.
 func (h *Host) Gateway() http.Handler { return h.gateway }
 
-// FreshToken returns the token of the management API if it was made at this
+// FreshToken returns the root token, which may do all, if it was made at this
 // start, and "" otherwise: it is not kept, only its hash.
 func (h *Host) FreshToken() string { return h.token }
 

@@ -124,6 +124,16 @@ func (s *Store) Close() {
 	s.ring, s.closed = nil, true
 }
 
+// Beside returns the store of another namespace in the same bucket, with the same master
+// keys. It must be closed, too.
+func (s *Store) Beside(ctx context.Context, namespace string) (*Store, error) {
+	s.mu.Lock()
+	cfg := s.cfg
+	cfg.Namespace, cfg.Keys = namespace, s.ring
+	s.mu.Unlock()
+	return Open(ctx, cfg)
+}
+
 // Prepare makes sure that there is a master key, which it makes if need be, as Set does.
 // The error wraps [ErrWrongKey], or is one of the bucket or the source.
 func (s *Store) Prepare(ctx context.Context) error { return s.haveKey(ctx) }
