@@ -15,8 +15,7 @@ import (
 // outside of the client's own inbox.
 type Permissions struct {
 	// Publish and Subscribe are subjects, sorted, wildcards allowed. The client's own inbox is
-	// not among them. A list without entries allows nothing: NATS itself takes an empty
-	// list for everything, so hand on one with a subject that nobody uses.
+	// not among them. They are never nil, which NATS takes for everything: an empty list allows nothing.
 	Publish   []string `json:"publish"`
 	Subscribe []string `json:"subscribe"`
 	// Watch are more subjects to publish on, by which KV clients watch and list the
