@@ -356,10 +356,10 @@ func join(list []string) string {
 func TestWhatPatternsHaveInCommon(t *testing.T) {
 	w := world{rand.New(rand.NewPCG(7, 7))}
 	var targets [][]string
-	for range 3000 {
+	for range 1000 {
 		targets = append(targets, split(w.resource(false)))
 	}
-	for range 3000 {
+	for range 1000 {
 		a, b := split(w.resource(true)), split(w.resource(true))
 		every, any := true, false
 		for _, target := range targets {
