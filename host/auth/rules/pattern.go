@@ -17,15 +17,52 @@ func covers(a, b []string) bool {
 	return len(a) == len(b)
 }
 
-// intersects is true if there is anything that both stand for.
-func intersects(a, b []string) bool {
-	for i := range min(len(a), len(b)) {
-		if a[i] == ">" || b[i] == ">" {
-			return true
-		}
-		if a[i] != b[i] && a[i] != "*" && b[i] != "*" {
-			return false
-		}
+// against calls found for the rules below n that have something in common with a pattern, and
+// says of them whether they cover the whole of it. It starts with whole being true.
+func (n *node) against(pattern []string, whole bool, found func(b *bests, whole bool)) {
+	if n == nil {
+		return
 	}
-	return len(a) == len(b)
+	if len(pattern) == 0 {
+		found(n.here, whole)
+		return
+	}
+	found(n.rest, whole)
+	switch part, rest := pattern[0], pattern[1:]; part {
+	case ">":
+		n.each(func(c *node) {
+			found(c.here, false)
+			c.against(pattern, false, found)
+		})
+	case "*":
+		for _, c := range n.children {
+			c.against(rest, false, found)
+		}
+		n.one.against(rest, whole, found)
+	default:
+		n.children[part].against(rest, whole, found)
+		n.one.against(rest, whole, found)
+	}
+}
+
+// each calls f for what is right below n.
+func (n *node) each(f func(*node)) {
+	for _, c := range n.children {
+		f(c)
+	}
+	if n.one != nil {
+		f(n.one)
+	}
+}
+
+// highest returns the rule that comes first, for whichever scope; nil if there is none.
+func (b *bests) highest() *Rule {
+	if b == nil {
+		return nil
+	}
+	r := first(b.public, b.any)
+	for _, other := range b.scopes {
+		r = first(r, other)
+	}
+	return r
 }

@@ -10,13 +10,14 @@ import (
 //
 // They say where a client may publish, and not where the answers go: who publishes names a reply
 // subject, and the server, like the host, answers there with rights of its own. An
-// answer without a body to $JS.API.STREAM.DELETE.X deletes the stream X. So they hold
-// what they promise only if the door lets no message through whose reply subject is
-// outside of the client's own inbox.
+// answer without a body to $JS.API.STREAM.DELETE.X deletes the stream X, and any at all to the
+// subject of a function calls it. So they hold what they promise only behind a door where
+// answers come to the client and nowhere else: one that refuses reply subjects outside of the
+// client's own inbox, or that has clients in an account of the server's which imports
+// what is here as services, so that answers stay in that account.
 type Permissions struct {
 	// Publish and Subscribe are subjects, sorted, wildcards allowed. The client's own inbox is
-	// not among them. A list without entries allows nothing: NATS itself takes an empty
-	// list for everything, so hand on one with a subject that nobody uses.
+	// not among them. They are never nil, which NATS takes for everything: an empty list allows nothing.
 	Publish   []string `json:"publish"`
 	Subscribe []string `json:"subscribe"`
 	// Watch are more subjects to publish on, by which KV clients watch and list the
@@ -54,18 +55,18 @@ type Dropped struct {
 // A deny narrows a list only by what it covers whole. Where it covers part of a
 // grant of no higher priority, the grant is dropped: NATS's own denies do not hold.
 func (s *Set) Permissions(p *Principal, namespace string) Permissions {
-	l := lists{Permissions: Permissions{Publish: []string{}, Subscribe: []string{}, Watch: []string{}, Dropped: []Dropped{}}}
+	l := lists{denies: new(node), Permissions: Permissions{Publish: []string{}, Subscribe: []string{}, Watch: []string{}, Dropped: []Dropped{}}}
 	q, ok := ask(p, namespace)
 	if !ok || namespace == Everywhere {
 		return l.Permissions
 	}
 	grants := s.meant(&q, namespace, Grant)
-	l.denies = s.meant(&q, namespace, Deny)
+	for _, d := range s.meant(&q, namespace, Deny) {
+		l.denies.add(d)
+	}
 	for _, r := range grants {
-		if r.Resource == ">" && q.account && !slices.ContainsFunc(l.denies, func(d *Rule) bool { return d.Priority >= r.Priority }) {
-			l.Publish, l.Subscribe, l.Dropped = []string{">"}, []string{">"}, []Dropped{}
-			l.Watch = []string{}
-			return l.Permissions
+		if r.Resource == ">" && q.account && l.denied(r, []string{">"}) == "" {
+			return Permissions{Publish: []string{">"}, Subscribe: []string{">"}, Watch: []string{}, Dropped: []Dropped{}}
 		}
 		for _, pattern := range natsPatterns(r.Resource) {
 			l.add(r, pattern)
@@ -127,7 +128,7 @@ func natsPatterns(resource string) [][]string {
 // lists are Permissions under way.
 type lists struct {
 	Permissions
-	denies []*Rule
+	denies *node // the rules that deny, of those for who asks
 }
 
 // add adds what a rule grants with one of its patterns.
@@ -151,29 +152,33 @@ func (l *lists) add(r *Rule, pattern []string) {
 }
 
 // denied says which deny stands against a pattern of a grant, "" for none.
-func (l *lists) denied(r *Rule, pattern []string) (why string) {
-	for _, d := range l.denies {
-		if d.Priority < r.Priority {
-			continue
+func (l *lists) denied(r *Rule, pattern []string) string {
+	var all, part *Rule
+	l.denies.against(pattern, true, func(b *bests, whole bool) {
+		d := b.highest()
+		switch {
+		case d == nil || d.Priority < r.Priority:
+		case whole:
+			all = first(all, d)
+		default:
+			part = first(part, d)
 		}
-		for _, other := range patterns(d.Resource) {
-			if covers(other, pattern) {
-				return fmt.Sprintf("rule %s denies %s", d.ID, d.Resource)
-			}
-			if intersects(other, pattern) {
-				why = fmt.Sprintf("rule %s denies part of it (%s), which NATS cannot be told: grant what remains by name, or give the grant a priority above %d", d.ID, d.Resource, d.Priority)
-			}
-		}
+	})
+	switch {
+	case all != nil:
+		return fmt.Sprintf("rule %s denies %s", all.ID, all.Resource)
+	case part != nil:
+		return fmt.Sprintf("rule %s denies part of it (%s), which NATS cannot be told: grant what remains by name, or give the grant a priority above %d", part.ID, part.Resource, part.Priority)
 	}
-	return why
+	return ""
 }
 
 func (l *lists) drop(r *Rule, pattern []string, why string) {
-	separator := ":"
+	resource := strings.Join(pattern, ":")
 	if pattern[0] == "subject" {
-		pattern, separator = []string{"subject", pattern[1], strings.Join(pattern[2:], ".")}, ":"
+		resource = "subject:" + pattern[1] + ":" + strings.Join(pattern[2:], ".")
 	}
-	l.Dropped = append(l.Dropped, Dropped{Rule: r.ID, Resource: strings.Join(pattern, separator), Why: why})
+	l.Dropped = append(l.Dropped, Dropped{Rule: r.ID, Resource: resource, Why: why})
 }
 
 // addFunction adds the subjects of a function. A version is called where endpoints are

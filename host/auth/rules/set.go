@@ -83,6 +83,10 @@ func (s *Set) add(r *Rule) {
 		root = new(node)
 		s.spaces[r.Namespace] = root
 	}
+	root.add(r)
+}
+
+func (root *node) add(r *Rule) {
 	for _, pattern := range patterns(r.Resource) {
 		n := root
 		for _, part := range pattern {
