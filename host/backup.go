@@ -85,6 +85,9 @@ func keysOfSecrets(ctx context.Context, b *bus.Bus) ([]string, error) {
 
 // Backup implements [admin.Backend].
 func (b backend) Backup(ctx context.Context, w io.Writer) error {
+	if err := b.ofTheHost("a backup"); err != nil {
+		return err
+	}
 	err := b.host.Backup(ctx, w)
 	var e *wire.Error
 	if err != nil && !errors.As(err, &e) {

@@ -111,13 +111,13 @@ func (h *Host) onClose(fn func()) bool {
 }
 
 func (h *Host) serve(ctx context.Context) error {
-	gateway := h.server(h.gateway, h.cert != nil)
+	gateway := h.server(h.Gateway(), h.cert != nil)
 	gateway.RegisterOnShutdown(h.endWaits) // else who waits for a run would hold up the end
 	o := admin.Options{Check: h.check, Logger: h.log}
 	if h.git != nil {
 		o.Git = h.git
 	}
-	api := admin.NewServer(backend{invoker{h.Namespace}, h}, o)
+	api := admin.NewServer(hostBackend{backend{invoker{h.first}, h}}, o)
 	management := h.server(api, h.adminTLS())
 	management.RegisterOnShutdown(api.Close)
 	ended := make(chan error, 2)

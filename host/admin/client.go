@@ -30,6 +30,7 @@ var ErrUnreachable = errors.New("no fnhost answers")
 type Client struct {
 	base  string
 	token string
+	space string // namespace, "" for the default one
 	http  *http.Client
 }
 
@@ -38,6 +39,9 @@ type Client struct {
 type ClientOptions struct {
 	Token string         // that the host wants
 	CA    *x509.CertPool // to trust, instead of those of the system
+
+	// Namespace is the one that requests are for. Default: "default".
+	Namespace string
 }
 
 // NewClient returns a Client of the host whose admin listener is at base, a URL
@@ -58,7 +62,7 @@ func NewClient(base string, o ClientOptions) (*Client, error) {
 	if o.CA != nil {
 		transport.TLSClientConfig = &tls.Config{RootCAs: o.CA, MinVersion: tls.VersionTLS12}
 	}
-	return &Client{base: strings.TrimSuffix(base, "/"), token: o.Token, http: &http.Client{Transport: transport}}, nil
+	return &Client{base: strings.TrimSuffix(base, "/"), token: o.Token, space: o.Namespace, http: &http.Client{Transport: transport}}, nil
 }
 
 func isLoopback(host string) bool {
@@ -221,6 +225,9 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	maps.Copy(req.Header, header)
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.space != "" && !managesNamespaces(path) {
+		req.Header.Set(HeaderNamespace, c.space)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

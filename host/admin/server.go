@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -29,6 +30,7 @@ type Server struct {
 	mux     *http.ServeMux
 	ctx     context.Context // of what does not end by itself
 	cancel  context.CancelFunc
+	others  sync.Map // of namespaces: name → *Server
 }
 
 // Options of a [Server].
@@ -49,13 +51,17 @@ func NewServer(backend Backend, o Options) *Server {
 	}
 	s := &Server{backend: backend, log: o.Logger, check: o.Check, mux: http.NewServeMux()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	for _, r := range s.routes() {
-		s.mux.HandleFunc(r.pattern, r.serve)
-	}
+	s.handle()
 	if o.Git != nil {
 		s.mux.Handle("/git/", http.StripPrefix("/git", o.Git))
 	}
 	return s
+}
+
+func (s *Server) handle() {
+	for _, r := range s.routes() {
+		s.mux.HandleFunc(r.pattern, r.serve)
+	}
 }
 
 // Close ends the requests that follow logs, which would go on for ever: to be
@@ -77,6 +83,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := s.authorize(r); err != nil {
 		w.Header().Set("WWW-Authenticate", challenge(r))
+		fail(w, err)
+		return
+	}
+	s, err := s.ofNamespace(r)
+	if err != nil {
 		fail(w, err)
 		return
 	}

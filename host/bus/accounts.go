@@ -72,6 +72,10 @@ func (b *Bus) OpenAccount(name string, l AccountLimits) (*nats.Conn, error) {
 	account, _ := b.srv.LookupOrRegisterAccount(name)
 	if !account.JetStreamEnabled() {
 		if err := account.EnableJetStream(l.jetStream(), nil); err != nil {
+			// It has the limits all the same, and would fail the next start of all streams.
+			if account.EnableJetStream(nil, nil) == nil {
+				account.DisableJetStream()
+			}
 			return nil, fmt.Errorf("bus: streams of account %q: %w", name, err)
 		}
 	} else if err := limit(account, l); err != nil {
@@ -158,4 +162,15 @@ func (b *Bus) removeStreams(account string) error {
 		}
 	}
 	return list.Err()
+}
+
+// AccountUsage returns how many bytes the streams of an account store, in files and in memory:
+// 0 if that is not known here.
+func (b *Bus) AccountUsage(name string) (storage, memory int64) {
+	account := b.accounts.get(name)
+	if account == nil {
+		return 0, 0
+	}
+	used := account.JetStreamUsage()
+	return int64(used.Store), int64(used.Memory)
 }
