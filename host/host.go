@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
-	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/builder/watch"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/auth"
@@ -60,7 +59,6 @@ type shared struct {
 	noBuild error            // why
 	spawner *worker.Spawner
 	watcher *watch.Watcher  // nil if no folder is watched
-	git     *gitpush.Server // nil without Config.GitPush
 	master  masterKeys
 	ids     idSource
 
@@ -165,9 +163,6 @@ func (h *Host) start() error {
 		if err := h.openSpaces(); err != nil {
 			return err
 		}
-	}
-	if h.cfg.GitPush {
-		return h.openGit()
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
@@ -53,6 +54,7 @@ type Namespace struct {
 	closed    bool
 
 	runs deployRuns
+	git  *gitpush.Server // nil without Config.GitPush
 
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on
@@ -84,6 +86,14 @@ func (h *Namespace) Name() string { return h.name }
 
 // Conn returns the connection to NATS of the namespace. It is closed with the host.
 func (h *Namespace) Conn() *nats.Conn { return h.conn }
+
+// mount is what the paths of its functions begin with at the gateway.
+func (h *Namespace) mount() string {
+	if h == h.first {
+		return ""
+	}
+	return "/@" + h.name
+}
 
 // open starts the parts of the namespace, each of which adds to closers.
 func (h *Namespace) open() (err error) {
@@ -121,6 +131,9 @@ func (h *Namespace) open() (err error) {
 	}
 	if h.registry != nil { // else there may be functions of which nothing is known
 		h.events.ForgetSchedules(h.knows, h.cfg.NATSURL == "")
+	}
+	if h.cfg.GitPush {
+		return h.openGit()
 	}
 	return nil
 }

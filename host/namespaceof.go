@@ -49,9 +49,10 @@ func (h *Host) namespaceOf(r *http.Request) (name, prefix string, err error) {
 		}
 	}
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/@"); ok {
-		n, _, _ := strings.Cut(rest, "/")
-		prefix = "/@" + n
-		named(n, "its path")
+		if n, _, _ := strings.Cut(rest, "/"); n != "" {
+			prefix = "/@" + n
+			named(n, "its path")
+		}
 	}
 	if n := h.subdomain(r.Host); n != "" {
 		named(n, "its host name")

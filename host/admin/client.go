@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -30,7 +31,8 @@ var ErrUnreachable = errors.New("no fnhost answers")
 type Client struct {
 	base  string
 	token string
-	space string // namespace, "" for the default one
+	space string      // namespace, "" for the default one
+	knows atomic.Bool // the host is known to have namespaces
 	http  *http.Client
 }
 
@@ -218,6 +220,29 @@ func (c *Client) send(ctx context.Context, method, path string, v, result any) e
 
 // do sends a request. Answers other than 2xx become errors.
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	if c.space == "" || c.space == DefaultNamespace || managesNamespaces(path) {
+		return c.request(ctx, method, path, header, body)
+	}
+	if !c.knows.Load() { // a host that does not know the header would do it in the default one
+		resp, err := c.request(ctx, http.MethodGet, "/v1/openapi.json", nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		resp.Body.Close()
+		if theirs := resp.Header.Get(versionHeader); older(theirs, namespacesSince) {
+			return nil, fmt.Errorf("the host at %s speaks version %s of the management API, which has no namespaces: update fnhost there", c.base, cmp.Or(theirs, "1.0"))
+		}
+		c.knows.Store(true)
+	}
+	h := maps.Clone(header)
+	if h == nil {
+		h = make(http.Header)
+	}
+	h.Set(HeaderNamespace, c.space)
+	return c.request(ctx, method, path, h, body)
+}
+
+func (c *Client) request(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
@@ -225,9 +250,6 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	maps.Copy(req.Header, header)
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	if c.space != "" && !managesNamespaces(path) {
-		req.Header.Set(HeaderNamespace, c.space)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

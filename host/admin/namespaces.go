@@ -46,6 +46,9 @@ const HeaderNamespace = "X-Fn-Namespace"
 // DefaultNamespace is the name of the namespace that a host always has.
 const DefaultNamespace = "default"
 
+// namespacesSince is the first version of the API that has namespaces.
+const namespacesSince = "1.5"
+
 // Spaces are the namespaces of a host. A [Backend] that implements it, that of the
 // default one, has the API manage them.
 type Spaces interface {

@@ -116,7 +116,7 @@ func challenge(r *http.Request) string {
 
 // APIVersion is that of the management API. The major part stands in the paths; the
 // minor part grows when something is added.
-const APIVersion = "1.4"
+const APIVersion = "1.5"
 
 // versionHeader is the header of all answers that tells APIVersion.
 const versionHeader = "Fn-Api"
