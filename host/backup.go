@@ -14,7 +14,7 @@ import (
 )
 
 // errBackingUp is the error of a second backup.
-var errBackingUp = wire.Errorf(wire.Conflict, "another backup of this host is being made, or its master key is being changed: wait for the end of that, and try again")
+var errBackingUp = wire.Errorf(wire.Conflict, "another backup of this host is being made, or its master key or a namespace is being changed: wait for the end of that, and try again")
 
 // Backup writes all that the host keeps to w, as one file that [Restore] takes: the streams of its NATS server with
 // their consumers, and of the data directory what cannot be made anew. The host serves
@@ -40,10 +40,16 @@ func (h *Host) Backup(ctx context.Context, w io.Writer) (err error) {
 		return errBackingUp
 	}
 	defer h.backingUp.Unlock()
+	all, err := h.accounts()
+	if err != nil {
+		return err
+	}
 	if h.registry != nil {
 		defer h.registry.Hold()()
 	}
-	defer h.events.Hold()()
+	for _, ns := range *h.live.Load() {
+		defer ns.events.Hold()()
+	}
 	ctx, stop := h.whileStoring(ctx)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -55,7 +61,7 @@ func (h *Host) Backup(ctx context.Context, w io.Writer) (err error) {
 		case <-ctx.Done():
 		}
 	}()
-	src := backup.Source{Accounts: accounts(h.bus), Dir: h.cfg.Dir, Version: Version, Encrypted: h.cfg.EncryptStore}
+	src := backup.Source{Accounts: all, Dir: h.cfg.Dir, Version: Version, Encrypted: h.cfg.EncryptStore}
 	src.Keys, err = keysOfSecrets(ctx, h.bus)
 	if err == nil {
 		err = backup.Write(ctx, w, src)
@@ -66,9 +72,18 @@ func (h *Host) Backup(ctx context.Context, w io.Writer) (err error) {
 	return err
 }
 
-// accounts are those of an embedded server.
-func accounts(b *bus.Bus) []backup.Account {
-	return []backup.Account{{Name: bus.DefaultAccount, Conn: b.Conn()}, {Name: bus.ControlAccount, Conn: b.Control()}}
+// accounts are those of all namespaces, and the host's own. The error says which
+// namespace does not serve, so that it would be missing.
+func (h *Host) accounts() ([]backup.Account, error) {
+	list := []backup.Account{{Name: bus.ControlAccount, Conn: h.bus.Control()}}
+	for _, n := range h.Namespaces() {
+		ns := h.lookUp(n.Name)
+		if ns == nil {
+			return nil, wire.Errorf(wire.Unavailable, "the namespace %q would be missing in a backup: %s", n.Name, n.Error)
+		}
+		list = append(list, backup.Account{Name: n.Name, Conn: ns.conn})
+	}
+	return list, nil
 }
 
 // keysOfSecrets returns the IDs of the master keys of what is stored.
@@ -85,6 +100,9 @@ func keysOfSecrets(ctx context.Context, b *bus.Bus) ([]string, error) {
 
 // Backup implements [admin.Backend].
 func (b backend) Backup(ctx context.Context, w io.Writer) error {
+	if err := b.ofTheHost("a backup"); err != nil {
+		return err
+	}
 	err := b.host.Backup(ctx, w)
 	var e *wire.Error
 	if err != nil && !errors.As(err, &e) {

@@ -234,6 +234,9 @@ type publisher struct{ h *Namespace }
 
 // Store implements [gateway.Publisher].
 func (p publisher) Store(ctx context.Context, subject string, header map[string][]string, data []byte) (stream string, sequence uint64, duplicate bool, err error) {
+	if err := p.h.admit(trigger.HTTP); err != nil {
+		return "", 0, false, err
+	}
 	s, err := p.h.send(ctx, event.Message(subject, header, data), p.h.events.Store)
 	return s.Stream, s.Sequence, s.Duplicate, err
 }

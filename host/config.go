@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
@@ -25,6 +26,10 @@ type Config struct {
 	// HTTP is the address of the gateway, "host:port"; port 0 picks one. Default:
 	// none; see [Host.Gateway].
 	HTTP string
+	// Domain is the host name of the gateway, whose subdomains are namespaces: with
+	// "fn.example.com", acme.fn.example.com is that of the namespace acme. Default: host
+	// names say nothing of namespaces.
+	Domain string
 	// Index has the gateway tell at "/" which functions there are, as is of use where
 	// they are developed. Default: "/" is not found, unless a function has it as a route.
 	Index bool
@@ -122,6 +127,10 @@ func (c *Config) setDefaults() error {
 	}
 	for _, address := range []string{c.HTTP, c.Admin, c.NATS} {
 		c.Auth = c.Auth || address != "" && !isLoopback(address)
+	}
+	c.Domain = strings.ToLower(strings.Trim(c.Domain, "."))
+	if strings.ContainsAny(c.Domain, ":/@* ") {
+		return fmt.Errorf("host: domain %q: want a host name alone, such as fn.example.com", c.Domain)
 	}
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second

@@ -134,20 +134,10 @@ func (c *configs) await(ctx context.Context, cond func() bool) error {
 // out only after a while, it begins anew.
 func (c *configs) watch() {
 	for c.ctx.Err() == nil {
-		ctx, cancel := context.WithCancel(c.ctx)
-		restored := c.h.bus.Restored()
-		var waiter sync.WaitGroup
-		waiter.Go(func() {
-			select {
-			case <-restored:
-				cancel()
-			case <-ctx.Done():
-			}
-		})
+		ctx, stop := c.h.untilRestored(c.ctx)
 		err := c.watchOnce(ctx)
 		again := ctx.Err() != nil
-		cancel()
-		waiter.Wait()
+		stop()
 		if again {
 			continue
 		}

@@ -63,7 +63,7 @@ func (h *Namespace) setConflicts(list []conflict) []conflict {
 // tell says that a directory is left out.
 func (c conflict) tell(h *Namespace) {
 	h.emit(Event{Time: time.Now(), Dir: c.dir, State: Failed, Err: c.err})
-	h.logs.Add(logs.Record{Level: slog.LevelError, Source: logs.Host, Message: c.err.Error()})
+	h.addLog(logs.Record{Level: slog.LevelError, Source: logs.Host, Message: c.err.Error()})
 }
 
 func (c conflict) status() admin.Function {

@@ -115,7 +115,7 @@ func (h *Namespace) begin() bool {
 
 // note adds to the log of a function what an operator has done with it.
 func (h *Namespace) note(level slog.Level, function, version, format string, args ...any) {
-	h.logs.Add(logs.Record{Level: level, Function: function, Version: version, Source: logs.Host, Message: fmt.Sprintf(format, args...)})
+	h.addLog(logs.Record{Level: level, Function: function, Version: version, Source: logs.Host, Message: fmt.Sprintf(format, args...)})
 }
 
 func by(who string) string {
@@ -243,6 +243,13 @@ func (d *deploy) relative(path string) string {
 func (d *deploy) claim() error {
 	d.h.deploying.Lock()
 	defer d.h.deploying.Unlock()
+	names := make([]string, len(d.list))
+	for i, p := range d.list {
+		names[i] = p.Name
+	}
+	if err := d.h.mayAdd(names); err != nil {
+		return err
+	}
 	for _, p := range d.list {
 		if p.f = d.h.deployedFunction(p.Name); p.f == nil {
 			if d.h.isClosed() {

@@ -34,7 +34,7 @@ const startTimeout = 30 * time.Second
 // it until the host is closed. It returns when the functions are known, of which
 // the first invocations then wait until they are loaded.
 func (h *Namespace) followRegistry() error {
-	r, err := registry.Open(h.ctx, h.bus.Control(), h.name)
+	r, err := h.openRegistry()
 	if err != nil {
 		if h.cfg.NATSURL == "" {
 			return fmt.Errorf("host: %w", err)
@@ -64,6 +64,14 @@ func (h *Namespace) followRegistry() error {
 	return nil
 }
 
+// openRegistry opens the registry of the first namespace. Those of the others are parts of it.
+func (h *Namespace) openRegistry() (*registry.Registry, error) {
+	if h != h.first {
+		return h.first.registry.Namespace(h.name), nil
+	}
+	return registry.Open(h.ctx, h.bus.Control(), h.name)
+}
+
 // watchAgain is how long after an error the registry is watched again.
 const watchAgain = time.Second
 
@@ -72,19 +80,9 @@ const watchAgain = time.Second
 // of which failed is told.
 func (h *Namespace) watchRegistry(initial func(), failed chan<- error) {
 	for h.ctx.Err() == nil {
-		ctx, cancel := context.WithCancel(h.ctx)
-		restored := h.bus.Restored()
-		var waiter sync.WaitGroup
-		waiter.Go(func() {
-			select {
-			case <-restored:
-				cancel()
-			case <-ctx.Done():
-			}
-		})
+		ctx, stop := h.untilRestored(h.ctx)
 		err := h.registry.Watch(ctx, h.recordChanged, initial)
-		cancel()
-		waiter.Wait()
+		stop()
 		if err == nil {
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 func (d *deploy) release(ctx context.Context, p *deployedFunction) (admin.Deployed, error) {
 	r := admin.Deployed{Function: p.Name, Version: registry.VersionName(p.number), Unchanged: p.existing != nil, Subject: rpc.Subject(p.Name, "")}
 	if base := d.h.Info().HTTP; base != "" {
-		r.URL = base + "/" + p.Name
+		r.URL = base + d.h.mount() + "/" + p.Name
 	}
 	if current := p.f.current.Load(); current != nil {
 		r.Before = current.String()

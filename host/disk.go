@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"syscall"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -58,6 +59,26 @@ func (h *Namespace) whileStoring(parent context.Context) (ctx context.Context, s
 		}
 	}()
 	return ctx, func() { cancel(nil) }
+}
+
+// untilRestored returns a context that ends with parent, and when storage is back after
+// it was gone: a watcher finds that out only after a while, and is to begin anew. stop
+// must be called, and waits for what it has begun.
+func (h *shared) untilRestored(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	restored := h.bus.Restored()
+	var waiter sync.WaitGroup
+	waiter.Go(func() {
+		select {
+		case <-restored:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel()
+		waiter.Wait()
+	}
 }
 
 // explainEnd returns the error of what was done under a context: the cause of its end,

@@ -69,7 +69,7 @@ func (v vault) with(ctx context.Context, do func(*secrets.Store) error) error {
 	if err := store.Prepare(ctx); err != nil {
 		return err
 	}
-	own, err := store.Beside(ctx, ownSecrets)
+	own, err := store.Namespace(ctx, ownSecrets, v.h.log)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ type adminDoor struct{ h *Host }
 // Enter implements [admin.Door].
 func (d adminDoor) Enter(r *http.Request, namespace, resource string) (string, error) {
 	a := d.h.authority()
-	id, err := door{d.h.Namespace}.identify(r, false)
+	id, err := door{d.h.first}.identify(r, false)
 	if err != nil {
 		return "", err
 	}

@@ -27,15 +27,16 @@ const Released builder.How = "released"
 
 // Event says that the state of a function has changed.
 type Event struct {
-	Time     time.Time
-	Function string // "" if the event is about Dir
-	Dir      string // for Failed: that of a watched folder that is left out, since another function has its name
-	State    State
-	Version  string        // that serves; "" if none does
-	Took     time.Duration // for Ready: from the change of the source to the first worker being ready
-	How      builder.How   // for Ready: how the program came about
-	First    bool          // for Ready: there was no version before
-	Err      error         // for Failed; an *[builder.Error] if the source is at fault
+	Time      time.Time
+	Namespace string // "default", or that of another one
+	Function  string // "" if the event is about Dir
+	Dir       string // for Failed: that of a watched folder that is left out, since another function has its name
+	State     State
+	Version   string        // that serves; "" if none does
+	Took      time.Duration // for Ready: from the change of the source to the first worker being ready
+	How       builder.How   // for Ready: how the program came about
+	First     bool          // for Ready: there was no version before
+	Err       error         // for Failed; an *[builder.Error] if the source is at fault
 }
 
 // Diagnostics returns what the source of the function is at fault with, if that

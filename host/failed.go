@@ -89,7 +89,7 @@ func (f *function) noteFailure(v *version, inv *trigger.Invocation, answer, said
 	if len(r.Message) > maxSaid {
 		r.Message = strings.ToValidUTF8(r.Message[:maxSaid], "") + "…"
 	}
-	f.h.logs.Add(r)
+	f.h.addLog(r)
 }
 
 // noteMore adds how many were left out.
@@ -101,6 +101,6 @@ func (f *function) noteMore() {
 		return
 	}
 	c.timer.Stop()
-	f.h.logs.Add(logs.Record{Level: slog.LevelWarn, Function: f.name, Source: logs.Host, Message: fmt.Sprintf("%d more invocations failed in that second", c.more)})
+	f.h.addLog(logs.Record{Level: slog.LevelWarn, Function: f.name, Source: logs.Host, Message: fmt.Sprintf("%d more invocations failed in that second", c.more)})
 	c.timer, c.more, c.since = nil, 0, time.Time{}
 }

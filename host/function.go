@@ -74,7 +74,7 @@ func (f *function) fail(err error, id string) {
 	if f.deployed == nil {
 		message = "the latest source does not serve: " + message
 	}
-	f.h.logs.Add(logs.Record{Level: 8, Function: f.name, Source: logs.Host, Message: message})
+	f.h.addLog(logs.Record{Level: 8, Function: f.name, Source: logs.Host, Message: message})
 	if errors.Is(err, builder.ErrNoHandler) || errors.Is(err, os.ErrNotExist) {
 		f.h.rediscover()
 	}

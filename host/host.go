@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
-	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/builder/watch"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/auth"
@@ -38,31 +35,36 @@ func (closedError) Unwrap() []error {
 // Host runs functions. Make one with [New]. It is its own default namespace, and has
 // what all namespaces share. Its methods are safe for concurrent use.
 type Host struct {
-	*Namespace // the default one
+	*defaultNamespace
 
 	token   string   // that was made at this start
 	ran     bool     // Run was called; guarded by mu
 	closers []func() // in the order of starting
 	closing sync.Once
+	spaces  *spaces        // nil with a NATS server that runs elsewhere
 	running sync.WaitGroup // of Run, until its requests have ended
 }
+
+// defaultNamespace is a name for what a host embeds: its Namespace is a method.
+type defaultNamespace = Namespace
 
 // shared is what the namespaces of a host have in common.
 type shared struct {
 	cfg     Config
-	log     *slog.Logger
 	logs    *logs.Hub
 	bus     *bus.Bus
 	builder *builder.Builder // nil without a go command and a cache
 	noBuild error            // why
 	spawner *worker.Spawner
-	watcher *watch.Watcher  // nil if no folder is watched
-	git     *gitpush.Server // nil without Config.GitPush
+	watcher *watch.Watcher // nil if no folder is watched
 	master  masterKeys
 	auth    atomic.Pointer[auth.Authority] // nil where nobody is asked who they are
 	ids     idSource
 
-	backingUp sync.RWMutex // held while a backup is made; read-held while the master key is changed
+	first *Namespace                            // the default one
+	live  atomic.Pointer[map[string]*Namespace] // all that serve, by name; a map that is never changed
+
+	backingUp sync.RWMutex // held while a backup is made; read-held while the master key or the namespaces are changed
 
 	waits    context.Context // of requests that wait for a run
 	endWaits context.CancelFunc
@@ -86,9 +88,11 @@ func New(cfg Config) (*Host, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	all := &shared{cfg: cfg, log: cfg.Logger, logs: logs.NewHub(0), started: time.Now(), stopped: make(chan struct{})}
+	all := &shared{cfg: cfg, logs: logs.NewHub(0), started: time.Now(), stopped: make(chan struct{})}
 	all.waits, all.endWaits = context.WithCancel(context.Background())
-	h := &Host{Namespace: newNamespace(all, bus.DefaultAccount)}
+	all.first = newNamespace(all, bus.DefaultAccount)
+	all.live.Store(&map[string]*Namespace{bus.DefaultAccount: all.first})
+	h := &Host{defaultNamespace: all.first}
 	if err := h.start(); err != nil {
 		h.Close()
 		return nil, err
@@ -143,15 +147,17 @@ func (h *Host) start() error {
 	if err := h.openAuth(); err != nil {
 		return err
 	}
-	h.closers = append(h.closers, h.Namespace.close)
+	h.closers = append(h.closers, h.close)
 	if err := h.open(); err != nil {
 		return err
 	}
 	if h.builder != nil {
 		h.tasks.Go(h.keepArtifacts)
 	}
-	if h.cfg.GitPush {
-		return h.openGit()
+	if h.cfg.NATSURL == "" {
+		if err := h.openSpaces(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -179,9 +185,9 @@ func (h *Host) openBuilder() error {
 // [Host.Run] returns then, if it runs.
 func (h *Host) Close() error {
 	h.closing.Do(func() {
-		h.mu.Lock()
-		h.closed = true
-		h.mu.Unlock()
+		for _, ns := range *h.live.Load() {
+			ns.refuse()
+		}
 		close(h.stopped)
 		h.running.Wait()
 		for i := len(h.closers) - 1; i >= 0; i-- {
@@ -193,10 +199,6 @@ func (h *Host) Close() error {
 	})
 	return nil
 }
-
-// Gateway returns the HTTP handler of the functions, at paths /function[/…], to
-// mount in a server of your own. [Host.Run] serves it at Config.HTTP.
-func (h *Host) Gateway() http.Handler { return h.gateway }
 
 // FreshToken returns the root token, which may do all, if it was made at this
 // start, and "" otherwise: it is not kept, only its hash.

@@ -149,6 +149,9 @@ func (i invoker) Invoke(ctx context.Context, inv *trigger.Invocation) (*trigger.
 	if inv.Depth > maxDepth {
 		return nil, wire.Errorf(wire.Loop, "%d functions have called each other to get here: a call that comes back to itself", inv.Depth)
 	}
+	if err := h.admit(inv.Trigger); err != nil {
+		return nil, err
+	}
 	f, v, err := h.serving(ctx, inv.Function, inv.Version)
 	if err != nil {
 		return nil, err
@@ -281,7 +284,7 @@ func (f *function) explain(ctx context.Context, v *version, inv *trigger.Invocat
 		if v.artifact != nil && f.src.Dir != "" {
 			p = v.artifact.Package
 		}
-		f.h.logs.Add(logs.Record{Level: slog.LevelError, Function: f.name, Version: v.name, Invocation: inv.ID, Source: logs.Host,
+		f.h.addLog(logs.Record{Level: slog.LevelError, Function: f.name, Version: v.name, Invocation: inv.ID, Source: logs.Host,
 			Message: "panic: " + e.Message + "\n" + handlerStack(e.Stack, f.name, p)})
 		f.h.log.Debug("the whole stack of a panic", logs.KeyFunction, f.name, logs.KeyInvocation, inv.ID, "stack", e.Stack)
 		return wire.Errorf(wire.Panicked, "function %q panicked in invocation %s: its log has the stack", f.name, inv.ID)

@@ -197,7 +197,7 @@ func (r localRuntime) Log(_ context.Context, invocation string, level slog.Level
 	record := logs.Record{Level: level, Function: r.l.f.name, Invocation: invocation, Source: logs.Log,
 		Message: message, Attrs: append([]byte(nil), attrs...)}
 	r.l.f.hide(&record)
-	r.l.h.logs.Add(record)
+	r.l.h.addLog(record)
 }
 
 // localAnswer is the answer of an in-process handler: a head, and a pipe for

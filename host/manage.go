@@ -29,6 +29,7 @@ func (b backend) Functions() []admin.Function { return b.h.Functions() }
 func (b backend) Function(name string) (admin.Function, error) { return b.h.Function(name) }
 
 func (b backend) ReadLogs(ctx context.Context, q logs.Query, yield func(logs.Record) error) error {
+	q.Namespace = b.h.name
 	return b.h.logs.Read(ctx, q, yield)
 }
 

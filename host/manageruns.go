@@ -49,7 +49,7 @@ func (b backend) Run(ctx context.Context, id string, wait time.Duration) (admin.
 	v := shownRun(run)
 	v.Output, v.Input = admin.NewContent(run.Output, event.MaxOutput), admin.NewContent(b.h.runInput(ctx, run), shownInput)
 	if run.Invocation != "" {
-		b.h.logs.Read(ctx, logs.Query{Function: run.Function, Invocation: run.Invocation}, func(r logs.Record) error {
+		b.h.logs.Read(ctx, logs.Query{Namespace: b.h.name, Function: run.Function, Invocation: run.Invocation}, func(r logs.Record) error {
 			v.Logs = append(v.Logs, r)
 			return nil
 		})

@@ -35,6 +35,9 @@ func (b backend) RemoveSecret(ctx context.Context, name string) error {
 
 // RotateMasterKey implements [admin.SecretKeeper].
 func (b backend) RotateMasterKey(ctx context.Context) (admin.KeyRotation, error) {
+	if err := b.ofTheHost("the master key"); err != nil {
+		return admin.KeyRotation{}, err
+	}
 	done, err := b.host.RotateMasterKey(ctx)
 	return admin.KeyRotation(done), err
 }

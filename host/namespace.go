@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/builder/gitpush"
+	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/runs"
@@ -26,8 +28,10 @@ import (
 // methods are safe for concurrent use.
 type Namespace struct {
 	*shared
-	name string
-	conn *nats.Conn // of its account
+	name   string
+	log    *slog.Logger
+	conn   *nats.Conn // of its account
+	limits atomic.Pointer[limits]
 
 	gateway    *gateway.Gateway
 	rpc        *rpc.Trigger
@@ -50,6 +54,7 @@ type Namespace struct {
 	closed    bool
 
 	runs deployRuns
+	git  *gitpush.Server // nil without Config.GitPush
 
 	deploying sync.Mutex         // guards deploys
 	deploys   map[string]*deploy // the latest of each function, while it goes on
@@ -65,7 +70,11 @@ type Namespace struct {
 
 // newNamespace returns one that has not started yet.
 func newNamespace(all *shared, name string) *Namespace {
-	h := &Namespace{shared: all, name: name, functions: make(map[string]*function)}
+	h := &Namespace{shared: all, name: name, log: all.cfg.Logger, functions: make(map[string]*function)}
+	if name != bus.DefaultAccount {
+		h.log = h.log.With(logs.KeyNamespace, name)
+	}
+	h.setLimits(Limits{})
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.configs = newConfigs(h)
 	h.reindex()
@@ -77,6 +86,14 @@ func (h *Namespace) Name() string { return h.name }
 
 // Conn returns the connection to NATS of the namespace. It is closed with the host.
 func (h *Namespace) Conn() *nats.Conn { return h.conn }
+
+// mount is what the paths of its functions begin with at the gateway.
+func (h *Namespace) mount() string {
+	if h == h.first {
+		return ""
+	}
+	return "/@" + h.name
+}
 
 // open starts the parts of the namespace, each of which adds to closers.
 func (h *Namespace) open() (err error) {
@@ -108,8 +125,10 @@ func (h *Namespace) open() (err error) {
 		defer cancel()
 		h.events.Close(ctx)
 	})
-	if err := h.watchFolders(); err != nil { // first: what is watched keeps its names
-		return err
+	if h == h.first {
+		if err := h.watchFolders(); err != nil { // first: what is watched keeps its names
+			return err
+		}
 	}
 	if err := h.followRegistry(); err != nil {
 		return err
@@ -117,14 +136,22 @@ func (h *Namespace) open() (err error) {
 	if h.registry != nil { // else there may be functions of which nothing is known
 		h.events.ForgetSchedules(h.knows, h.cfg.NATSURL == "")
 	}
+	if h.cfg.GitPush {
+		return h.openGit()
+	}
 	return nil
+}
+
+// refuse has nothing begin any more.
+func (h *Namespace) refuse() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
 }
 
 // close ends what open has started, and returns when all of it has ended.
 func (h *Namespace) close() {
-	h.mu.Lock()
-	h.closed = true
-	h.mu.Unlock()
+	h.refuse()
 	for i := len(h.closers) - 1; i >= 0; i-- {
 		h.closers[i]()
 	}
@@ -176,8 +203,15 @@ func (h *Namespace) triggerReport(function, subject string, err error) {
 	h.note(slog.LevelInfo, function, "", "events on %s arrive again", subject)
 }
 
+// addLog adds a record to the log of the namespace.
+func (h *Namespace) addLog(r logs.Record) {
+	r.Namespace = h.name
+	h.logs.Add(r)
+}
+
 // emit tells who wants to know of an event. Without such, failures are logged.
 func (h *Namespace) emit(e Event) {
+	e.Namespace = h.name
 	switch {
 	case h.cfg.OnEvent != nil:
 		h.cfg.OnEvent(e)

@@ -198,14 +198,16 @@ const pruneAge = time.Hour
 // prunePrograms removes the programs that no version names any more.
 func (h *Namespace) prunePrograms() {
 	used := make(map[string]bool)
-	for _, f := range *h.index.Load() {
-		f.mu.Lock()
-		for _, v := range f.running() {
-			if v.artifact != nil {
-				used[filepath.Base(v.artifact.Path)] = true
+	for _, ns := range *h.live.Load() {
+		for _, f := range *ns.index.Load() {
+			f.mu.Lock()
+			for _, v := range f.running() {
+				if v.artifact != nil {
+					used[filepath.Base(v.artifact.Path)] = true
+				}
 			}
+			f.mu.Unlock()
 		}
-		f.mu.Unlock()
 	}
 	entries, err := os.ReadDir(h.programs())
 	if err != nil {

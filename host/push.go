@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,15 +15,16 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/registry"
+	"github.com/fnhost/fnhost/trigger"
 )
 
-// openGit makes the git remote whose pushes are deploys.
-func (h *Host) openGit() error {
+// openGit makes the git remote of the namespace, whose pushes are deploys.
+func (h *Namespace) openGit() error {
 	if gitpush.IsHook() {
 		return errors.New("host: git has started this program as its hook: main must begin with what gitpush.IsHook says")
 	}
 	git, err := gitpush.New(gitpush.Config{
-		Dir: filepath.Join(h.cfg.Dir, "git"), Deploy: h.deployPush, Logger: h.log, Timeout: pushTimeout,
+		Dir: filepath.Join(h.spaceDir(h.name), "git"), Deploy: h.deployPush, Logger: h.log, Timeout: pushTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
@@ -30,6 +32,22 @@ func (h *Host) openGit() error {
 	h.git = git
 	h.closers = append(h.closers, git.Close)
 	return nil
+}
+
+// serveGit hands what git asks for to the remote of its namespace: /NAME is of the default
+// one, /@namespace/NAME of another.
+func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
+	ns := h.first
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/@"); ok {
+		name, _, _ := strings.Cut(rest, "/")
+		var err error
+		if ns, err = h.Namespace(name); err != nil {
+			http.Error(w, err.Error(), trigger.StatusOf(err))
+			return
+		}
+		r = without(r, "/@"+name)
+	}
+	ns.git.ServeHTTP(w, r)
 }
 
 // pushTimeout bounds a push, the build included.

@@ -188,7 +188,11 @@ func restoreStreams(ctx context.Context, dir string, index *backup.Index, r io.R
 		case <-ctx.Done():
 		}
 	}()
-	err = index.RestoreStreams(ctx, r, accounts(b))
+	accounts, done, err := openAccounts(b, index.Accounts)
+	defer done()
+	if err == nil {
+		err = index.RestoreStreams(ctx, r, accounts)
+	}
 	if err == nil {
 		index.Keys, err = keys.check(ctx, b)
 	}
@@ -199,6 +203,34 @@ func restoreStreams(ctx context.Context, dir string, index *backup.Index, r io.R
 		err = fmt.Errorf("%w (%w)", cause, err)
 	}
 	return errors.Join(err, b.Close())
+}
+
+// openAccounts opens the accounts that a backup has. done closes what it has opened.
+func openAccounts(b *bus.Bus, names []string) (list []backup.Account, done func(), err error) {
+	done = func() {
+		for _, a := range list {
+			if a.Conn != b.Conn() && a.Conn != b.Control() {
+				a.Conn.Close()
+			}
+		}
+	}
+	for _, name := range names {
+		conn := b.Conn()
+		switch name {
+		case bus.DefaultAccount:
+		case bus.ControlAccount:
+			conn = b.Control()
+		default:
+			if err = checkNamespace(name); err == nil {
+				conn, err = b.OpenAccount(name, bus.AccountLimits{})
+			}
+			if err != nil {
+				return list, done, err
+			}
+		}
+		list = append(list, backup.Account{Name: name, Conn: conn})
+	}
+	return list, done, nil
 }
 
 // restoreKeys are the master keys that a restore was given.

@@ -23,9 +23,9 @@ type RunQuery = runs.Query
 
 // openRuns opens the store of runs.
 func (h *Namespace) openRuns() error {
-	s, err := runs.New(runs.Config{Conn: h.conn, Dir: h.cfg.Dir, PrivateCallbacks: h.cfg.PrivateCallbacks, Logger: h.log,
+	s, err := runs.New(runs.Config{Conn: h.conn, Dir: h.spaceDir(h.name), PrivateCallbacks: h.cfg.PrivateCallbacks, Logger: h.log,
 		Failed: func(run *trigger.Run, err error) {
-			h.logs.Add(logs.Record{Level: slog.LevelError, Function: run.Function, Version: run.Version, Invocation: run.ID, Source: logs.Host,
+			h.addLog(logs.Record{Level: slog.LevelError, Function: run.Function, Version: run.Version, Invocation: run.ID, Source: logs.Host,
 				Message: "the callback was given up: " + err.Error()})
 		}})
 	if err != nil {
@@ -157,6 +157,9 @@ type async struct{ h *Namespace }
 
 // Submit implements [gateway.Async].
 func (a async) Submit(ctx context.Context, inv *trigger.Invocation, o trigger.AsyncOptions) (*trigger.Run, error) {
+	if err := a.h.admit(trigger.HTTP); err != nil {
+		return nil, err
+	}
 	return a.h.submit(ctx, inv, o)
 }
 

@@ -48,10 +48,17 @@ func (h *Host) openKeys() (err error) {
 
 // openSecrets opens the store of secrets. A host whose master key does not open what is
 // there does not start.
-func (h *Namespace) openSecrets() error {
+func (h *Namespace) openSecrets() (err error) {
 	k := &h.keeper
 	ctx, cancel := context.WithTimeout(h.ctx, startTimeout)
 	defer cancel()
+	if h != h.first {
+		if k.store, err = h.first.keeper.store.Namespace(ctx, h.name, h.log); err != nil {
+			return fmt.Errorf("host: %w", err)
+		}
+		h.closers = append(h.closers, k.store.Close)
+		return nil
+	}
 	b, err := h.controlBucket(ctx, jetkv.Config{Bucket: secretsBucket, Description: "secrets, sealed"})
 	if err != nil {
 		if h.cfg.NATSURL == "" {

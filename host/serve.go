@@ -111,16 +111,16 @@ func (h *Host) onClose(fn func()) bool {
 }
 
 func (h *Host) serve(ctx context.Context) error {
-	gateway := h.server(h.gateway, h.cert != nil)
+	gateway := h.server(h.Gateway(), h.cert != nil)
 	gateway.RegisterOnShutdown(h.endWaits) // else who waits for a run would hold up the end
 	o := admin.Options{Auth: h.authority(), Logger: h.log}
 	if o.Auth != nil {
 		o.Door = adminDoor{h}
 	}
-	if h.git != nil {
-		o.Git = h.git
+	if h.cfg.GitPush {
+		o.Git = http.HandlerFunc(h.serveGit)
 	}
-	api := admin.NewServer(backend{invoker{h.Namespace}, h}, o)
+	api := admin.NewServer(hostBackend{backend{invoker{h.first}, h}}, o)
 	management := h.server(api, h.adminTLS())
 	management.RegisterOnShutdown(api.Close)
 	ended := make(chan error, 2)
@@ -158,10 +158,13 @@ func (h *Host) shutDown(list []*http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.Drain)
 	defer cancel()
 	var wg sync.WaitGroup
-	if h.git != nil {
+	for _, ns := range *h.live.Load() {
+		if ns.git == nil {
+			continue
+		}
 		wg.Go(func() {
-			if err := h.git.Shutdown(ctx); err != nil {
-				h.log.Warn("some git pushes did not end within the drain limit", "limit", h.cfg.Drain)
+			if err := ns.git.Shutdown(ctx); err != nil {
+				ns.log.Warn("some git pushes did not end within the drain limit", "limit", h.cfg.Drain)
 			}
 		})
 	}

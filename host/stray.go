@@ -28,7 +28,7 @@ func (h *Namespace) hintStrays(found map[string]builder.Found) {
 
 func (h *Namespace) hintStray(s builder.Stray) {
 	text := fmt.Sprintf("%s holds Go source, but no handler: %s", h.shortDir(s.Dir), s.Hint)
-	h.logs.Add(logs.Record{Level: slog.LevelInfo, Function: manifest.NameFromDir(filepath.Base(s.Dir)), Source: logs.Host, Message: text})
+	h.addLog(logs.Record{Level: slog.LevelInfo, Function: manifest.NameFromDir(filepath.Base(s.Dir)), Source: logs.Host, Message: text})
 	if h.cfg.OnEvent == nil {
 		h.log.Info(text)
 	}

@@ -154,7 +154,7 @@ func (f *function) status() admin.Function {
 		s.Routes = append(s.Routes, route.Patterns()...)
 	}
 	for _, e := range info.Endpoints {
-		path := "/" + f.name
+		path := f.h.mount() + "/" + f.name
 		if e.Name != "" {
 			path += "/" + e.Name
 		}

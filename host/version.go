@@ -113,7 +113,7 @@ func (f *function) workerSpec(v *version) worker.Spec {
 		},
 		Serve:   func(ctx context.Context, x *wire.Exchange) { f.h.serveCall(ctx, f, v, x) },
 		Redact:  f.hide,
-		Output:  f.h.logs.Add,
+		Output:  f.h.addLog,
 		Spawner: f.h.spawner,
 	}
 }

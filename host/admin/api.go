@@ -47,8 +47,14 @@
 //	GET  /v1/blobs/{store}/blobs      blobs; query: prefix, after, limit
 //	GET, PUT, DELETE /v1/blobs/{store}/blobs/{name}  a blob as it is
 //	GET  /v1/backup                   all that the host keeps, as one file (package backup)
+//	GET, POST /v1/namespaces          the namespaces, and making one
+//	DELETE /v1/namespaces/{namespace} removes one with all that is in it; query: force
+//	PUT  /v1/namespaces/{namespace}/limits  sets its limits
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
+//
+// A request is for the default namespace, unless the header X-Fn-Namespace names another
+// one: all but backups, the master key and the namespaces themselves is a namespace's own.
 //
 // A host that wants a token gets it as "Authorization: Bearer …", for all but
 // /healthz and /v1/openapi.json. Each answer tells the API's version, of which

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -30,6 +31,8 @@ var ErrUnreachable = errors.New("no fnhost answers")
 type Client struct {
 	base  string
 	token string
+	space string      // namespace, "" for the default one
+	knows atomic.Bool // the host is known to have namespaces
 	http  *http.Client
 }
 
@@ -38,6 +41,9 @@ type Client struct {
 type ClientOptions struct {
 	Token string         // that the host wants
 	CA    *x509.CertPool // to trust, instead of those of the system
+
+	// Namespace is the one that requests are for. Default: "default".
+	Namespace string
 }
 
 // NewClient returns a Client of the host whose admin listener is at base, a URL
@@ -58,7 +64,7 @@ func NewClient(base string, o ClientOptions) (*Client, error) {
 	if o.CA != nil {
 		transport.TLSClientConfig = &tls.Config{RootCAs: o.CA, MinVersion: tls.VersionTLS12}
 	}
-	return &Client{base: strings.TrimSuffix(base, "/"), token: o.Token, http: &http.Client{Transport: transport}}, nil
+	return &Client{base: strings.TrimSuffix(base, "/"), token: o.Token, space: o.Namespace, http: &http.Client{Transport: transport}}, nil
 }
 
 func isLoopback(host string) bool {
@@ -214,6 +220,29 @@ func (c *Client) send(ctx context.Context, method, path string, v, result any) e
 
 // do sends a request. Answers other than 2xx become errors.
 func (c *Client) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	if c.space == "" || c.space == DefaultNamespace || managesNamespaces(path) {
+		return c.request(ctx, method, path, header, body)
+	}
+	if !c.knows.Load() { // a host that does not know the header would do it in the default one
+		resp, err := c.request(ctx, http.MethodGet, "/v1/openapi.json", nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		resp.Body.Close()
+		if theirs := resp.Header.Get(versionHeader); older(theirs, namespacesSince) {
+			return nil, fmt.Errorf("the host at %s speaks version %s of the management API, which has no namespaces: update fnhost there", c.base, cmp.Or(theirs, "1.0"))
+		}
+		c.knows.Store(true)
+	}
+	h := maps.Clone(header)
+	if h == nil {
+		h = make(http.Header)
+	}
+	h.Set(HeaderNamespace, c.space)
+	return c.request(ctx, method, path, h, body)
+}
+
+func (c *Client) request(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err

@@ -18,10 +18,21 @@ import (
 // the streams; the master key of secrets is never taken.
 const repositories = "git/repos"
 
-var keptFiles = []string{"admin.token", "callback.key"}
+var keptFiles = []string{"admin.token", callbackKey}
+
+// namespaces has a directory for each namespace but the default one, of which the key of
+// callbacks and the repositories are kept, too.
+const (
+	namespaces  = "namespaces"
+	callbackKey = "callback.key"
+)
 
 // keeps reports whether a file of the data directory is one of those that are kept.
 func keeps(file string) bool {
+	if rest, ok := strings.CutPrefix(file, namespaces+"/"); ok {
+		_, file, _ := strings.Cut(rest, "/")
+		return file == callbackKey || strings.HasPrefix(file, repositories+"/")
+	}
 	return slices.Contains(keptFiles, file) || strings.HasPrefix(file, repositories+"/")
 }
 
@@ -37,18 +48,50 @@ func (w *writer) addFiles(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	list, err := fs.ReadDir(root.FS(), repositories)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("backup: %w", err)
+	if err := w.addRepositories(ctx, root, repositories); err != nil {
+		return err
 	}
-	for _, e := range list {
-		if e.IsDir() {
-			if err := w.addRepository(ctx, root, path.Join(repositories, e.Name())); err != nil {
-				return err
-			}
+	dirs, err := directories(root, namespaces)
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if err := w.addFile(root, path.Join(dir, callbackKey)); err != nil {
+			return err
+		}
+		if err := w.addRepositories(ctx, root, path.Join(dir, repositories)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// addRepositories writes the git repositories in a directory.
+func (w *writer) addRepositories(ctx context.Context, root *os.Root, dir string) error {
+	list, err := directories(root, dir)
+	if err != nil {
+		return err
+	}
+	for _, repo := range list {
+		if err := w.addRepository(ctx, root, repo); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// directories returns those in a directory, which may not be there.
+func directories(root *os.Root, dir string) (paths []string, err error) {
+	list, err := fs.ReadDir(root.FS(), dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	for _, e := range list {
+		if e.IsDir() {
+			paths = append(paths, path.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
 }
 
 // addFile writes a file, unless it is not there, or no more.

@@ -11,14 +11,14 @@ import (
 // address is in the default namespace, until there are identities.
 type authenticator struct {
 	secret   string
-	accounts map[string]*server.Account
+	accounts *accounts
 }
 
 func (a *authenticator) Check(c server.ClientAuthentication) bool {
 	opts := c.GetOpts()
-	account, known := a.accounts[opts.Username]
-	if !known || subtle.ConstantTimeCompare([]byte(opts.Password), []byte(a.secret)) != 1 {
-		account = a.accounts[DefaultAccount]
+	account := a.accounts.get(opts.Username)
+	if account == nil || subtle.ConstantTimeCompare([]byte(opts.Password), []byte(a.secret)) != 1 {
+		account = a.accounts.get(DefaultAccount)
 	}
 	c.RegisterUser(&server.User{Username: opts.Username, Account: account})
 	return true

@@ -2,7 +2,7 @@
 // that runs elsewhere.
 //
 // An embedded server keeps its state in a directory of the host, has an account
-// for each namespace ([DefaultAccount] is the only one so far) and one for the
+// for each namespace ([DefaultAccount], and those of [Bus.OpenAccount]) and one for the
 // host's own state ([ControlAccount]), and takes no connection from outside
 // unless it is given an address to listen on.
 package bus
@@ -64,12 +64,13 @@ const (
 // Bus is a running server and a connection to it. Its methods are safe for
 // concurrent use.
 type Bus struct {
-	srv     *server.Server // nil for a server elsewhere
-	conn    *nats.Conn
-	control *nats.Conn
-	secret  string
-	storage *storage // nil for a server elsewhere
-	log     *slog.Logger
+	srv      *server.Server // nil for a server elsewhere
+	conn     *nats.Conn
+	control  *nats.Conn
+	secret   string
+	accounts accounts
+	storage  *storage // nil for a server elsewhere
+	log      *slog.Logger
 }
 
 // startTimeout bounds how long a server may take to accept connections.
@@ -121,15 +122,16 @@ func (b *Bus) embed(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	auth := &authenticator{secret: b.secret, accounts: make(map[string]*server.Account)}
-	opts.CustomClientAuthentication = auth
+	opts.CustomClientAuthentication = &authenticator{secret: b.secret, accounts: &b.accounts}
 	if b.srv, err = server.NewServer(opts); err != nil {
 		return fmt.Errorf("bus: %w", err)
 	}
 	for _, name := range []string{DefaultAccount, ControlAccount} {
-		if auth.accounts[name], err = b.srv.LookupAccount(name); err != nil {
+		account, err := b.srv.LookupAccount(name)
+		if err != nil {
 			return fmt.Errorf("bus: account %q: %w", name, err)
 		}
+		b.accounts.set(name, account)
 	}
 	failed := make(chan string, 1)
 	b.storage = newStorage(cfg.StoreDir, cfg.Logger)
@@ -138,8 +140,8 @@ func (b *Bus) embed(cfg Config) error {
 	if err := b.awaitStart(failed); err != nil {
 		return err
 	}
-	for name, account := range auth.accounts {
-		if err := account.EnableJetStream(nil, nil); err != nil {
+	for _, name := range []string{DefaultAccount, ControlAccount} {
+		if err := b.accounts.get(name).EnableJetStream(nil, nil); err != nil {
 			return fmt.Errorf("bus: streams of account %q: %w", name, err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 // Keys of the attributes that the host's own records carry.
 const (
+	KeyNamespace  = "namespace" // left out for the default one
 	KeyFunction   = "function"
 	KeyVersion    = "version"
 	KeyWorker     = "worker"
@@ -26,6 +27,7 @@ const (
 type Record struct {
 	Time       time.Time       `json:"time"`
 	Level      slog.Level      `json:"level"`
+	Namespace  string          `json:"namespace,omitempty"`
 	Function   string          `json:"function"`
 	Version    string          `json:"version,omitempty"`
 	Worker     string          `json:"worker,omitempty"`
@@ -87,6 +89,7 @@ func (h *Hub) Add(r Record) {
 
 // Query chooses records.
 type Query struct {
+	Namespace  string    // "" for all
 	Function   string    // "" for all
 	Invocation string    // "" for all
 	Since      time.Time // zero for all
@@ -95,7 +98,7 @@ type Query struct {
 }
 
 func (q *Query) matches(r *Record) bool {
-	return (q.Function == "" || q.Function == r.Function) && (q.Invocation == "" || q.Invocation == r.Invocation) && !r.Time.Before(q.Since)
+	return (q.Namespace == "" || q.Namespace == r.Namespace) && (q.Function == "" || q.Function == r.Function) && (q.Invocation == "" || q.Invocation == r.Invocation) && !r.Time.Before(q.Since)
 }
 
 type follower struct {
@@ -142,7 +145,7 @@ func (h *Hub) Read(ctx context.Context, q Query, yield func(Record) error) error
 			return ctx.Err()
 		case r := <-f.ch:
 			if n := f.lost.Swap(0); n > 0 {
-				lost := Record{Time: r.Time, Level: slog.LevelWarn, Function: q.Function, Source: Host,
+				lost := Record{Time: r.Time, Level: slog.LevelWarn, Namespace: q.Namespace, Function: q.Function, Source: Host,
 					Message: "records left out here, since they came faster than they were read",
 					Attrs:   fmt.Appendf(nil, `{"count":%d}`, n)}
 				if err := yield(lost); err != nil {

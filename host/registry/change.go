@@ -167,6 +167,23 @@ func (r *Registry) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
+// Erase removes all records of the namespace, and leaves no sign of them: nobody may
+// watch it any more. What they have named [Registry.Collect] removes.
+func (r *Registry) Erase(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	stream, err := r.js.Stream(ctx, "KV_"+bucketName)
+	if err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	for _, kind := range []string{"function.", "damaged.function.", "log.", "version."} {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+bucketName+"."+kind+r.ns+".>")); err != nil {
+			return fmt.Errorf("registry: remove namespace %s: %w", r.ns, err)
+		}
+	}
+	return nil
+}
+
 func (r *Registry) removeVersion(ctx context.Context, name string, number int) error {
 	for _, key := range []string{r.logKey(name, number), r.versionKey(name, number)} {
 		if err := r.kv.Purge(ctx, key); err != nil {

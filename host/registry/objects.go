@@ -146,7 +146,7 @@ func (r *Registry) Collect(ctx context.Context) (freed int64, err error) {
 		if err != nil {
 			continue
 		}
-		v, err := (&Registry{ns: ns, kv: r.kv}).Version(ctx, name, n)
+		v, err := r.Namespace(ns).Version(ctx, name, n)
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}

@@ -38,7 +38,12 @@ const timeout = 30 * time.Second
 
 // Registry is that of one namespace. Its methods are safe for concurrent use.
 type Registry struct {
-	ns        string
+	ns string
+	*store
+}
+
+// store is what the registries of all namespaces share.
+type store struct {
 	js        jetstream.JetStream
 	kv        jetstream.KeyValue
 	artifacts jetstream.ObjectStore
@@ -59,7 +64,7 @@ func Open(ctx context.Context, conn *nats.Conn, namespace string) (*Registry, er
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
-	r := &Registry{ns: namespace, js: js, orphanAge: time.Hour}
+	r := &Registry{namespace, &store{js: js, orphanAge: time.Hour}}
 	if r.kv, err = js.KeyValue(ctx, bucketName); errors.Is(err, jetstream.ErrBucketNotFound) {
 		r.kv, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucketName, Description: "functions, versions and releases"})
 	}
@@ -73,6 +78,10 @@ func Open(ctx context.Context, conn *nats.Conn, namespace string) (*Registry, er
 	}
 	return r, nil
 }
+
+// Namespace returns the registry of another namespace in the same store. What one of them
+// collects, or holds, is that of all.
+func (r *Registry) Namespace(name string) *Registry { return &Registry{name, r.store} }
 
 // duplicates is for how long the NATS server looks for messages that were sent
 // twice, the least it takes. There are none in object stores, and yet when it starts

@@ -62,9 +62,9 @@ func (s *Store) begin(ctx context.Context) (kv.Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.sealing.Lock() // no version is learnt meanwhile, nor removed
-	defer s.sealing.Unlock()
-	now := &Store{cfg: s.cfg, log: s.log, open: true, ring: s.keyring(), index: make(map[string]map[int]known), gone: make(map[string]uint64)}
+	s.keys.sealing.Lock() // no version is learnt meanwhile, nor removed
+	defer s.keys.sealing.Unlock()
+	now := &Store{cfg: s.cfg, log: s.log, open: true, keys: s.keys, index: make(map[string]map[int]known), gone: make(map[string]uint64)}
 	reading, cancel := context.WithTimeout(ctx, beginTime)
 	defer cancel()
 	if err := now.catchUp(reading, w); err != nil {
@@ -135,7 +135,7 @@ func (s *Store) applyCheck(e kv.Entry) {
 		return // the watcher is behind
 	}
 	s.check, s.checks = r, e.Revision
-	if r != nil && s.ring != nil && s.ring.find(r.Key) == nil && s.open { // else who opens it is told
+	if ring := s.keys.ring.Load(); r != nil && ring != nil && ring.find(r.Key) == nil && s.open { // else who opens it is told
 		s.log.Error("the secrets are sealed with another master key now: this host needs it, too", "key", r.Key)
 	}
 }
@@ -144,7 +144,7 @@ func (s *Store) applyCheck(e kv.Entry) {
 // The first one that a host has of its own is made here.
 func (s *Store) haveKey(ctx context.Context) error {
 	s.mu.Lock()
-	ready, closed := s.ring != nil && s.check != nil, s.closed
+	ready, closed := s.keys.ring.Load() != nil && s.check != nil, s.closed
 	s.mu.Unlock()
 	if closed {
 		return ErrClosed
@@ -152,8 +152,8 @@ func (s *Store) haveKey(ctx context.Context) error {
 	if ready {
 		return s.checkKeys(s.keyring())
 	}
-	s.sealing.Lock()
-	defer s.sealing.Unlock()
+	s.keys.sealing.Lock()
+	defer s.keys.sealing.Unlock()
 	ring := s.keyring()
 	made := false
 	if ring == nil {
@@ -171,9 +171,7 @@ func (s *Store) haveKey(ctx context.Context) error {
 		}
 		return err
 	}
-	s.mu.Lock()
-	s.ring = ring
-	s.mu.Unlock()
+	s.keys.ring.Store(ring)
 	if made {
 		s.cfg.Source.Tell(s.log, ring)
 	}
@@ -186,10 +184,14 @@ func (s *Source) Tell(log *slog.Logger, ring *Keyring) {
 		"data directory; to keep it elsewhere, move the file there and name it with --master-key-file", "key", ring.Primary().ID())
 }
 
+// keyring returns the master keys, nil for none yet, or if the store was closed.
 func (s *Store) keyring() *Keyring {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ring
+	if s.closed {
+		return nil
+	}
+	return s.keys.ring.Load()
 }
 
 // Make returns the keys as Load does. Where there are none it makes one, in the host's own

@@ -35,8 +35,8 @@ type Rotation struct {
 // primary key is the one that seals all already, or if there is no secret yet, and
 // [ErrWrongKey] if the keys do not open what there is; nothing has changed then.
 func (s *Store) Rotate(ctx context.Context) (Rotation, error) {
-	s.rotating.Lock()
-	defer s.rotating.Unlock()
+	s.keys.rotating.Lock()
+	defer s.keys.rotating.Unlock()
 	ring, err := s.nextKeys(ctx)
 	if err != nil {
 		return Rotation{}, err
@@ -121,11 +121,9 @@ func (s *Store) sealedBy(id string) bool {
 // use seals with other keys from now on, when nothing that was sealed with those before
 // is still on its way to the bucket.
 func (s *Store) use(ring *Keyring) {
-	s.sealing.Lock()
-	defer s.sealing.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ring = ring
+	s.keys.sealing.Lock()
+	defer s.keys.sealing.Unlock()
+	s.keys.ring.Store(ring)
 }
 
 // rewrapAll seals the data keys of all versions, of all namespaces, with the primary key.

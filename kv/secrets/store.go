@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnhost/fnhost/kv"
@@ -43,11 +44,9 @@ type Store struct {
 	bucket kv.Bucket
 	log    *slog.Logger
 
-	sealing  sync.RWMutex // held while something is sealed and stored, or removed; by Rotate when it changes the keys
-	rotating sync.Mutex
+	keys *keys
 
 	mu     sync.Mutex
-	ring   *Keyring
 	open   bool // what it has found at its beginning was judged
 	closed bool
 	index  map[string]map[int]known // by name and version
@@ -61,6 +60,13 @@ type Store struct {
 	ended  chan struct{}
 
 	fault func(step string) error // of tests
+}
+
+// keys are what seals the secrets of all namespaces of a bucket.
+type keys struct {
+	sealing  sync.RWMutex // held while something is sealed and stored, or removed; by Rotate when it changes the keys
+	rotating sync.Mutex
+	ring     atomic.Pointer[Keyring] // nil for none yet
 }
 
 // known is a version that is in the bucket, at a revision of it.
@@ -86,7 +92,22 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	s := &Store{cfg: cfg, bucket: cfg.Bucket, log: cfg.Logger, ring: cfg.Keys, index: make(map[string]map[int]known), gone: make(map[string]uint64), values: make(map[string]value), ended: make(chan struct{})}
+	k := &keys{}
+	k.ring.Store(cfg.Keys)
+	return openStore(ctx, cfg, k)
+}
+
+// Namespace opens the secrets of another namespace of the bucket, which have the same
+// master keys: a rotation by one of the stores is one of all. Errors are as those of [Open].
+// The store must be closed, before or after s.
+func (s *Store) Namespace(ctx context.Context, name string, log *slog.Logger) (*Store, error) {
+	cfg := s.cfg
+	cfg.Namespace, cfg.Logger = name, log
+	return openStore(ctx, cfg, s.keys)
+}
+
+func openStore(ctx context.Context, cfg Config, k *keys) (*Store, error) {
+	s := &Store{cfg: cfg, bucket: cfg.Bucket, log: cfg.Logger, keys: k, index: make(map[string]map[int]known), gone: make(map[string]uint64), values: make(map[string]value), ended: make(chan struct{})}
 	following, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	w, err := s.bucket.Watch(following, kv.WatchOptions{Initial: true})
@@ -99,7 +120,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cancel()
 		return nil, fmt.Errorf("secrets: %w", err)
 	}
-	if err := s.checkKeys(s.ring); err != nil {
+	if err := s.checkKeys(s.keyring()); err != nil {
 		w.Close()
 		cancel()
 		return nil, err
@@ -121,17 +142,7 @@ func (s *Store) Close() {
 	for name := range s.values {
 		s.forget(name)
 	}
-	s.ring, s.closed = nil, true
-}
-
-// Beside returns the store of another namespace in the same bucket, with the same master
-// keys. It must be closed, too.
-func (s *Store) Beside(ctx context.Context, namespace string) (*Store, error) {
-	s.mu.Lock()
-	cfg := s.cfg
-	cfg.Namespace, cfg.Keys = namespace, s.ring
-	s.mu.Unlock()
-	return Open(ctx, cfg)
+	s.closed = true
 }
 
 // Prepare makes sure that there is a master key, which it makes if need be, as Set does.
@@ -221,17 +232,14 @@ func (s *Store) read(ctx context.Context, info Info) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	ring := s.ring
-	s.mu.Unlock()
-	return ring.Open(r.Sealed, r.place()...)
+	return s.keyring().Open(r.Sealed, r.place()...)
 }
 
 // remember keeps an opened value, if it is still that of the latest version.
 func (s *Store) remember(info Info, b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now, ok := s.index[info.Name][info.Version]; ok && now.Created.Equal(info.Created) && s.ring != nil {
+	if now, ok := s.index[info.Name][info.Version]; ok && now.Created.Equal(info.Created) && !s.closed {
 		s.forget(info.Name)
 		s.values[info.Name] = value{info.Version, info.Created, slices.Clone(b)}
 	}
@@ -260,8 +268,8 @@ func (s *Store) Set(ctx context.Context, name string, value []byte, by string) (
 	if err := s.haveKey(ctx); err != nil {
 		return Info{}, err
 	}
-	s.sealing.RLock()
-	defer s.sealing.RUnlock()
+	s.keys.sealing.RLock()
+	defer s.keys.sealing.RUnlock()
 	r := &record{Format: recordFormat, Namespace: s.cfg.Namespace, Name: name, Created: time.Now().UTC(), By: by}
 	if err := s.putNext(ctx, r, value); err != nil {
 		return Info{}, fmt.Errorf("secret %q: %w", name, err)
@@ -273,9 +281,7 @@ func (s *Store) Set(ctx context.Context, name string, value []byte, by string) (
 // putNext stores a record as the next version of its secret.
 func (s *Store) putNext(ctx context.Context, r *record, value []byte) error {
 	for {
-		s.mu.Lock()
-		ring := s.ring
-		s.mu.Unlock()
+		ring := s.keyring()
 		if ring == nil {
 			return ErrClosed
 		}
@@ -337,8 +343,8 @@ func (s *Store) remove(ctx context.Context, versions []Info) error {
 // Remove removes a secret with all its versions. The error wraps [ErrNotFound], or is
 // one of the bucket, after which it may have been removed all the same.
 func (s *Store) Remove(ctx context.Context, name string) error {
-	s.sealing.RLock()
-	defer s.sealing.RUnlock()
+	s.keys.sealing.RLock()
+	defer s.keys.sealing.RUnlock()
 	versions := s.versions(name)
 	if len(versions) == 0 {
 		return fmt.Errorf("%w: %q", ErrNotFound, name)

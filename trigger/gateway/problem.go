@@ -23,6 +23,9 @@ type problem struct {
 	Stored []receipt `json:"stored,omitempty"`
 }
 
+// Fail answers a request that is for no function of this gateway with an error.
+func (g *Gateway) Fail(w http.ResponseWriter, r *http.Request, err error) { g.fail(w, r, "", err) }
+
 // fail answers with an error.
 func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, invocation string, err error) {
 	e := wire.AsError(err)
