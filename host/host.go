@@ -58,7 +58,7 @@ type shared struct {
 	builder *builder.Builder // nil without a go command and a cache
 	noBuild error            // why
 	spawner *worker.Spawner
-	watcher *watch.Watcher  // nil if no folder is watched
+	watcher *watch.Watcher // nil if no folder is watched
 	master  masterKeys
 	ids     idSource
 

@@ -19,7 +19,7 @@ func (a *app) client() (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.client(a.token)
+	c, err := s.client(a.token, a.namespace)
 	if err != nil {
 		return nil, usageError{err: err}
 	}
