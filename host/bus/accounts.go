@@ -23,7 +23,7 @@ var (
 )
 
 // AccountLimits bound what one account of an embedded server takes. The limits of
-// all together may be more than there is: they promise nothing. 0 is none.
+// storage of all together may be more than there is: they promise nothing. 0 is none.
 type AccountLimits struct {
 	Storage     int64 // bytes of all streams on the disk; what would be more is refused to who publishes
 	Memory      int64 // bytes of all streams in memory; at most what the server has for streams: three quarters of the machine's
@@ -130,7 +130,9 @@ func (b *Bus) limit(a *account, l AccountLimits) error {
 	}
 	if err := setStreamLimits(a.acc, l); err != nil {
 		if a.conn != nil {
-			err = errors.Join(err, setStreamLimits(a.acc, a.limits))
+			if err := setStreamLimits(a.acc, a.limits); err != nil {
+				b.log.Warn("NATS: limits of namespace " + a.acc.Name + ": " + err.Error())
+			}
 		}
 		if server.IsNatsErr(err, server.JSMemoryResourcesExceededErr) {
 			err = fmt.Errorf("%w: namespaces together may keep no more in memory than three quarters of the machine's: choose a lower limit", err)
@@ -153,7 +155,7 @@ func setStreamLimits(acc *server.Account, l AccountLimits) error {
 
 func (l AccountLimits) streams() server.JetStreamAccountLimits {
 	return server.JetStreamAccountLimits{
-		MaxMemory: orUnlimited(l.Memory), MaxStore: orUnlimited(min(l.Storage, maxStore)), MaxStreams: int(orUnlimited(int64(l.Streams))),
+		MaxMemory: orUnlimited(l.Memory), MaxStore: orUnlimited(min(l.Storage, maxStore/1024)), MaxStreams: int(orUnlimited(int64(l.Streams))),
 		MaxConsumers: -1, MaxAckPending: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
 	}
 }
@@ -166,7 +168,8 @@ func orUnlimited(n int64) int64 {
 }
 
 // RemoveAccount ends the connections of an account, deletes its streams and all that
-// is on the disk, and what was exported from and to it. The name can be used anew. An account that is not open is
+// is on the disk, and ends what was exported from and to it. The name can be used
+// anew. What the host itself runs in it must have ended. An account that is not open is
 // removed as well: what its name has on the disk goes. If it fails, some of the
 // streams may be left, and the account is closed; it can be removed again.
 //

@@ -109,7 +109,7 @@ const (
 	maxSubscriptions = 100_000
 	// maxStore is what the streams together may have, as far as the server asks:
 	// more than any disk holds, as limits of accounts may be more than there is, too.
-	maxStore = 1 << 50
+	maxStore = 1 << 60
 )
 
 // Start starts a server, or connects to the one at Config.URL.

@@ -18,11 +18,11 @@ type share struct {
 
 // ExportSubject has what is published in one namespace, under a subject with or without
 // wildcards, reach those who subscribe to it in another one, and in that one alone. It
-// returns an error that says why if the two have each other's messages already, or
-// an account is not open. It is to be said again after a restart; twice is as once.
+// returns an error that says why if a message would arrive twice, or where it
+// came from, or an account is not open. It is to be said again after a restart; twice is as once.
 //
-// Answers do not come back: see [Bus.ExportService]. The streams of the other namespace
-// take what is exported only if they are made after it.
+// The streams of the other namespace take it as well. Answers do not come back: see
+// [Bus.ExportService]. JetStream does not answer in the namespace to for a moment.
 func (b *Bus) ExportSubject(from, to, subject string) error {
 	return b.changeShare("export", share{from, to, subject, false}, b.addShare)
 }
@@ -75,25 +75,53 @@ func (b *Bus) addShare(s share) error {
 		return nil
 	}
 	for _, o := range b.shares {
-		if (o.from == s.from && o.to == s.to || o.from == s.to && o.to == s.from) && server.SubjectsCollide(o.subject, s.subject) {
-			return fmt.Errorf("the two share %q already: end that first, or choose subjects that do not overlap", o.subject)
+		if o.from == s.from && o.to == s.to && server.SubjectsCollide(o.subject, s.subject) {
+			return fmt.Errorf("%q is exported already: end that first, or choose subjects that do not overlap", o.subject)
 		}
 	}
-	// Who may import is not the server's to decide: only the host imports.
-	var err error
-	if s.service {
-		err = errors.Join(from.acc.AddServiceExport(s.subject, nil), to.acc.AddServiceImport(from.acc, s.subject, s.subject))
-	} else {
-		err = errors.Join(from.acc.AddStreamExport(s.subject, nil), to.acc.AddStreamImport(from.acc, s.subject, ""))
+	if b.flows(s.sink(), s.source(), s.subject) {
+		return errors.New("it would come back to where it was published, by way of other exports: end one of those first")
 	}
-	if err != nil {
+	// Who may import is not the server's to decide: only the host imports.
+	if s.service {
+		if err := errors.Join(from.acc.AddServiceExport(s.subject, nil), to.acc.AddServiceImport(from.acc, s.subject, s.subject)); err != nil {
+			return err
+		}
+		b.shares = append(b.shares, s)
+		return nil
+	}
+	if err := from.acc.AddStreamExport(s.subject, nil); err != nil {
 		return err
 	}
 	b.shares = append(b.shares, s)
-	if !s.service { // who has subscribed before gets nothing otherwise
-		b.rebuild(to, s.to)
-	}
+	b.rebuild(to, s.to) // an import that is merely added does not reach who has subscribed before
 	return nil
+}
+
+// source and sink say which way messages go, if not answers.
+func (s share) source() string {
+	if s.service {
+		return s.to
+	}
+	return s.from
+}
+
+func (s share) sink() string {
+	if s.service {
+		return s.from
+	}
+	return s.to
+}
+
+// flows reports whether what is published in one account reaches another. The
+// shares that are there hold no circle.
+func (b *Bus) flows(from, to, subject string) bool {
+	if from == to {
+		return true
+	}
+	return slices.ContainsFunc(b.shares, func(s share) bool {
+		return s.source() == from && server.SubjectsCollide(s.subject, subject) && b.flows(s.sink(), to, subject)
+	})
 }
 
 func (b *Bus) dropShare(s share) error {
