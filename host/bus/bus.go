@@ -13,11 +13,11 @@
 // subscribe to _INBOX.> reads what all others are answered; so clients
 // are told of it: nats --inbox-prefix=_INBOX.ada, nats.CustomInboxPrefix("_INBOX.ada").
 //
-// NATS checks the subject that is published to, and not the one that an answer
-// is asked to go to: whoever answers (JetStream does, with what is stored) publishes
-// there with its own permissions. So a responder with more permissions than those who
-// ask should answer to inboxes only, and who reads a stream can have what is in it published in
-// its namespace. Namespaces keep such clients apart.
+// NATS checks the subject that is published to, and not the one that an answer is asked
+// to go to: JetStream, or the host, would publish there for a client what it may not itself.
+// So the connections of those who may not do everything go by a guard of ours, which takes messages
+// with a reply outside of the connection's inbox from what they send, and consumers that are to
+// deliver elsewhere. The client is told of a violation.
 package bus
 
 import (
@@ -92,6 +92,7 @@ type Bus struct {
 	control *nats.Conn
 	storage *storage // nil for a server elsewhere
 	door    *door    // nil for a server elsewhere
+	guard   *guard   // nil if everybody may do everything, or nobody connects
 	dir     string
 	log     *slog.Logger
 
@@ -104,6 +105,8 @@ const (
 	startTimeout = 20 * time.Second
 	// loginTimeout bounds how long a client may take to show who it is.
 	loginTimeout = 10 * time.Second
+	// maxPayload bounds a message.
+	maxPayload = 8 << 20
 	// maxSubscriptions bounds those of one connection: some tens of MB in the server.
 	// The host itself has one for each endpoint of a function.
 	maxSubscriptions = 100_000
@@ -159,10 +162,16 @@ func (b *Bus) embed(cfg Config) error {
 	}
 	b.dir = cfg.StoreDir
 	b.door = &door{
-		secret: rand.Text(), authenticate: cfg.Authenticate, accounts: make(map[string]*account), conns: make(map[uint64]*Grant),
+		secret: rand.Text(), authenticate: cfg.Authenticate, accounts: make(map[string]*account), conns: make(map[uint64]*guest), visits: make(map[string]*visit),
 		refused: &sparingLog{log: cfg.Logger}, violated: &sparingLog{log: cfg.Logger},
 	}
 	opts.CustomClientAuthentication = b.door
+	if cfg.Listen != "" && cfg.Authenticate != nil {
+		opts.DontListen, opts.TLSConfig = true, nil
+		if b.guard, err = newGuard(b.door, cfg); err != nil {
+			return err
+		}
+	}
 	if b.srv, err = server.NewServer(opts); err != nil {
 		return fmt.Errorf("bus: %w", err)
 	}
@@ -192,6 +201,9 @@ func (b *Bus) embed(cfg Config) error {
 	}
 	b.conn, b.control = b.door.account(DefaultAccount).conn, b.door.account(ControlAccount).conn
 	b.storage.start(b.srv)
+	if b.guard != nil {
+		b.guard.start(b.srv)
+	}
 	return nil
 }
 
@@ -219,7 +231,7 @@ func (b *Bus) serverOptions(cfg Config) (*server.Options, error) {
 		JetStream:  true,
 		StoreDir:   cfg.StoreDir,
 		SyncAlways: cfg.Durability == Power,
-		MaxPayload: 8 << 20,
+		MaxPayload: maxPayload,
 		MaxPending: 64 << 20,
 		MaxSubs:    maxSubscriptions,
 		TLSConfig:  cfg.TLS,
@@ -314,6 +326,9 @@ func (b *Bus) Addr() string {
 	if b.srv == nil {
 		return b.conn.ConnectedAddr()
 	}
+	if b.guard != nil {
+		return b.guard.listener.Addr().String()
+	}
 	if addr := b.srv.Addr(); addr != nil {
 		return addr.String()
 	}
@@ -339,6 +354,9 @@ func (b *Bus) conns() []*nats.Conn {
 // Close closes the connections, and ends an embedded server and waits for it.
 func (b *Bus) Close() error {
 	var errs []error
+	if b.guard != nil {
+		b.guard.stop()
+	}
 	for _, c := range b.conns() {
 		if c != nil {
 			if err := c.FlushTimeout(time.Second); err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, context.DeadlineExceeded) {

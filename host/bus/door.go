@@ -72,7 +72,7 @@ func Inbox(id string) string {
 
 // door decides who is let in, to which namespace, and with what permissions. The
 // host itself comes through a pipe and names the namespace and the secret of this
-// run, which is not looked at in what comes over the network.
+// run; who comes over the network is announced by the guard.
 type door struct {
 	secret       string
 	authenticate func(Login) (*Grant, error) // nil: everybody, to everything in the default namespace
@@ -82,9 +82,16 @@ type door struct {
 
 	mu       sync.Mutex
 	accounts map[string]*account
-	conns    map[uint64]*Grant // of the network, by the server's number
+	conns    map[uint64]*guest // of the network, by the server's number
+	visits   map[string]*visit // who is about to connect, by key
 	prune    int               // how many conns it takes to look which are gone
 	rechecks int
+}
+
+// guest is a client of the network that was let in.
+type guest struct {
+	*Grant
+	remote string
 }
 
 var errRefused = errors.New("who may connect is not known: nothing was granted")
@@ -95,16 +102,20 @@ func (d *door) Check(c server.ClientAuthentication) bool {
 	if addr == nil || c.Kind() != server.CLIENT {
 		return false
 	}
-	if addr.Network() == "pipe" { // of net.Pipe, and of nothing that comes from outside
-		return d.admitHost(c)
-	}
 	opts := c.GetOpts()
-	login := Login{User: opts.Username, Password: opts.Password, Token: opts.Token, Name: opts.Name, Remote: addr, TLS: c.GetTLSConnectionState()}
-	if err := d.admit(c, login); err != nil {
-		d.refused.info("NATS: a connection was refused: "+err.Error(), "remote", addr.String(), "account", claimed(login))
+	if addr.Network() != "pipe" { // there is no guard, as everybody may do everything
+		return d.authenticate == nil && d.admit(c, Login{Remote: addr}) != nil
+	}
+	if opts.Username != visitor {
+		return d.admitHost(c, opts)
+	}
+	v := d.takeVisit(opts.Password)
+	if v == nil {
 		return false
 	}
-	return true
+	defer close(v.decided)
+	v.grant = d.admit(c, v.login)
+	return v.grant != nil
 }
 
 // claimed is who a login says it is, for the log. A user without a password may be
@@ -116,8 +127,7 @@ func claimed(l Login) string {
 	return l.User
 }
 
-func (d *door) admitHost(c server.ClientAuthentication) bool {
-	opts := c.GetOpts()
+func (d *door) admitHost(c server.ClientAuthentication, opts *server.ClientOpts) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := d.accounts[opts.Username]
@@ -128,21 +138,30 @@ func (d *door) admitHost(c server.ClientAuthentication) bool {
 	return true
 }
 
-// admit lets a client of the network in, or says why not.
-func (d *door) admit(c server.ClientAuthentication, login Login) error {
+// admit lets a client of the network in, and returns what it may do, or nil.
+func (d *door) admit(c server.ClientAuthentication, login Login) *Grant {
+	g, err := d.tryAdmit(c, login)
+	if err != nil {
+		d.refused.info("NATS: a connection was refused: "+err.Error(), "remote", login.Remote.String(), "account", claimed(login))
+		return nil
+	}
+	return g
+}
+
+func (d *door) tryAdmit(c server.ClientAuthentication, login Login) (*Grant, error) {
 	for range 3 {
 		d.mu.Lock()
 		rechecks := d.rechecks
 		d.mu.Unlock()
 		g, err := d.ask(login)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if again, err := d.enter(c, g, rechecks); !again {
-			return err
+		if again, err := d.enter(c, &guest{g, login.Remote.String()}, rechecks); !again {
+			return g, err
 		}
 	}
-	return errors.New("what is granted changes all the time: connect again")
+	return nil, errors.New("what is granted changes all the time: connect again")
 }
 
 func (d *door) ask(login Login) (*Grant, error) {
@@ -161,7 +180,7 @@ func (d *door) ask(login Login) (*Grant, error) {
 
 // enter registers a client with the server. It returns again if what is granted
 // may have changed while it was asked for: a revocation must not miss who comes in.
-func (d *door) enter(c server.ClientAuthentication, g *Grant, rechecks int) (again bool, err error) {
+func (d *door) enter(c server.ClientAuthentication, g *guest, rechecks int) (again bool, err error) {
 	user, err := g.user()
 	if err != nil {
 		return false, err
@@ -172,7 +191,7 @@ func (d *door) enter(c server.ClientAuthentication, g *Grant, rechecks int) (aga
 		return true, nil
 	}
 	id := c.GetID()
-	if d.conns[id] != nil {
+	if d.conns[id] != nil && d.authenticate != nil {
 		return false, errors.New("it has connected already: a connection shows its proof once")
 	}
 	a := d.accounts[g.Namespace]
@@ -272,7 +291,7 @@ func allowable(subject string) error {
 	if first == "*" || first == ">" {
 		return fmt.Errorf("%q is granted, which holds streams and inboxes: grant all, or name the first part", subject)
 	}
-	if first == "_INBOX" || first == "_R_" {
+	if strings.HasPrefix(first, "_") {
 		return fmt.Errorf("%q is granted, which is for answers: set the inbox", subject)
 	}
 	return nil
@@ -305,7 +324,7 @@ func (b *Bus) Recheck(ctx context.Context, still func(g *Grant) *Grant) error {
 	for id, g := range b.door.recheck() {
 		if ctx.Err() != nil {
 			blind++
-		} else if now := still(g.clone()); now != nil && now.clone().same(g) {
+		} else if now := still(g.clone()); now != nil && now.clone().same(g.Grant) {
 			continue
 		}
 		b.door.end(id)
@@ -317,11 +336,11 @@ func (b *Bus) Recheck(ctx context.Context, still func(g *Grant) *Grant) error {
 }
 
 // recheck returns the connections, and has those who come in at the moment asked again.
-func (d *door) recheck() map[uint64]*Grant {
+func (d *door) recheck() map[uint64]*guest {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.rechecks++
-	all := make(map[uint64]*Grant, len(d.conns))
+	all := make(map[uint64]*guest, len(d.conns))
 	for id, g := range d.conns {
 		all[id] = g
 	}
@@ -336,12 +355,9 @@ func (d *door) end(id uint64) {
 	d.mu.Unlock()
 }
 
-// inbox returns the inbox that a connection of the network has been granted.
-func (d *door) inbox(id uint64) string {
+// guest returns who has a connection of the network, or nil.
+func (d *door) guest(id uint64) *guest {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if g := d.conns[id]; g != nil {
-		return g.Inbox
-	}
-	return ""
+	return d.conns[id]
 }

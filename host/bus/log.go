@@ -47,9 +47,9 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 	}
 }
 
-// clientLine is how the server begins what it says of a connection; of the host's
-// own ones it says "pipe".
-var clientLine = regexp.MustCompile(`^\S+:\d+ - cid:(\d+) - `)
+// clientLine is how the server begins what it says of a connection, which is a pipe
+// where there is a guard, as the host's own ones are.
+var clientLine = regexp.MustCompile(`^\S+ - cid:(\d+) - `)
 
 // said takes what the server says of a client of the network, which may say
 // as much as it likes: of that one line a second is passed on, and it is no
@@ -62,14 +62,20 @@ func (d *door) said(line string) bool {
 	if strings.Contains(line, authError) {
 		return true
 	}
-	var hint []any
-	if strings.Contains(line, "Violation") && strings.Contains(line, `Subject "_INBOX.`) {
-		id, _ := strconv.ParseUint(m[1], 10, 64)
-		if inbox := d.inbox(id); inbox != "" {
-			hint = []any{"hint", "replies to this account come to an inbox of its own: --inbox-prefix=" + inbox}
-		}
+	id, _ := strconv.ParseUint(m[1], 10, 64)
+	g := d.guest(id)
+	if g == nil {
+		return false
 	}
-	d.violated.info("NATS: "+line, hint...)
+	args := []any{"remote", g.remote, "account", g.Account}
+	if strings.Contains(line, refusedReply) || strings.Contains(line, "Violation") && strings.Contains(line, `Subject "`+inboxes) {
+		hint := "it has no inbox"
+		if g.Inbox != "" {
+			hint = "answers to this account go to an inbox of its own: --inbox-prefix=" + g.Inbox
+		}
+		args = append(args, "hint", hint)
+	}
+	d.violated.info("NATS: "+line, args...)
 	return true
 }
 
