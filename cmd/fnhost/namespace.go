@@ -39,7 +39,7 @@ type limitFlags struct {
 func (f *limitFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.functions, "functions", 0, "how many functions it may have (default no limit)")
 	flags.IntVar(&f.requests, "requests", 0, "how many requests it takes in a second, over HTTP and NATS (default no limit)")
-	flags.StringVar(&f.storage, "storage", "", "size of all that its streams and buckets store in files, such as 10GiB; it is reserved (default no limit)")
+	flags.StringVar(&f.storage, "storage", "", "size of all that its streams and buckets store in files, such as 10GiB (default no limit)")
 	flags.StringVar(&f.memory, "memory", "", "size of what its streams keep in memory, such as 64MiB; it is reserved (default no limit)")
 	onlyFlags(flags, "functions", "requests", "storage", "memory")
 }
