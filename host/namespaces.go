@@ -22,8 +22,8 @@ import (
 var ErrNoNamespace = errors.New("no such namespace")
 
 // Limits bound what a namespace may use; 0 is no bound. A deploy beyond Functions, and a
-// request beyond Requests, are refused with an error of code TooMany. Storage and Memory are
-// reserved: the sum of those of all namespaces must fit on the disk and in the memory.
+// request beyond Requests, are refused with an error of code TooMany. Memory is
+// reserved: the sum of that of all namespaces must fit in what the server has for streams.
 type Limits = admin.NamespaceLimits
 
 // NamespaceInfo is what there is to tell of a namespace.

@@ -287,7 +287,7 @@ func TestNamesOfNamespaces(t *testing.T) {
 func TestLimitsOfANamespace(t *testing.T) {
 	f := server(t)
 	acme := f.make("acme", host.Limits{Functions: 1, Storage: 1 << 20})
-	if _, err := f.CreateNamespace(t.Context(), "globex", host.Limits{Storage: 1 << 60}); !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) {
+	if _, err := f.CreateNamespace(t.Context(), "globex", host.Limits{Memory: 1 << 60}); !errors.Is(err, &functions.Error{Code: functions.Unprocessed}) {
 		t.Errorf("more than there is: %v", err)
 	}
 	if _, err := f.Namespace("globex"); !errors.Is(err, host.ErrNoNamespace) {

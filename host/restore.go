@@ -188,8 +188,7 @@ func restoreStreams(ctx context.Context, dir string, index *backup.Index, r io.R
 		case <-ctx.Done():
 		}
 	}()
-	accounts, done, err := openAccounts(b, index.Accounts)
-	defer done()
+	accounts, err := openAccounts(b, index.Accounts)
 	if err == nil {
 		err = index.RestoreStreams(ctx, r, accounts)
 	}
@@ -205,15 +204,8 @@ func restoreStreams(ctx context.Context, dir string, index *backup.Index, r io.R
 	return errors.Join(err, b.Close())
 }
 
-// openAccounts opens the accounts that a backup has. done closes what it has opened.
-func openAccounts(b *bus.Bus, names []string) (list []backup.Account, done func(), err error) {
-	done = func() {
-		for _, a := range list {
-			if a.Conn != b.Conn() && a.Conn != b.Control() {
-				a.Conn.Close()
-			}
-		}
-	}
+// openAccounts opens the accounts that a backup has. The Bus closes them.
+func openAccounts(b *bus.Bus, names []string) (list []backup.Account, err error) {
 	for _, name := range names {
 		conn := b.Conn()
 		switch name {
@@ -225,12 +217,12 @@ func openAccounts(b *bus.Bus, names []string) (list []backup.Account, done func(
 				conn, err = b.OpenAccount(name, bus.AccountLimits{})
 			}
 			if err != nil {
-				return list, done, err
+				return nil, err
 			}
 		}
 		list = append(list, backup.Account{Name: name, Conn: conn})
 	}
-	return list, done, nil
+	return list, nil
 }
 
 // restoreKeys are the master keys that a restore was given.

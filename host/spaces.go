@@ -259,10 +259,6 @@ func (s *spaces) start(sp *space, l Limits) error {
 		return err
 	}
 	ns.conn = conn
-	ns.closers = append(ns.closers, func() {
-		conn.FlushTimeout(time.Second)
-		conn.Close()
-	})
 	if err := ns.open(); err != nil {
 		ns.close()
 		return err
@@ -427,11 +423,6 @@ func (h *Host) erase(ctx context.Context, name string) error {
 		return err
 	}
 	h.collect()
-	conn, err := h.bus.OpenAccount(name, bus.AccountLimits{}) // else its streams are not known
-	if err != nil {
-		return err
-	}
-	conn.Close()
 	if err := h.bus.RemoveAccount(name); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (a *app) client() (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.client(a.token)
+	c, err := s.client(a.token, a.namespace)
 	if err != nil {
 		return nil, usageError{err: err}
 	}
@@ -50,11 +50,19 @@ func (a *app) chosenServer() (*server, error) {
 	return &s, nil
 }
 
-// sayServer says which host a command is about to change, unless it is the one on
-// this machine that all commands speak to if nobody says otherwise.
+// sayServer says which host a command is about to change, and what namespace, unless it is
+// the default one of the host on this machine that all commands speak to if nobody says otherwise.
 func (a *app) sayServer() {
-	if !a.quiet && a.serverName != defaultServer {
-		fmt.Fprintf(a.stderr, "on %s:\n", a.painter(a.stderr).paint(bold, a.serverName))
+	var where []string
+	p := a.painter(a.stderr)
+	if a.serverName != defaultServer {
+		where = append(where, "on "+p.paint(bold, a.serverName))
+	}
+	if a.namespace != "" && a.namespace != admin.DefaultNamespace {
+		where = append(where, "in namespace "+p.paint(bold, a.namespace))
+	}
+	if !a.quiet && len(where) > 0 {
+		fmt.Fprintf(a.stderr, "%s:\n", strings.Join(where, ", "))
 	}
 }
 

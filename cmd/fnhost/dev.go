@@ -81,6 +81,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	placeFlags(flags, &f.cfg)
 	flags.BoolVar(&f.cfg.Public, "public", false, "where it is asked who comes: let anybody call all functions over HTTP for which no rule says anything else")
 	flags.StringVar(&f.cfg.NATSURL, "nats-url", "", "use the NATS server at this URL instead of the embedded one")
+	flags.StringVar(&f.cfg.Domain, "domain", "", "host name of the gateway, whose subdomains are namespaces: acme.DOMAIN is that of acme")
 	flags.StringVar(&f.cfg.TLSCert, "tls-cert", "", "PEM file of the certificate, for the gateway and the management API")
 	flags.StringVar(&f.cfg.TLSKey, "tls-key", "", "PEM file of its key")
 	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long running invocations may go on, of a replaced version or when stopping")

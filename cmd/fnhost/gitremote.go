@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/host/admin"
 )
 
 func (a *app) gitRemoteCommand() *cobra.Command {
@@ -51,7 +52,7 @@ func (a *app) addRemote(ctx context.Context, dir, remote, repo string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.client(a.token); err != nil {
+	if _, err := s.client(a.token, a.namespace); err != nil {
 		return usageError{err: err}
 	}
 	top, err := gitOutput(ctx, dir, "rev-parse", "--show-toplevel")
@@ -74,6 +75,9 @@ func (a *app) addRemote(ctx context.Context, dir, remote, repo string) error {
 		return err
 	}
 	address := base + "/git/" + repo + ".git"
+	if a.namespace != "" && a.namespace != admin.DefaultNamespace {
+		address = base + "/git/@" + a.namespace + "/" + repo + ".git"
+	}
 	verb := "add"
 	if _, err := gitOutput(ctx, dir, "remote", "get-url", remote); err == nil {
 		verb = "set-url"

@@ -66,6 +66,7 @@ type app struct {
 	server         string
 	serverName     string // of the host that the command speaks to
 	token          string
+	namespace      string
 	output         string
 	noColor        bool
 	quiet          bool
@@ -124,6 +125,7 @@ a flag beats the variable, which beats the file.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", defaultServer, "admin address, or name, of the host that client commands speak to (default the one that 'server use' has chosen)")
 	flags.StringVar(&a.token, "token", "", "token of that host (default the one that 'server add' keeps)")
+	flags.StringVarP(&a.namespace, "namespace", "N", "", "namespace of that host that client commands are about (default the one named default)")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, even on a terminal")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only errors and results")
 	a.settings = newSettings(flags)
@@ -134,7 +136,7 @@ a flag beats the variable, which beats the file.`,
 		a.serveCommand(), a.serverCommand(), a.deployCommand(), a.versionsCommand(), a.rollbackCommand(), a.releaseCommand(),
 		a.promoteCommand(), a.removeCommand(), a.statusCommand(), a.gitRemoteCommand(), a.gitCredentialCommand(),
 		a.sendCommand(), a.triggerCommand(), a.eventsCommand(), a.replayCommand(), a.deadCommand(), a.runsCommand(),
-		a.bucketCommand(), a.kvCommand(), a.blobCommand(), a.configCommand(), a.secretCommand(), a.backupCommand(), a.restoreCommand())
+		a.bucketCommand(), a.kvCommand(), a.blobCommand(), a.configCommand(), a.secretCommand(), a.namespaceCommand(), a.backupCommand(), a.restoreCommand())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if !cmd.Runnable() { // completion, which takes any shell as it comes

@@ -120,7 +120,7 @@ func runningAt(ctx context.Context, address string) (admin.Info, error) {
 	if list, err := loadServers(); err == nil {
 		s = list.byURL(s.URL)
 	}
-	c, err := s.client("")
+	c, err := s.client("", "")
 	if err != nil {
 		return admin.Info{}, err
 	}

@@ -3,17 +3,20 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/host"
+	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/logs"
 )
 
 // event is host.Config.OnEvent.
 func (p *printer) event(e host.Event) {
+	e.Function = nameIn(e.Namespace, e.Function)
 	p.later(func() {
 		p.width = max(p.width, len(e.Function))
 		if e.State == host.Failed {
@@ -26,6 +29,14 @@ func (p *printer) event(e host.Event) {
 		}
 		p.textEvent(&e)
 	})
+}
+
+// nameIn is what a function is called beside those of other namespaces: as in its path.
+func nameIn(namespace, function string) string {
+	if function == "" || namespace == "" || namespace == admin.DefaultNamespace {
+		return function
+	}
+	return "@" + namespace + "/" + function
 }
 
 func (p *printer) jsonEvent(e *host.Event) {
@@ -67,7 +78,7 @@ func (p *printer) textEvent(e *host.Event) {
 			took += fmt.Sprintf(" (%s)", e.How)
 		}
 		if e.First {
-			took = fmt.Sprintf("%-20s  %-*s  fn.%s", took, len(p.http)+1+p.width, p.http+"/"+e.Function, e.Function)
+			took = fmt.Sprintf("%-20s  %-*s  fn.%s", took, len(p.http)+1+p.width, p.http+"/"+e.Function, path.Base(e.Function))
 		}
 		fmt.Fprintf(p.w, "%s %s %s\n", head, p.p.paint(green, "ready"), took)
 	}
@@ -76,7 +87,15 @@ func (p *printer) textEvent(e *host.Event) {
 // releasesOf has the printer ask h for what of a function serves.
 func (p *printer) releasesOf(h *host.Host) {
 	p.released = func(name string) string {
-		f, err := h.Function(name)
+		namespace, name, found := strings.Cut(strings.TrimPrefix(name, "@"), "/")
+		if !found {
+			namespace, name = "", namespace
+		}
+		ns, err := h.Namespace(namespace)
+		if err != nil {
+			return ""
+		}
+		f, err := ns.Function(name)
 		if err != nil {
 			return ""
 		}

@@ -16,6 +16,7 @@ import (
 // record shows what a function writes. That its build failed has come as an
 // event before.
 func (p *printer) record(r logs.Record) error {
+	r.Function = nameIn(r.Namespace, r.Function)
 	p.later(func() {
 		p.width = max(p.width, len(r.Function))
 		if p.isTold(&r) {

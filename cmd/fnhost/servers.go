@@ -103,8 +103,8 @@ func (s *servers) byURL(url string) server {
 	return server{URL: url}
 }
 
-func (s *server) client(token string) (*admin.Client, error) {
-	o := admin.ClientOptions{Token: s.Token}
+func (s *server) client(token, namespace string) (*admin.Client, error) {
+	o := admin.ClientOptions{Token: s.Token, Namespace: namespace}
 	if token != "" {
 		o.Token = token
 	}
@@ -190,7 +190,7 @@ func (a *app) serverAdd(ctx context.Context, name string, s server) error {
 		}
 		s.CA = abs
 	}
-	c, err := s.client("")
+	c, err := s.client("", "")
 	if err != nil {
 		return usageError{err: err}
 	}

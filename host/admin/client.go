@@ -224,7 +224,7 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 		return c.request(ctx, method, path, header, body)
 	}
 	if !c.knows.Load() { // a host that does not know the header would do it in the default one
-		resp, err := c.request(ctx, http.MethodGet, "/v1/openapi.json", nil, nil)
+		resp, err := c.request(ctx, http.MethodGet, "/healthz", nil, nil)
 		if err != nil {
 			return nil, err
 		}

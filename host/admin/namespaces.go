@@ -16,7 +16,7 @@ import (
 // NamespaceLimits bound what a namespace may use; 0 is no bound.
 type NamespaceLimits struct {
 	Functions int   `json:"functions,omitempty"` // deployed ones
-	Storage   int64 `json:"storage,omitempty"`   // bytes of its streams and buckets in files; reserved
+	Storage   int64 `json:"storage,omitempty"`   // bytes of its streams and buckets in files
 	Memory    int64 `json:"memory,omitempty"`    // bytes of its streams in memory; reserved
 	Requests  int   `json:"requests,omitempty"`  // in a second, over HTTP and NATS; as many at once
 }

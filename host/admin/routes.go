@@ -133,6 +133,9 @@ func (rt route) describe(path string) object {
 	for _, name := range rt.query {
 		params = append(params, object{"name": name, "in": "query", "schema": text})
 	}
+	if strings.HasPrefix(path, "/v1/") && !managesNamespaces(path) {
+		params = append(params, object{"name": HeaderNamespace, "in": "header", "schema": text})
+	}
 	op := object{"summary": rt.summary, "parameters": params}
 	switch {
 	case rt.in != nil:

@@ -2,14 +2,28 @@
 // that runs elsewhere.
 //
 // An embedded server keeps its state in a directory of the host, has an account
-// for each namespace ([DefaultAccount], and those of [Bus.OpenAccount]) and one for the
+// for each namespace ([DefaultAccount], and those that [Bus.OpenAccount] opens) and one for the
 // host's own state ([ControlAccount]), and takes no connection from outside
-// unless it is given an address to listen on.
+// unless it is given an address to listen on. Config.Authenticate says who
+// is let in there, and what a [Grant] allows.
+//
+// What a grant allows is a list of subjects for publishing and one for subscribing.
+// JetStream is subjects, too ($JS.API.>, $KV.>, $O.>): without them there is none of it.
+// Requests need an inbox. That of the connection alone is allowed, as who may
+// subscribe to _INBOX.> reads what all others are answered; so clients
+// are told of it: nats --inbox-prefix=_INBOX.ada, nats.CustomInboxPrefix("_INBOX.ada").
+//
+// NATS checks the subject that is published to, and not the one that an answer is asked
+// to go to: JetStream, or the host, would publish there for a client what it may not itself.
+// So the connections of those who may not do everything go by a guard of ours, which takes messages
+// with a reply outside of the connection's inbox from what they send, and consumers that are to
+// deliver elsewhere. The client is told of a violation.
 package bus
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +31,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -33,9 +48,17 @@ const (
 type Config struct {
 	// URL is that of a server that runs elsewhere. It excludes the rest.
 	URL string
-	// Listen is the address for NATS clients, "host:port"; port 0 picks one.
+	// Listen is the address for NATS clients, "host:port"; port 0 picks one. One that
+	// others reach wants Authenticate and TLS: the server does not ask for them.
 	// Default: none, in-process connections only.
 	Listen string
+	// Authenticate says what a client of the network may do, from what it shows. Nil,
+	// or an error, is a refusal, which the client learns no reason of; the error is
+	// logged, and must not hold what was shown. It is called by many at once, for
+	// each connection. Default: whoever reaches the address may do everything in [DefaultAccount].
+	Authenticate func(Login) (*Grant, error)
+	// TLS encrypts connections to Listen. Default: plain ones.
+	TLS *tls.Config
 	// StoreDir is where an embedded server keeps streams.
 	StoreDir string
 	// StoreKey encrypts all that the streams of an embedded server store, with
@@ -64,17 +87,33 @@ const (
 // Bus is a running server and a connection to it. Its methods are safe for
 // concurrent use.
 type Bus struct {
-	srv      *server.Server // nil for a server elsewhere
-	conn     *nats.Conn
-	control  *nats.Conn
-	secret   string
-	accounts accounts
-	storage  *storage // nil for a server elsewhere
-	log      *slog.Logger
+	srv     *server.Server // nil for a server elsewhere
+	conn    *nats.Conn
+	control *nats.Conn
+	storage *storage // nil for a server elsewhere
+	door    *door    // nil for a server elsewhere
+	guard   *guard   // nil if everybody may do everything, or nobody connects
+	dir     string
+	log     *slog.Logger
+
+	changing sync.Mutex // is held while accounts change
+	shares   []share    // of which changing is the lock
 }
 
-// startTimeout bounds how long a server may take to accept connections.
-const startTimeout = 20 * time.Second
+const (
+	// startTimeout bounds how long a server may take to accept connections.
+	startTimeout = 20 * time.Second
+	// loginTimeout bounds how long a client may take to show who it is.
+	loginTimeout = 10 * time.Second
+	// maxPayload bounds a message.
+	maxPayload = 8 << 20
+	// maxSubscriptions bounds those of one connection: some tens of MB in the server.
+	// The host itself has one for each endpoint of a function.
+	maxSubscriptions = 100_000
+	// maxStore is what the streams together may have, as far as the server asks:
+	// more than any disk holds, as limits of accounts may be more than there is, too.
+	maxStore = 1 << 60
+)
 
 // Start starts a server, or connects to the one at Config.URL.
 func Start(cfg Config) (*Bus, error) {
@@ -117,40 +156,55 @@ func redacted(s string) string {
 
 // embed starts a server in this process and connects to it.
 func (b *Bus) embed(cfg Config) error {
-	b.secret = rand.Text()
 	opts, err := b.serverOptions(cfg)
 	if err != nil {
 		return err
 	}
-	opts.CustomClientAuthentication = &authenticator{secret: b.secret, accounts: &b.accounts}
+	b.dir = cfg.StoreDir
+	b.door = &door{
+		secret: rand.Text(), authenticate: cfg.Authenticate, accounts: make(map[string]*account), conns: make(map[uint64]*guest), visits: make(map[string]*visit),
+		refused: &sparingLog{log: cfg.Logger}, violated: &sparingLog{log: cfg.Logger},
+	}
+	opts.CustomClientAuthentication = b.door
+	if cfg.Listen != "" && cfg.Authenticate != nil {
+		opts.DontListen, opts.TLSConfig = true, nil
+		if b.guard, err = newGuard(b.door, cfg); err != nil {
+			return err
+		}
+	}
 	if b.srv, err = server.NewServer(opts); err != nil {
 		return fmt.Errorf("bus: %w", err)
 	}
+	b.door.srv = b.srv
 	for _, name := range []string{DefaultAccount, ControlAccount} {
-		account, err := b.srv.LookupAccount(name)
+		acc, err := b.srv.LookupAccount(name)
 		if err != nil {
 			return fmt.Errorf("bus: account %q: %w", name, err)
 		}
-		b.accounts.set(name, account)
+		b.door.setAccount(name, &account{acc: acc})
 	}
 	failed := make(chan string, 1)
 	b.storage = newStorage(cfg.StoreDir, cfg.Logger)
-	b.srv.SetLoggerV2(&serverLog{log: cfg.Logger, fatal: failed, failed: b.storage.said}, false, false, false)
+	b.srv.SetLoggerV2(&serverLog{log: cfg.Logger, fatal: failed, failed: b.storage.said, client: b.door.said}, false, false, false)
 	b.srv.Start()
 	if err := b.awaitStart(failed); err != nil {
 		return err
 	}
 	for _, name := range []string{DefaultAccount, ControlAccount} {
-		if err := b.accounts.get(name).EnableJetStream(nil, nil); err != nil {
+		a := b.door.account(name)
+		if err := b.limit(a, AccountLimits{}); err != nil {
 			return fmt.Errorf("bus: streams of account %q: %w", name, err)
 		}
+		if a.conn, err = b.connect(name); err != nil {
+			return err
+		}
 	}
+	b.conn, b.control = b.door.account(DefaultAccount).conn, b.door.account(ControlAccount).conn
 	b.storage.start(b.srv)
-	if b.conn, err = b.connect(DefaultAccount); err != nil {
-		return err
+	if b.guard != nil {
+		b.guard.start(b.srv)
 	}
-	b.control, err = b.connect(ControlAccount)
-	return err
+	return nil
 }
 
 // awaitStart waits until the server takes connections, or has failed.
@@ -177,12 +231,16 @@ func (b *Bus) serverOptions(cfg Config) (*server.Options, error) {
 		JetStream:  true,
 		StoreDir:   cfg.StoreDir,
 		SyncAlways: cfg.Durability == Power,
-		MaxPayload: 8 << 20,
+		MaxPayload: maxPayload,
 		MaxPending: 64 << 20,
+		MaxSubs:    maxSubscriptions,
+		TLSConfig:  cfg.TLS,
+		// The server's own are two seconds each.
+		TLSTimeout: loginTimeout.Seconds(), AuthTimeout: 2 * loginTimeout.Seconds(),
 	}
 	// The server's own limit is three quarters of what was free at its start: near
 	// zero on a full disk, and it stays so when there is room again.
-	_, opts.JetStreamMaxStore = statfs(cfg.StoreDir)
+	opts.JetStreamMaxStore = maxStore
 	if cfg.StoreKey != "" {
 		opts.JetStreamKey, opts.JetStreamCipher = cfg.StoreKey, server.ChaCha
 	}
@@ -243,7 +301,7 @@ func (b *Bus) clientOptions(name string) []nats.Option {
 }
 
 func (b *Bus) connect(account string) (*nats.Conn, error) {
-	opts := append(b.clientOptions("fnhost"), nats.InProcessServer(b.srv), nats.UserInfo(account, b.secret))
+	opts := append(b.clientOptions("fnhost"), nats.InProcessServer(b.srv), nats.UserInfo(account, b.door.secret))
 	conn, err := nats.Connect("", opts...)
 	if err != nil {
 		return nil, fmt.Errorf("bus: connect in process: %w", err)
@@ -268,16 +326,38 @@ func (b *Bus) Addr() string {
 	if b.srv == nil {
 		return b.conn.ConnectedAddr()
 	}
+	if b.guard != nil {
+		return b.guard.listener.Addr().String()
+	}
 	if addr := b.srv.Addr(); addr != nil {
 		return addr.String()
 	}
 	return ""
 }
 
+// conns returns the host's own connections.
+func (b *Bus) conns() []*nats.Conn {
+	if b.door == nil {
+		return []*nats.Conn{b.conn}
+	}
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	b.door.mu.Lock()
+	defer b.door.mu.Unlock()
+	var all []*nats.Conn
+	for _, a := range b.door.accounts {
+		all = append(all, a.conn)
+	}
+	return all
+}
+
 // Close closes the connections, and ends an embedded server and waits for it.
 func (b *Bus) Close() error {
 	var errs []error
-	for _, c := range []*nats.Conn{b.conn, b.control} {
+	if b.guard != nil {
+		b.guard.stop()
+	}
+	for _, c := range b.conns() {
 		if c != nil {
 			if err := c.FlushTimeout(time.Second); err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, context.DeadlineExceeded) {
 				errs = append(errs, err)
