@@ -36,6 +36,7 @@ var rules = []struct {
 	{"host/worker", nil, module("host/bus", "host/admin", "trigger", "builder"), "a pool runs processes, whatever made them"},
 	{"host/redact", nil, outsideStd, "it sees secrets: standard library only"},
 	{"host/logs", nil, module("host", "trigger", "builder"), "records belong to everybody"},
+	{"host/audit", nil, module("host", "trigger", "builder", "kv", "functions"), "records belong to everybody, and no part of the host may hold them up"},
 	{"host/backup", nil, module("host", "trigger", "builder", "kv", "functions"), "a backup is streams and files, whatever they mean"},
 	{"host/bus", nil, module("host/worker", "trigger", "builder"), "the bus carries messages and knows none"},
 	{"", []string{"host/bus"}, is("github.com/nats-io/nats-server/v2/server"), "one place embeds the server"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/kv/secrets"
 )
@@ -69,6 +70,9 @@ type Config struct {
 	// one that was made so: [New] refuses any other, and neither encrypts nor decrypts
 	// what is there. Default: secrets alone are encrypted.
 	EncryptStore bool
+	// AuditDays is for how many days it is kept who has changed what over the management
+	// API; see package audit. Default: 90.
+	AuditDays int
 	// Durability says what stored data survives. Default: [bus.Process].
 	Durability bus.Durability
 	// Builder says how sources are built; see [builder.Config].
@@ -115,6 +119,9 @@ func (c *Config) setDefaults() error {
 			return fmt.Errorf("host: the management API at %s can be reached by other machines and has no TLS: set a certificate and its key, or allow it explicitly", c.Admin)
 		}
 		c.AdminToken = true
+	}
+	if c.AuditDays < 0 {
+		return fmt.Errorf("host: AuditDays is %d: give a number of days, or leave it out for %d", c.AuditDays, audit.DefaultDays)
 	}
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second

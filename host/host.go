@@ -20,6 +20,7 @@ import (
 	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/builder/watch"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
@@ -103,6 +104,10 @@ type Host struct {
 	servers  servers
 	cert     *tls.Certificate // of the gateway, nil for plain HTTP
 	started  time.Time
+
+	audit    *audit.Log
+	refusals refusals                   // that were told of
+	who      func(*http.Request) string // the account of a request to the management API; nil for none
 }
 
 // New starts a host: its NATS server, and the building of the functions in the
@@ -171,6 +176,9 @@ func (h *Host) start() error {
 			h.log.Warn("closing NATS: " + err.Error())
 		}
 	})
+	if err := h.openAudit(); err != nil {
+		return err
+	}
 	if err := h.openBuckets(); err != nil {
 		return err
 	}

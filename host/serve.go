@@ -113,7 +113,7 @@ func (h *Host) onClose(fn func()) bool {
 func (h *Host) serve(ctx context.Context) error {
 	gateway := h.server(h.gateway, h.cert != nil)
 	gateway.RegisterOnShutdown(h.endWaits) // else who waits for a run would hold up the end
-	o := admin.Options{Check: h.check, Logger: h.log}
+	o := admin.Options{Check: h.check, Audit: h.auditRequest, Logger: h.log}
 	if h.git != nil {
 		o.Git = h.git
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/trigger/codec"
 )
@@ -85,6 +86,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process (its end), or power (the loss of it; slower)")
 	storeFlags(flags, &f.cfg.MasterKeyFile, &f.cfg.MasterKeyCommand, &f.cfg.EncryptStore)
 	flags.BoolVar(&f.cfg.PrivateCallbacks, "private-callbacks", false, "let results of asynchronous calls be sent to addresses of this machine and of the networks around it, too")
+	flags.IntVar(&f.cfg.AuditDays, "audit-days", audit.DefaultDays, "for how many days it is kept who has changed what")
 	flags.StringVar(&f.logFormat, "log-format", "text", "of what is shown: text or json, an object a line")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write the addresses to this file, as JSON, while they are served")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say more of what the host does")

@@ -46,6 +46,8 @@
 //	PUT, DELETE /v1/blobs/{store}     makes one, removes it
 //	GET  /v1/blobs/{store}/blobs      blobs; query: prefix, after, limit
 //	GET, PUT, DELETE /v1/blobs/{store}/blobs/{name}  a blob as it is
+//	GET  /v1/audit                    who has changed what, a JSON object a line; query: since, account, action, limit, follow
+//	GET  /v1/audit/verify             whether a record was changed, or taken out
 //	GET  /v1/backup                   all that the host keeps, as one file (package backup)
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
@@ -135,6 +137,7 @@ type Backend interface {
 	BlobKeeper
 	Configurer
 	Backuper
+	Auditor
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)

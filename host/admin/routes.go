@@ -29,7 +29,7 @@ type route struct {
 
 func (s *Server) routes() []route {
 	deployQuery := []string{"dir", "name", "release", "canary", "url", "ref", "commit", "author", "message", "by"}
-	return slices.Concat(s.runRoutes(), s.bucketRoutes(), s.blobRoutes(), s.configRoutes(), s.secretRoutes(), []route{
+	return slices.Concat(s.runRoutes(), s.bucketRoutes(), s.blobRoutes(), s.configRoutes(), s.secretRoutes(), s.auditRoutes(), []route{
 		{pattern: "GET /healthz", summary: "200 while the host runs", handler: healthz},
 		{pattern: "GET /v1/info", summary: "What host this is, and where it listens", out: reflect.TypeFor[Info](),
 			handler: func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Info()) }},

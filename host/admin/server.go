@@ -26,6 +26,7 @@ type Server struct {
 	backend Backend
 	log     *slog.Logger
 	check   func(r *http.Request) error
+	audit   func(r *http.Request, pattern string, status int, err error)
 	mux     *http.ServeMux
 	ctx     context.Context // of what does not end by itself
 	cancel  context.CancelFunc
@@ -36,6 +37,11 @@ type Options struct {
 	// Check returns an error for a request that may not steer the host. Default:
 	// all may.
 	Check func(r *http.Request) error
+	// Audit is told of each request that changes something, reads what must not be
+	// read, or was refused that, when it has ended: with the pattern of its route, the
+	// status of the answer, and the error in it, or what [NoteOutcome] was told. It
+	// must not block. Default: nobody.
+	Audit func(r *http.Request, pattern string, status int, err error)
 	// Git serves the paths below /git/. Default: none.
 	Git http.Handler
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
@@ -47,13 +53,13 @@ func NewServer(backend Backend, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{backend: backend, log: o.Logger, check: o.Check, mux: http.NewServeMux()}
+	s := &Server{backend: backend, log: o.Logger, check: o.Check, audit: o.Audit, mux: http.NewServeMux()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.pattern, r.serve)
 	}
 	if o.Git != nil {
-		s.mux.Handle("/git/", http.StripPrefix("/git", o.Git))
+		s.mux.Handle(gitPattern, http.StripPrefix("/git", o.Git))
 	}
 	return s
 }
@@ -64,6 +70,12 @@ func (s *Server) Close() { s.cancel() }
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w, r, end := s.audited(w, r)
+	defer end()
+	s.serve(w, r)
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(versionHeader, APIVersion)
 	// A page of another site must not steer a host on the developer's machine:
 	// neither by a form, nor by a name that is made to mean this address.
@@ -105,7 +117,7 @@ func challenge(r *http.Request) string {
 
 // APIVersion is that of the management API. The major part stands in the paths; the
 // minor part grows when something is added.
-const APIVersion = "1.4"
+const APIVersion = "1.5"
 
 // versionHeader is the header of all answers that tells APIVersion.
 const versionHeader = "Fn-Api"
@@ -138,6 +150,9 @@ func reply(w http.ResponseWriter, v any) error {
 
 func fail(w http.ResponseWriter, err error) {
 	e := wire.AsError(err)
+	if a, ok := w.(*auditedWriter); ok {
+		a.err = e
+	}
 	var notReady *trigger.NotReady
 	detail := e.Message
 	if errors.As(err, &notReady) {
