@@ -30,9 +30,11 @@ type Config struct {
 	// they are developed. Default: "/" is not found, unless a function has it as a route.
 	Index bool
 	// TLSCert and TLSKey are PEM files for the gateway, and for the management API
-	// where other machines reach it. Default: plain HTTP, with HTTP/1.1 and HTTP/2
-	// over clear text.
+	// where other machines reach it. They are read anew when they have changed. Default:
+	// plain HTTP, with HTTP/1.1 and HTTP/2 over clear text.
 	TLSCert, TLSKey string
+	// ACME has the certificates of both come from an authority instead.
+	ACME ACME
 	// Admin is the address of the management API. Default: none. An address that
 	// other machines reach needs TLS, or AdminPlain, and wants the token.
 	Admin string
@@ -108,6 +110,9 @@ func (c *Config) setDefaults() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return fmt.Errorf("host: TLS needs both a certificate and a key")
 	}
+	if err := c.ACME.check(c); err != nil {
+		return err
+	}
 	if err := (&secrets.Source{Text: c.MasterKey, File: c.MasterKeyFile, Command: c.MasterKeyCommand}).Validate(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -115,7 +120,7 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("host: EncryptStore is for the embedded NATS server: have the one at Config.NATSURL encrypt what it stores")
 	}
 	if c.Admin != "" && !isLoopback(c.Admin) {
-		if c.TLSCert == "" && !c.AdminPlain {
+		if !c.hasTLS() && !c.AdminPlain {
 			return fmt.Errorf("host: the management API at %s can be reached by other machines and has no TLS: set a certificate and its key, or allow it explicitly", c.Admin)
 		}
 		c.AdminToken = true

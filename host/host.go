@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/crypto/acme/autocert"
+	"golang.org/x/time/rate"
 
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/gitpush"
@@ -102,7 +104,9 @@ type Host struct {
 	stopped  chan struct{}  // closed when Close begins
 	running  sync.WaitGroup // of Run, until its requests have ended
 	servers  servers
-	cert     *tls.Certificate // of the gateway, nil for plain HTTP
+	tls      *tls.Config       // of the gateway, nil for plain HTTP
+	acme     *autocert.Manager // where its certificates come from; nil for files
+	acmeWarn rate.Sometimes
 	started  time.Time
 
 	audit    *audit.Log
@@ -138,7 +142,7 @@ func New(cfg Config) (*Host, error) {
 
 // start starts the parts of the host, each of which adds to closers.
 func (h *Host) start() error {
-	if err := h.loadCert(); err != nil {
+	if err := h.openTLS(); err != nil {
 		return err
 	}
 	lock, err := lockDir(h.cfg.Dir)

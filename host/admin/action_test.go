@@ -110,3 +110,17 @@ func TestAnAuditedAnswerIsFlushed(t *testing.T) {
 	}
 	close(release)
 }
+
+func TestAllAnswersKeepToThemselves(t *testing.T) {
+	api := NewServer(echo{hub: logs.NewHub(0)}, Options{Git: http.NotFoundHandler()})
+	for _, path := range []string{"/healthz", "/v1/info", "/v1/nothing", "/git/x/info/refs"} {
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Content-Security-Policy": "frame-ancestors 'none'",
+			"Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin"} {
+			if got := w.Result().Header.Values(name); len(got) != 1 || got[0] != want {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
+		}
+	}
+}

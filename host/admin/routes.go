@@ -74,7 +74,6 @@ func (s *Server) routes() []route {
 
 // serve implements the route.
 func (rt route) serve(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	if err := rt.handler(w, r); err != nil && r.Context().Err() == nil {
 		fail(w, err)

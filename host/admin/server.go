@@ -76,6 +76,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	maps.Copy(w.Header(), protection)
 	w.Header().Set(versionHeader, APIVersion)
 	// A page of another site must not steer a host on the developer's machine:
 	// neither by a form, nor by a name that is made to mean this address.
@@ -97,6 +98,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mux.ServeHTTP(w, r)
+}
+
+// protection are headers of all answers: what they hold is for who has asked, and for no
+// page of somebody else to frame, embed, guess the type of, or learn the address of.
+var protection = http.Header{
+	"X-Content-Type-Options":       {"nosniff"},
+	"X-Frame-Options":              {"DENY"},
+	"Content-Security-Policy":      {"frame-ancestors 'none'"},
+	"Referrer-Policy":              {"no-referrer"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
 }
 
 // authorize returns an error for a request that may not be served.

@@ -249,6 +249,9 @@ func copyHeader(h http.Header, from wire.Header) {
 			continue
 		}
 		name := http.CanonicalHeaderKey(string(key))
+		if name == "Strict-Transport-Security" {
+			delete(h, name) // the function knows better than the host
+		}
 		if !isHopByHop(name) && !strings.HasPrefix(name, "X-Fn-") && !dropped[name] {
 			h[name] = append(h[name], string(value))
 		}
