@@ -31,6 +31,7 @@ var rules = []struct {
 	{"builder/gitpush", nil, is(Module + "/builder"), "a push is a tree of files: what is made of it is for Deploy to decide"},
 	{"builder/gitpush", nil, is("net/http/cgi"), "git http-backend as a CGI program fails for chunked pushes, and shows nothing before its end"},
 	{"trigger", nil, module("host", "cmd"), "triggers know the host by trigger.Invoker alone"},
+	{"trigger/limit", nil, module("host", "trigger", "builder", "functions", "kv"), "whatever has callers may limit them"},
 	{"trigger", nil, is("github.com/nats-io/nats-server/v2/server"), "only host/bus knows the server"},
 	{"trigger/event", nil, module("kv"), "it reads streams, and what a bucket makes of one is for trigger/kvwatch to know"},
 	{"host/worker", nil, module("host/bus", "host/admin", "trigger", "builder"), "a pool runs processes, whatever made them"},

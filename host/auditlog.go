@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/audit"
+	"github.com/fnhost/fnhost/trigger/limit"
 )
 
 // auditFlush bounds how long the end of a host waits for its last records.
@@ -67,7 +67,7 @@ func (f *refusals) take() (skipped int, ok bool) {
 func (h *Host) auditRequest(r *http.Request, pattern string, status int, err error) {
 	e := audit.Entry{
 		Action: admin.ActionOf(pattern), Resource: admin.ResourceOf(pattern, r.URL.EscapedPath()),
-		Remote: remoteOf(r), OK: err == nil && status < 400, Detail: auditDetail(r),
+		Remote: h.remoteOf(r), OK: err == nil && status < 400, Detail: auditDetail(r),
 	}
 	if h.who != nil {
 		e.Account = h.who(r)
@@ -120,12 +120,12 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s, "�")
 }
 
-func remoteOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
+// remoteOf is the address that a request comes from.
+func (h *Host) remoteOf(r *http.Request) string {
+	if addr := limit.ClientAddr(r, h.cfg.TrustedProxies); addr.IsValid() {
+		return addr.String()
 	}
-	return host
+	return r.RemoteAddr
 }
 
 // Audit implements [admin.Backend].

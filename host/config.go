@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -35,6 +36,10 @@ type Config struct {
 	TLSCert, TLSKey string
 	// ACME has the certificates of both come from an authority instead.
 	ACME ACME
+	// TrustedProxies are those whose X-Forwarded-For says where a request comes from, for
+	// the limits of functions and the audit; one that is not named counts as the client itself.
+	// Default: none.
+	TrustedProxies []netip.Prefix
 	// Admin is the address of the management API. Default: none. An address that
 	// other machines reach needs TLS, or AdminPlain, and wants the token.
 	Admin string

@@ -193,7 +193,8 @@ func (h *Host) start() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.spawner.Close, h.stopFunctions)
-	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Publisher: publisher{h}, Index: h.cfg.Index, Async: async{h}, Logger: h.log})
+	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Publisher: publisher{h}, Index: h.cfg.Index, Async: async{h}, Logger: h.log,
+		TrustedProxies: h.cfg.TrustedProxies})
 	if h.rpc, err = rpc.New(rpc.Config{Conn: h.bus.Conn(), Invoker: invoker{h}, Logger: h.log}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}

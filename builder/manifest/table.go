@@ -30,6 +30,8 @@ var manifestKeys = keys[Manifest]{check: checkConfigAccess, fields: []field[Mani
 		"What configuration the function reads."),
 	key("cors", optional(mapping(corsKeys)), func(m *Manifest) **CORS { return &m.CORS },
 		"Which pages of other origins may call the function. Default: none."),
+	key("limit", optional(limits()), func(m *Manifest) **Limit { return &m.Limit },
+		"How many HTTP requests are let in, such as 100/s. Default: no limit."),
 	key("async", mapping(asyncKeys), func(m *Manifest) *Async { return &m.Async },
 		"How calls are handled that are stored first, and answered later."),
 	key("triggers", mapping(triggerKeys), func(m *Manifest) *Triggers { return &m.Triggers },
@@ -107,4 +109,6 @@ var routeKeys = keys[Route]{check: checkEventRoute, fields: []field[Route]{
 		func(t *Route) *string { return &t.Endpoint }, "Endpoint it invokes. Default: the root."),
 	key("event", text(schema{"pattern": `^[^$\s{][^\s]*$`, "maxLength": maxSubject}, checkRouteSubject),
 		func(t *Route) *string { return &t.Event }, "Subject of an event that it stores, and invokes nothing. Wildcards of the path may be parts: orders.{id}.paid."),
+	key("limit", optional(limits()), func(t *Route) **Limit { return &t.Limit },
+		"How many requests for the route are let in, such as 100/s; they count for the limit of the function, too. Default: no limit."),
 }}

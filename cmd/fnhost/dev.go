@@ -29,6 +29,7 @@ type hostFlags struct {
 	logFormat  string
 	readyFile  string
 	verbose    bool
+	proxies    []string
 }
 
 // devFlags are the flags of dev.
@@ -86,6 +87,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cfg.ACME.Email, "acme-email", "", "address for its messages")
 	flags.StringVar(&f.cfg.ACME.Directory, "acme-directory", "", "URL of the authority (default that of Let's Encrypt)")
 	flags.StringVar(&f.cfg.ACME.HTTP, "acme-http", "", "address for its proofs over port 80, such as :80; all else there is redirected to https (default none)")
+	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "addresses and networks whose X-Forwarded-For says where a request comes from, for limits and the audit")
 	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long running invocations may go on, of a replaced version or when stopping")
 	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process (its end), or power (the loss of it; slower)")
 	storeFlags(flags, &f.cfg.MasterKeyFile, &f.cfg.MasterKeyCommand, &f.cfg.EncryptStore)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/trigger/limit"
 )
 
 // serveFlags are the flags of serve.
@@ -111,6 +112,10 @@ func (f *hostFlags) complete() error {
 	}
 	if f.cfg.NATSURL != "" {
 		f.cfg.NATS = ""
+	}
+	var bad string
+	if f.cfg.TrustedProxies, bad = limit.ParseProxies(f.proxies); bad != "" {
+		return usagef("--trusted-proxies %q: want an address, or a network such as 10.0.0.0/8", bad)
 	}
 	var err error
 	if f.cfg.MasterKey, err = takeMasterKey(f.cfg.MasterKeyFile, f.cfg.MasterKeyCommand); err != nil {

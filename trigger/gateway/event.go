@@ -66,12 +66,19 @@ func (e *brokenBatch) Unwrap() error { return e.err }
 
 // serveEvent stores what was sent to a route. fn is nil while the first version of
 // its function is being built, which nobody waits for.
-func (g *Gateway) serveEvent(w http.ResponseWriter, r *http.Request, rt *routes, fn *trigger.Function, route *manifest.Route) {
+func (g *Gateway) serveEvent(w http.ResponseWriter, r *http.Request, rt *routes, fn *trigger.Function, route *manifest.Route, routeLimit *limited) {
 	limit := manifest.Default().Body
 	if fn != nil {
 		limit = fn.Manifest.Body
 	}
 	store := func(w http.ResponseWriter, r *http.Request) {
+		var fnLimit *limited
+		if fn != nil {
+			fnLimit = rt.limits[fn.Name]
+		}
+		if (routeLimit != nil || fnLimit != nil) && !g.admit(w, r, routeLimit, fnLimit) {
+			return
+		}
 		answer, err := g.storeEvents(w, r, route, limit)
 		if err != nil {
 			g.fail(w, r, "", err)

@@ -22,6 +22,11 @@
 // is given; that of a run that was canceled is an error of status 499. An event whose
 // headers are those of a CloudEvent (Ce-…) needs all that a CloudEvent must have.
 //
+// A manifest may limit how many requests are let in, each caller for himself: one too
+// many is answered with 429 and Retry-After, and all answers tell how many are left
+// (RateLimit). A node counts for itself; requests over NATS, events and the management
+// API are not counted.
+//
 // Hop-by-hop headers and X-Fn-… are not passed on. A request asks for a version of
 // the function by X-Fn-Version; without it the release decides. The response names
 // the version and the invocation (X-Fn-Version, X-Fn-Invocation). Errors are problem
@@ -34,6 +39,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -56,6 +62,12 @@ type Config struct {
 	// Async stores calls that are answered later. Default: there are none, and the
 	// preference for it is not heard.
 	Async Async
+	// Caller returns the account that a request has proved, "" for none; limits count by
+	// it. Default: none has.
+	Caller func(r *http.Request) string
+	// TrustedProxies are those whose X-Forwarded-For says where a request comes from, for
+	// limits. Default: none, it comes from the address of the connection.
+	TrustedProxies []netip.Prefix
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
 	Logger *slog.Logger
 }
@@ -84,6 +96,8 @@ type target struct {
 	prefix   string // the part of the path that is the function's, not the handler's
 	uri      string // what the handler sees of the path, escaped
 	values   []string
+	limit    *limited // of the route, nil for none
+	fnLimit  *limited // of the function
 }
 
 // ServeHTTP implements [http.Handler].
@@ -162,6 +176,7 @@ func (g *Gateway) await(r *http.Request, name string) (*trigger.Function, error)
 
 // serve applies CORS, and then invokes.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, rt *routes, t *target) {
+	t.fnLimit = rt.limits[t.fn.Name]
 	if c := rt.cors[t.fn.Name]; c != nil {
 		c.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request) { g.invoke(w, r, t) })
 		return
@@ -173,6 +188,9 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, rt *routes, t *t
 var headers = sync.Pool{New: func() any { h := make(wire.Header, 0, 1<<10); return &h }}
 
 func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
+	if (t.limit != nil || t.fnLimit != nil) && !g.admit(w, r, t.limit, t.fnLimit) {
+		return
+	}
 	if g.cfg.Async != nil && wantsAsync(r) {
 		g.submit(w, r, t)
 		return
