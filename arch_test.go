@@ -36,6 +36,7 @@ var rules = []struct {
 	{"trigger/event", nil, module("kv"), "it reads streams, and what a bucket makes of one is for trigger/kvwatch to know"},
 	{"host/worker", nil, module("host/bus", "host/admin", "trigger", "builder"), "a pool runs processes, whatever made them"},
 	{"host/redact", nil, outsideStd, "it sees secrets: standard library only"},
+	{"host/outbound", nil, outsideStd, "it stands between strangers and this network: standard library only"},
 	{"host/logs", nil, module("host", "trigger", "builder"), "records belong to everybody"},
 	{"host/audit", nil, module("host", "trigger", "builder", "kv", "functions"), "records belong to everybody, and no part of the host may hold them up"},
 	{"host/backup", nil, module("host", "trigger", "builder", "kv", "functions"), "a backup is streams and files, whatever they mean"},
