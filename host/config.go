@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/kv/secrets"
 )
@@ -34,9 +36,15 @@ type Config struct {
 	// they are developed. Default: "/" is not found, unless a function has it as a route.
 	Index bool
 	// TLSCert and TLSKey are PEM files for the gateway, and for the management API
-	// where other machines reach it. Default: plain HTTP, with HTTP/1.1 and HTTP/2
-	// over clear text.
+	// where other machines reach it. They are read anew when they have changed. Default:
+	// plain HTTP, with HTTP/1.1 and HTTP/2 over clear text.
 	TLSCert, TLSKey string
+	// ACME has the certificates of both come from an authority instead.
+	ACME ACME
+	// TrustedProxies are those whose X-Forwarded-For says where a request comes from, for
+	// the limits of functions and the audit; one that is not named counts as the client itself.
+	// Default: none.
+	TrustedProxies []netip.Prefix
 	// Admin is the address of the management API. Default: none. An address that
 	// other machines reach needs TLS, or AdminPlain.
 	Admin string
@@ -79,6 +87,9 @@ type Config struct {
 	// one that was made so: [New] refuses any other, and neither encrypts nor decrypts
 	// what is there. Default: secrets alone are encrypted.
 	EncryptStore bool
+	// AuditDays is for how many days it is kept who has changed what over the management
+	// API; see package audit. Default: 90.
+	AuditDays int
 	// Durability says what stored data survives. Default: [bus.Process].
 	Durability bus.Durability
 	// Builder says how sources are built; see [builder.Config].
@@ -114,6 +125,9 @@ func (c *Config) setDefaults() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return fmt.Errorf("host: TLS needs both a certificate and a key")
 	}
+	if err := c.ACME.check(c); err != nil {
+		return err
+	}
 	if err := (&secrets.Source{Text: c.MasterKey, File: c.MasterKeyFile, Command: c.MasterKeyCommand}).Validate(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -121,7 +135,7 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("host: EncryptStore is for the embedded NATS server: have the one at Config.NATSURL encrypt what it stores")
 	}
 	if c.Admin != "" && !isLoopback(c.Admin) {
-		if c.TLSCert == "" && !c.AdminPlain {
+		if !c.hasTLS() && !c.AdminPlain {
 			return fmt.Errorf("host: the management API at %s can be reached by other machines and has no TLS: set a certificate and its key, or allow it explicitly", c.Admin)
 		}
 	}
@@ -131,6 +145,9 @@ func (c *Config) setDefaults() error {
 	c.Domain = strings.ToLower(strings.Trim(c.Domain, "."))
 	if strings.ContainsAny(c.Domain, ":/@* ") {
 		return fmt.Errorf("host: domain %q: want a host name alone, such as fn.example.com", c.Domain)
+	}
+	if c.AuditDays < 0 {
+		return fmt.Errorf("host: AuditDays is %d: give a number of days, or leave it out for %d", c.AuditDays, audit.DefaultDays)
 	}
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second

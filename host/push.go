@@ -54,7 +54,9 @@ func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
 const pushTimeout = 15 * time.Minute
 
 // deployPush deploys a tree that was pushed, while the pusher sees how.
-func (h *Namespace) deployPush(ctx context.Context, p gitpush.Push) error {
+func (h *Namespace) deployPush(ctx context.Context, p gitpush.Push) (err error) {
+	served := ""
+	defer func() { admin.NoteOutcome(ctx, err, served) }()
 	o := DeployOptions{
 		Name: p.Repo, By: p.Author,
 		Source: registry.Source{Kind: registry.Push, Ref: strings.TrimPrefix(p.Ref, "refs/heads/"), Commit: p.Commit, Author: p.Author, Message: p.Subject},
@@ -82,6 +84,7 @@ func (h *Namespace) deployPush(ctx context.Context, p gitpush.Push) error {
 	if err != nil {
 		return pushError(err, tree)
 	}
+	served = admin.Served(result)
 	for _, d := range result {
 		line := fmt.Sprintf("%s %s serves: %s", d.Function, d.Version, d.Release)
 		switch {
@@ -143,16 +146,27 @@ func pushOptions(list []string, o *DeployOptions) error {
 // see them.
 func pushError(err error, tree string) error {
 	p := deployProblem(err, tree)
+	failed := &failedPush{code: wire.Code(p.Code), text: p.Detail}
 	if len(p.Diagnostics) == 0 {
-		return errors.New(p.Detail)
+		return failed
 	}
 	var b strings.Builder
 	for _, d := range p.Diagnostics {
 		fmt.Fprintf(&b, "%s\n%s", diagnosticLine(d), d.Excerpt)
 	}
 	b.WriteString("the source does not build; what serves is as it was")
-	return errors.New(b.String())
+	failed.text = b.String()
+	return failed
 }
+
+// failedPush is an error whose text is the pusher's, and whose code is the audit's.
+type failedPush struct {
+	code wire.Code
+	text string
+}
+
+func (f *failedPush) Error() string { return f.text }
+func (f *failedPush) Unwrap() error { return &wire.Error{Code: f.code} }
 
 func diagnosticLine(d admin.Diagnostic) string {
 	switch {

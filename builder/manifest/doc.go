@@ -35,6 +35,7 @@
 //	cors:                 # without it, no CORS headers
 //	  origins: ["https://*.example.com"]
 //	  methods: [GET, PUT]
+//	limit: 100/s          # HTTP requests of one caller; or /m, /h; without it, no limit
 //	async:                # calls that are stored first, and answered later
 //	  retries: 3          # of one that failed; 0 to 1000
 //	  backoff: 1s         # before the first retry; it doubles
@@ -48,6 +49,10 @@
 //	      host: shop.example.com # default: all
 //	      endpoint: create       # default: the function's root
 //	      scopes: [pets.write]   # or public; default: the function's
+//	      limit:                 # beside that of the function
+//	        rate: 10/m
+//	        burst: 3             # at once; default: the number of the rate
+//	        per: address         # default: caller, the account or else the address; or all
 //	    - path: /orders/{id}     # by POST, unless methods say otherwise
 //	      event: orders.{id}.new # stores the body as an event of that subject, and answers 202
 //	  event:                     # for each message that a stream takes

@@ -77,6 +77,9 @@ type Manifest struct {
 	// CORS lets browsers call the function from other origins. Default nil: no
 	// CORS headers.
 	CORS *CORS `json:"cors,omitzero"`
+	// Limit bounds the HTTP requests for the function, by whichever route. Default nil: no
+	// limit.
+	Limit *Limit `json:"limit,omitzero"`
 	// Async says how calls are handled that are stored first, and answered later.
 	Async Async `json:"async,omitzero"`
 	// Triggers start the function, beside the path and the subject it always has.
@@ -168,6 +171,9 @@ type Route struct {
 	// Default: those.
 	Public bool     `json:"public,omitzero"`
 	Scopes []string `json:"scopes,omitzero"`
+	// Limit bounds the requests for the route, which count for that of the function, too.
+	// Default nil: no limit.
+	Limit *Limit `json:"limit,omitzero"`
 }
 
 // Patterns returns the route in the pattern syntax of [net/http.ServeMux], once

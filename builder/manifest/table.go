@@ -34,6 +34,8 @@ var manifestKeys = keys[Manifest]{check: checkManifest, fields: []field[Manifest
 		"What configuration the function reads."),
 	key("cors", optional(mapping(corsKeys)), func(m *Manifest) **CORS { return &m.CORS },
 		"Which pages of other origins may call the function. Default: none."),
+	key("limit", optional(limits()), func(m *Manifest) **Limit { return &m.Limit },
+		"How many HTTP requests are let in, such as 100/s. Default: no limit."),
 	key("async", mapping(asyncKeys), func(m *Manifest) *Async { return &m.Async },
 		"How calls are handled that are stored first, and answered later."),
 	key("triggers", mapping(triggerKeys), func(m *Manifest) *Triggers { return &m.Triggers },
@@ -115,4 +117,6 @@ var routeKeys = keys[Route]{check: checkRoute, fields: []field[Route]{
 		"Whether anybody may use it, on hosts that ask who comes."),
 	key("scopes", texts(leaveScope), func(t *Route) *[]string { return &t.Scopes },
 		"Scopes that let an account use it. Default: the function's."),
+	key("limit", optional(limits()), func(t *Route) **Limit { return &t.Limit },
+		"How many requests for the route are let in, such as 100/s; they count for the limit of the function, too. Default: no limit."),
 }}
