@@ -35,6 +35,7 @@ var rules = []struct {
 	{"trigger/event", nil, module("kv"), "it reads streams, and what a bucket makes of one is for trigger/kvwatch to know"},
 	{"host/worker", nil, module("host/bus", "host/admin", "trigger", "builder"), "a pool runs processes, whatever made them"},
 	{"host/redact", nil, outsideStd, "it sees secrets: standard library only"},
+	{"host/auth/rules", nil, outsideStd, "it decides who may do what: standard library only"},
 	{"host/logs", nil, module("host", "trigger", "builder"), "records belong to everybody"},
 	{"host/backup", nil, module("host", "trigger", "builder", "kv", "functions"), "a backup is streams and files, whatever they mean"},
 	{"host/bus", nil, module("host/worker", "trigger", "builder"), "the bus carries messages and knows none"},

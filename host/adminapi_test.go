@@ -33,7 +33,7 @@ type remote struct {
 func startRemote(t *testing.T) *remote {
 	t.Helper()
 	f := start(t, nil, func(c *host.Config) {
-		c.Watch, c.Admin, c.AdminToken, c.GitPush = nil, "127.0.0.1:0", true, true
+		c.Watch, c.Admin, c.Auth, c.GitPush = nil, "127.0.0.1:0", true, true
 	})
 	r := &remote{fixture: f, token: f.FreshToken()}
 	var err error
@@ -357,7 +357,7 @@ func TestEveryPathWantsTheToken(t *testing.T) {
 		"GET /v1/info", "GET /v1/functions", "GET /v1/functions/hello", "POST /v1/invoke/hello", "GET /v1/logs", "GET /v1/schemas/function.json",
 		"GET /v1/status", "PUT /v1/deploys/abcdefgh", "GET /v1/deploys", "GET /v1/deploys/abcdefgh", "DELETE /v1/deploys/abcdefgh",
 		"GET /v1/functions/hello/versions", "GET /v1/functions/hello/versions/v1", "POST /v1/functions/hello/release", "DELETE /v1/functions/hello",
-		"GET /git/hello/info/refs?service=git-receive-pack", "POST /git/hello/git-receive-pack", "GET /", "GET /v1/unknown", "GET /healthz/x", "GET //healthz", "GET /v1/../v1/info",
+		"GET /git/hello/info/refs?service=git-receive-pack", "POST /git/hello/git-receive-pack", "GET /", "GET /v1/unknown", "GET /healthz/x", "GET /v1/../v1/info",
 	}
 	for _, path := range paths {
 		method, path, _ := strings.Cut(path, " ")

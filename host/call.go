@@ -72,7 +72,7 @@ func (h *Namespace) callFunction(ctx context.Context, f *function, m *manifest.M
 	depth, _ := req.Header.Int(wire.KeyDepth)
 	result, err := invoker{h}.Invoke(ctx, &trigger.Invocation{
 		Function: name, Endpoint: endpoint, Trigger: trigger.Call, Caller: f.name, Depth: int(min(max(depth, 0), maxDepth)) + 1,
-		Payload: req.Payload, Body: req.Body,
+		Header: f.callers.header(req.Header.Get(wire.KeyInvocation)), Payload: req.Payload, Body: req.Body,
 	})
 	if err != nil {
 		return nil, err

@@ -38,12 +38,17 @@ type Config struct {
 	// over clear text.
 	TLSCert, TLSKey string
 	// Admin is the address of the management API. Default: none. An address that
-	// other machines reach needs TLS, or AdminPlain, and wants the token.
+	// other machines reach needs TLS, or AdminPlain.
 	Admin string
-	// AdminToken has the management API want a token, which is made at the first
-	// start; see [Host.FreshToken]. Default: whoever reaches a loopback address
-	// may use it.
-	AdminToken bool
+	// Auth has all ways in ask who comes: the gateway, the management API, git and NATS.
+	// Accounts, tokens and rules say who may do what (see package host/auth); the first
+	// start makes the root token, see [Host.FreshToken]. It is set where one of HTTP, Admin
+	// and NATS is an address that other machines reach. Default: whoever reaches an address
+	// of this machine may do all.
+	Auth bool
+	// Public lets anybody call all functions over HTTP for which no rule says anything
+	// else, as if each had public: true in its manifest. Default: no.
+	Public bool
 	// AdminPlain allows the management API without TLS on an address that other
 	// machines reach: the token and all sources can be read on the way. Default: no.
 	AdminPlain bool
@@ -119,7 +124,9 @@ func (c *Config) setDefaults() error {
 		if c.TLSCert == "" && !c.AdminPlain {
 			return fmt.Errorf("host: the management API at %s can be reached by other machines and has no TLS: set a certificate and its key, or allow it explicitly", c.Admin)
 		}
-		c.AdminToken = true
+	}
+	for _, address := range []string{c.HTTP, c.Admin, c.NATS} {
+		c.Auth = c.Auth || address != "" && !isLoopback(address)
 	}
 	c.Domain = strings.ToLower(strings.Trim(c.Domain, "."))
 	if strings.ContainsAny(c.Domain, ":/@* ") {

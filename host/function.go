@@ -42,6 +42,7 @@ type function struct {
 	abort    context.CancelCauseFunc
 	removed  bool
 	drains   sync.WaitGroup
+	callers  callers
 }
 
 func newFunction(h *Namespace, name string, src builder.Source) *function {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -38,10 +37,9 @@ func (closedError) Unwrap() []error {
 type Host struct {
 	*defaultNamespace
 
-	check   func(*http.Request) error // of requests to the management API; nil lets all in
-	token   string                    // that was made at this start
-	ran     bool                      // Run was called; guarded by mu
-	closers []func()                  // in the order of starting
+	token   string   // that was made at this start
+	ran     bool     // Run was called; guarded by mu
+	closers []func() // in the order of starting
 	closing sync.Once
 	spaces  *spaces        // nil with a NATS server that runs elsewhere
 	running sync.WaitGroup // of Run, until its requests have ended
@@ -60,6 +58,7 @@ type shared struct {
 	spawner *worker.Spawner
 	watcher *watch.Watcher // nil if no folder is watched
 	master  masterKeys
+	auth    atomic.Pointer[auth.Authority] // nil where nobody is asked who they are
 	ids     idSource
 
 	first *Namespace                            // the default one
@@ -116,13 +115,6 @@ func (h *Host) start() error {
 	if err := os.MkdirAll(run, 0o700); err != nil {
 		return fmt.Errorf("host: data directory: %w", err)
 	}
-	if h.cfg.AdminToken {
-		t, fresh, err := auth.Open(h.cfg.Dir)
-		if err != nil {
-			return fmt.Errorf("host: %w", err)
-		}
-		h.check, h.token = t.Check, fresh
-	}
 	if err := h.openKeys(); err != nil {
 		return err
 	}
@@ -151,6 +143,9 @@ func (h *Host) start() error {
 	}
 	if err := h.openPrograms(); err != nil {
 		return fmt.Errorf("host: data directory: %w", err)
+	}
+	if err := h.openAuth(); err != nil {
+		return err
 	}
 	h.closers = append(h.closers, h.close)
 	if err := h.open(); err != nil {
@@ -205,7 +200,7 @@ func (h *Host) Close() error {
 	return nil
 }
 
-// FreshToken returns the token of the management API if it was made at this
+// FreshToken returns the root token, which may do all, if it was made at this
 // start, and "" otherwise: it is not kept, only its hash.
 func (h *Host) FreshToken() string { return h.token }
 

@@ -213,8 +213,16 @@ func (f *function) run(ctx context.Context, deadline time.Time, v *version, inv 
 		req = requests.Get().(*wire.Request)
 		defer recycle(req)
 	}
+	end := f.callers.begin(inv)
 	*req = wire.Request{Kind: wire.Invoke, Header: invokeHeader(req.Header, inv, deadline), Payload: inv.Payload, Body: inv.Body, Deadline: deadline}
 	resp, err := v.runner.Do(ctx, req)
+	switch {
+	case end == nil:
+	case err == nil && resp.Body != nil:
+		resp.Body = endingBody{resp.Body, end}
+	default:
+		end()
+	}
 	if err != nil {
 		return nil, f.hideError(err)
 	}

@@ -104,7 +104,11 @@ func (h *Namespace) open() (err error) {
 		return err
 	}
 	h.closers = append(h.closers, h.stopFunctions)
-	h.gateway = gateway.New(gateway.Config{Invoker: invoker{h}, Publisher: publisher{h}, Index: h.cfg.Index, Async: async{h}, Logger: h.log})
+	gate := gateway.Config{Invoker: invoker{h}, Publisher: publisher{h}, Index: h.cfg.Index, Async: async{h}, Logger: h.log}
+	if h.authority() != nil {
+		gate.Door = door{h}
+	}
+	h.gateway = gateway.New(gate)
 	if h.rpc, err = rpc.New(rpc.Config{Conn: h.conn, Invoker: invoker{h}, Logger: h.log}); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}

@@ -113,7 +113,10 @@ func (h *Host) onClose(fn func()) bool {
 func (h *Host) serve(ctx context.Context) error {
 	gateway := h.server(h.Gateway(), h.cert != nil)
 	gateway.RegisterOnShutdown(h.endWaits) // else who waits for a run would hold up the end
-	o := admin.Options{Check: h.check, Logger: h.log}
+	o := admin.Options{Auth: h.authority(), Logger: h.log}
+	if o.Auth != nil {
+		o.Door = adminDoor{h}
+	}
 	if h.cfg.GitPush {
 		o.Git = http.HandlerFunc(h.serveGit)
 	}

@@ -18,6 +18,8 @@
 //	  LOG_LEVEL: debug
 //	  PORT: 8080          # numbers and true/false need no quotes
 //	  REGION: ${config:region:eu} # configuration, and what is meant without; $${ is the text
+//	public: true          # anybody may call it over HTTP; or, on hosts that ask who comes:
+//	scopes: [orders.read] # accounts that have one of these; without both, whom a rule lets
 //	access:               # what it may touch; without it, all of its namespace
 //	  functions: [stock, "pay-*"]
 //	  buckets: [orders]
@@ -45,6 +47,7 @@
 //	      methods: [GET, PUT]    # default: all
 //	      host: shop.example.com # default: all
 //	      endpoint: create       # default: the function's root
+//	      scopes: [pets.write]   # or public; default: the function's
 //	    - path: /orders/{id}     # by POST, unless methods say otherwise
 //	      event: orders.{id}.new # stores the body as an event of that subject, and answers 202
 //	  event:                     # for each message that a stream takes

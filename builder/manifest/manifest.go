@@ -62,6 +62,12 @@ type Manifest struct {
 	// without NUL, but for ${config:limits.rate}, see [Expand]. Names match [A-Za-z_][A-Za-z0-9_]*, do not begin with FNHOST_
 	// and are not GOMEMLIMIT, which Memory sets. Default nil.
 	Env map[string]string `json:"env,omitzero"`
+	// Public lets anybody call the function over HTTP, on hosts that ask who comes.
+	// Default false.
+	Public bool `json:"public,omitzero"`
+	// Scopes let accounts call it over HTTP that have one of them. It is not set with
+	// Public. Default nil: those whom a rule of the host lets.
+	Scopes []string `json:"scopes,omitzero"`
 	// Access lists what the function may touch. Default nil: everything in its
 	// namespace.
 	Access *Access `json:"access,omitzero"`
@@ -158,6 +164,10 @@ type Route struct {
 	// anything: its body, which is answered with 202 when a stream has it. Parts of it
 	// may be wildcards of Path, such as orders.{id}.paid. Default empty: none.
 	Event string `json:"event,omitzero"`
+	// Public and Scopes say who may use the route, in place of those of the function.
+	// Default: those.
+	Public bool     `json:"public,omitzero"`
+	Scopes []string `json:"scopes,omitzero"`
 }
 
 // Patterns returns the route in the pattern syntax of [net/http.ServeMux], once

@@ -5,7 +5,7 @@ import "time"
 // The tables of all keys. To add one, add a field to the struct and a line here;
 // to add a kind of trigger, add its struct, its table, and a line in triggerKeys.
 
-var manifestKeys = keys[Manifest]{check: checkConfigAccess, fields: []field[Manifest]{
+var manifestKeys = keys[Manifest]{check: checkManifest, fields: []field[Manifest]{
 	key("name", text(nameSchema, checkName), func(m *Manifest) *string { return &m.Name },
 		"Name of the function. Default: the directory's name."),
 	key("runtime", oneOf("go"), func(m *Manifest) *string { return &m.Runtime },
@@ -24,6 +24,10 @@ var manifestKeys = keys[Manifest]{check: checkConfigAccess, fields: []field[Mani
 		"Size of the largest request body: up to 1GiB."),
 	key("env", environment(), func(m *Manifest) *map[string]string { return &m.Env },
 		"Environment variables of the workers. ${config:limits.rate} stands for configuration."),
+	key("public", boolean(), func(m *Manifest) *bool { return &m.Public },
+		"Whether anybody may call it over HTTP, on hosts that ask who comes."),
+	key("scopes", texts(leaveScope), func(m *Manifest) *[]string { return &m.Scopes },
+		"Scopes that let an account call it over HTTP. Default: those that a rule of the host names."),
 	key("access", optional(mapping(accessKeys)), func(m *Manifest) **Access { return &m.Access },
 		"What the function may touch. A kind without a list: nothing. Default: everything in its namespace."),
 	key("config", optional(mapping(configKeys)), func(m *Manifest) **Config { return &m.Config },
@@ -96,7 +100,7 @@ var triggerKeys = keys[Triggers]{fields: []field[Triggers]{
 		"Changes of the keys of buckets that start the function."),
 }}
 
-var routeKeys = keys[Route]{check: checkEventRoute, fields: []field[Route]{
+var routeKeys = keys[Route]{check: checkRoute, fields: []field[Route]{
 	required(key("path", text(schema{"pattern": "^/"}, checkPath), func(t *Route) *string { return &t.Path },
 		"Path in the syntax of Go's ServeMux: /pets/{id}, /files/{path...}, /{$}.")),
 	key("methods", texts(httpMethod), func(t *Route) *[]string { return &t.Methods },
@@ -107,4 +111,8 @@ var routeKeys = keys[Route]{check: checkEventRoute, fields: []field[Route]{
 		func(t *Route) *string { return &t.Endpoint }, "Endpoint it invokes. Default: the root."),
 	key("event", text(schema{"pattern": `^[^$\s{][^\s]*$`, "maxLength": maxSubject}, checkRouteSubject),
 		func(t *Route) *string { return &t.Event }, "Subject of an event that it stores, and invokes nothing. Wildcards of the path may be parts: orders.{id}.paid."),
+	key("public", boolean(), func(t *Route) *bool { return &t.Public },
+		"Whether anybody may use it, on hosts that ask who comes."),
+	key("scopes", texts(leaveScope), func(t *Route) *[]string { return &t.Scopes },
+		"Scopes that let an account use it. Default: the function's."),
 }}

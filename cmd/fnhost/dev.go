@@ -64,7 +64,8 @@ The first Ctrl+C lets running invocations end, the second one does not wait.`,
 	f.register(flags)
 	flags.StringVar(&f.cfg.Dir, "data", "", defaultDataHelp)
 	flags.StringSliceVar(&f.cfg.Watch, "watch", []string{"."}, "folders to watch, if none are named as DIR")
-	flags.BoolVar(&f.allowExposed, "allow-exposed", false, "listen on addresses that other machines reach, too: whoever does may run functions; the management API wants a token then")
+	flags.BoolVar(&f.allowExposed, "allow-exposed", false, "listen on addresses that other machines reach, too; then it is asked who comes, as with --auth")
+	flags.BoolVar(&f.cfg.Auth, "auth", false, "ask who comes, as serve does: with accounts, tokens and rules")
 	completeChoices(cmd)
 	return cmd
 }
@@ -78,6 +79,7 @@ func completeChoices(cmd *cobra.Command) {
 
 func (f *hostFlags) register(flags *pflag.FlagSet) {
 	placeFlags(flags, &f.cfg)
+	flags.BoolVar(&f.cfg.Public, "public", false, "where it is asked who comes: let anybody call all functions over HTTP for which no rule says anything else")
 	flags.StringVar(&f.cfg.NATSURL, "nats-url", "", "use the NATS server at this URL instead of the embedded one")
 	flags.StringVar(&f.cfg.Domain, "domain", "", "host name of the gateway, whose subdomains are namespaces: acme.DOMAIN is that of acme")
 	flags.StringVar(&f.cfg.TLSCert, "tls-cert", "", "PEM file of the certificate, for the gateway and the management API")

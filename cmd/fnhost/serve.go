@@ -50,7 +50,7 @@ func (f *serveFlags) complete() error {
 	if f.cfg.Dir == "" {
 		return usagef("--data is missing: name the directory where all is kept that must survive, such as /var/lib/fnhost")
 	}
-	f.cfg.AdminToken, f.cfg.AdminPlain = true, f.adminPlain
+	f.cfg.Auth, f.cfg.AdminPlain = true, f.adminPlain
 	if err := f.hostFlags.complete(); err != nil {
 		return err
 	}

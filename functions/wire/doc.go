@@ -75,6 +75,8 @@
 //	:trigger     what started it: "http", "rpc", "call", "invoke", "event", "kv", "async", …
 //	:depth       how many function-to-function calls lie above it, absent for 0
 //	:caller      the function that called, for the trigger "call"
+//	:identity    who has proved to ask for it, a JSON object with account, namespace,
+//	             kind, scopes and issuer; absent for nobody
 //	:query       the raw query string of a request, without "?"
 //	:value       "name=value", a wildcard of the matched route; may repeat
 //	:method :uri :host :remote :scheme
@@ -166,6 +168,7 @@ const (
 	KeyTrigger    = ":trigger"
 	KeyDepth      = ":depth"
 	KeyCaller     = ":caller"
+	KeyIdentity   = ":identity"
 	KeyFunction   = ":function"
 	KeyQuery      = ":query"
 	KeyValue      = ":value"

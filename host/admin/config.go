@@ -84,7 +84,7 @@ func (s *Server) configRoutes() []route {
 		{pattern: "DELETE /v1/config", summary: "Remove what a layer has at a path, or all of it", query: with("path", "by"), out: one,
 			handler: func(w http.ResponseWriter, r *http.Request) error {
 				q := r.URL.Query()
-				v, err := s.backend.RemoveConfig(r.Context(), layerOf(r), q.Get("by"), q.Get("path"))
+				v, err := s.backend.RemoveConfig(r.Context(), layerOf(r), by(r), q.Get("path"))
 				return replyOr(w, v, err)
 			}},
 		{pattern: "POST /v1/config/rollback", summary: "Make an earlier revision of a layer the current one again, as a new revision", query: with("revision", "by"), out: one,
@@ -104,7 +104,7 @@ func (s *Server) setConfig(w http.ResponseWriter, r *http.Request) error {
 	if !json.Valid(body) {
 		return wire.Errorf(wire.BadRequest, "the body is no JSON: text is JSON in quotes")
 	}
-	v, err := s.backend.SetConfig(r.Context(), layerOf(r), r.URL.Query().Get("by"), r.URL.Query().Get("path"), body)
+	v, err := s.backend.SetConfig(r.Context(), layerOf(r), by(r), r.URL.Query().Get("path"), body)
 	return replyOr(w, v, err)
 }
 
@@ -113,7 +113,7 @@ func (s *Server) rollbackConfig(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return wire.Errorf(wire.BadRequest, "revision=%.40s: want a number", r.URL.Query().Get("revision"))
 	}
-	v, err := s.backend.RollbackConfig(r.Context(), layerOf(r), r.URL.Query().Get("by"), revision)
+	v, err := s.backend.RollbackConfig(r.Context(), layerOf(r), by(r), revision)
 	return replyOr(w, v, err)
 }
 

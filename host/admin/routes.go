@@ -29,7 +29,7 @@ type route struct {
 
 func (s *Server) routes() []route {
 	deployQuery := []string{"dir", "name", "release", "canary", "url", "ref", "commit", "author", "message", "by"}
-	return slices.Concat(s.runRoutes(), s.bucketRoutes(), s.blobRoutes(), s.configRoutes(), s.secretRoutes(), s.namespaceRoutes(), []route{
+	return slices.Concat(s.runRoutes(), s.bucketRoutes(), s.blobRoutes(), s.configRoutes(), s.secretRoutes(), s.identityRoutes(), s.namespaceRoutes(), []route{
 		{pattern: "GET /healthz", summary: "200 while the host runs", handler: healthz},
 		{pattern: "GET /v1/info", summary: "What host this is, and where it listens", out: reflect.TypeFor[Info](),
 			handler: func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Info()) }},
@@ -133,7 +133,7 @@ func (rt route) describe(path string) object {
 	for _, name := range rt.query {
 		params = append(params, object{"name": name, "in": "query", "schema": text})
 	}
-	if strings.HasPrefix(path, "/v1/") && !managesNamespaces(path) {
+	if l := leaves[rt.pattern]; l.resource != "" && !l.host {
 		params = append(params, object{"name": HeaderNamespace, "in": "header", "schema": text})
 	}
 	op := object{"summary": rt.summary, "parameters": params}

@@ -69,7 +69,7 @@ func (s *Server) setSecret(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return wire.Errorf(wire.TooLarge, "the value is larger than a secret may be")
 	}
-	v, err := s.backend.SetSecret(r.Context(), r.PathValue("name"), value, r.URL.Query().Get("by"))
+	v, err := s.backend.SetSecret(r.Context(), r.PathValue("name"), value, by(r))
 	return replyOr(w, v, err)
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/trigger"
 	"github.com/fnhost/fnhost/trigger/codec"
@@ -26,7 +27,10 @@ import (
 type Server struct {
 	backend Backend
 	log     *slog.Logger
-	check   func(r *http.Request) error
+	door    Door
+	auth    *auth.Authority // nil where nobody is asked
+	guesses guesses
+	unknown http.Handler // for paths that no route is for
 	mux     *http.ServeMux
 	ctx     context.Context // of what does not end by itself
 	cancel  context.CancelFunc
@@ -35,9 +39,10 @@ type Server struct {
 
 // Options of a [Server].
 type Options struct {
-	// Check returns an error for a request that may not steer the host. Default:
-	// all may.
-	Check func(r *http.Request) error
+	// Door says who may do what. Default: everybody all, and nobody is asked.
+	Door Door
+	// Auth knows accounts, tokens and rules. Default: there are none.
+	Auth *auth.Authority
 	// Git serves the paths below /git/. Default: none.
 	Git http.Handler
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
@@ -49,19 +54,16 @@ func NewServer(backend Backend, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{backend: backend, log: o.Logger, check: o.Check, mux: http.NewServeMux()}
+	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, mux: http.NewServeMux()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.handle()
+	s.unknown = s.guard(leave{known: true}, http.HandlerFunc(notFound))
+	for _, r := range s.routes() {
+		s.mux.Handle(r.pattern, s.guard(leaves[r.pattern], s.dispatch(r)))
+	}
 	if o.Git != nil {
-		s.mux.Handle("/git/", http.StripPrefix("/git", o.Git))
+		s.mux.Handle("/git/", s.guard(gitLeave, http.StripPrefix("/git", o.Git)))
 	}
 	return s
-}
-
-func (s *Server) handle() {
-	for _, r := range s.routes() {
-		s.mux.HandleFunc(r.pattern, r.serve)
-	}
 }
 
 // Close ends the requests that follow logs, which would go on for ever: to be
@@ -81,29 +83,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, wire.Errorf(wire.Forbidden, "the host name %q is not one of this address: use localhost, or the address itself", r.Host))
 		return
 	}
-	if err := s.authorize(r); err != nil {
-		w.Header().Set("WWW-Authenticate", challenge(r))
-		fail(w, err)
-		return
-	}
-	s, err := s.ofNamespace(r)
-	if err != nil {
-		fail(w, err)
-		return
-	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {
-		fail(w, wire.Errorf(wire.NotFound, "%s %s is not part of version %s of the management API, which this host speaks: `fnhost version` compares client and host", r.Method, r.URL.Path, APIVersion))
+		s.unknown.ServeHTTP(w, r)
 		return
 	}
 	s.mux.ServeHTTP(w, r)
 }
 
-// authorize returns an error for a request that may not be served.
-func (s *Server) authorize(r *http.Request) error {
-	if s.check == nil || r.URL.Path == "/healthz" || r.URL.Path == "/v1/openapi.json" {
-		return nil
-	}
-	return s.check(r)
+// notFound answers a request that no route is for.
+func notFound(w http.ResponseWriter, r *http.Request) {
+	fail(w, wire.Errorf(wire.NotFound, "%s %s is not part of version %s of the management API, which this host speaks: `fnhost version` compares client and host", r.Method, r.URL.Path, APIVersion))
 }
 
 // challenge asks for a token in the way that the client knows.

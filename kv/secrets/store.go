@@ -44,7 +44,7 @@ type Store struct {
 	bucket kv.Bucket
 	log    *slog.Logger
 
-	keys   *keys
+	keys *keys
 
 	mu     sync.Mutex
 	open   bool // what it has found at its beginning was judged

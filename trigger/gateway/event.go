@@ -65,14 +65,18 @@ func (e *brokenBatch) Error() string {
 func (e *brokenBatch) Unwrap() error { return e.err }
 
 // serveEvent stores what was sent to a route. fn is nil while the first version of
-// its function is being built, which nobody waits for.
-func (g *Gateway) serveEvent(w http.ResponseWriter, r *http.Request, rt *routes, fn *trigger.Function, route *manifest.Route) {
-	limit := manifest.Default().Body
+// the function name is being built, which nobody waits for.
+func (g *Gateway) serveEvent(w http.ResponseWriter, r *http.Request, rt *routes, name string, fn *trigger.Function, route *manifest.Route) {
+	m := manifest.Default()
 	if fn != nil {
-		limit = fn.Manifest.Body
+		m = fn.Manifest
 	}
 	store := func(w http.ResponseWriter, r *http.Request) {
-		answer, err := g.storeEvents(w, r, route, limit)
+		_, err := g.enter(r, name, "", m.LeaveOf(route))
+		var answer []byte
+		if err == nil {
+			answer, err = g.storeEvents(w, r, route, m.Body)
+		}
 		if err != nil {
 			g.fail(w, r, "", err)
 			return

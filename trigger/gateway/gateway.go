@@ -22,6 +22,9 @@
 // is given; that of a run that was canceled is an error of status 499. An event whose
 // headers are those of a CloudEvent (Ce-…) needs all that a CloudEvent must have.
 //
+// Where there is a [Door], a request that it does not let in is answered with 401, and with 403
+// where it is known who asks. The token that proves somebody is not passed on, but who that is.
+//
 // Hop-by-hop headers and X-Fn-… are not passed on. A request asks for a version of
 // the function by X-Fn-Version; without it the release decides. The response names
 // the version and the invocation (X-Fn-Version, X-Fn-Invocation). Errors are problem
@@ -40,6 +43,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/trigger"
 )
@@ -56,6 +60,8 @@ type Config struct {
 	// Async stores calls that are answered later. Default: there are none, and the
 	// preference for it is not heard.
 	Async Async
+	// Door says who may come in. Default: everybody, and nobody is asked.
+	Door Door
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
 	Logger *slog.Logger
 }
@@ -84,6 +90,9 @@ type target struct {
 	prefix   string // the part of the path that is the function's, not the handler's
 	uri      string // what the handler sees of the path, escaped
 	values   []string
+	route    *manifest.Route // nil for the function's own path
+	identity string          // of who has come in, "" for nobody
+	cookie   string          // that may be what has proved it
 }
 
 // ServeHTTP implements [http.Handler].
@@ -106,7 +115,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", allow)
 			err = wire.Errorf(wire.NoMethod, "%s is not allowed here; allowed: %s", r.Method, allow)
 		}
-		g.fail(w, r, "", err)
+		name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		g.fail(w, r, "", g.forStrangers(r, name, err))
 		return
 	}
 	g.serve(w, r, rt, t)
@@ -173,6 +183,14 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, rt *routes, t *t
 var headers = sync.Pool{New: func() any { h := make(wire.Header, 0, 1<<10); return &h }}
 
 func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
+	var err error
+	if t.identity, err = g.enter(r, t.fn.Name, t.endpoint.Name, t.fn.Manifest.LeaveOf(t.route)); err != nil {
+		g.fail(w, r, "", err)
+		return
+	}
+	if t.identity != "" {
+		t.cookie = g.cfg.Door.Cookie()
+	}
 	if g.cfg.Async != nil && wantsAsync(r) {
 		g.submit(w, r, t)
 		return
@@ -180,7 +198,6 @@ func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
 	inv := &trigger.Invocation{Function: t.fn.Name, Endpoint: t.endpoint.Name, Version: r.Header.Get(trigger.HeaderVersion), Trigger: trigger.HTTP}
 	space := headers.Get().(*wire.Header)
 	defer headers.Put(space)
-	var err error
 	if *space, err = requestHeader((*space)[:0], r, t); err != nil {
 		g.fail(w, r, "", err)
 		return

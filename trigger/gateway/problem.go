@@ -41,6 +41,9 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, invocation string
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		h.Set("Retry-After", "1")
 	}
+	if status == http.StatusUnauthorized && g.cfg.Door != nil {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
 	if invocation != "" {
 		h["X-Fn-Invocation"] = []string{invocation}
 	}

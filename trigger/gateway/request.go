@@ -50,12 +50,18 @@ func requestHeader(h wire.Header, r *http.Request, t *target) (wire.Header, erro
 	}
 	dropped := connectionHeaders(r.Header)
 	for name, values := range r.Header {
-		if isHopByHop(name) || strings.HasPrefix(name, "X-Fn-") || name == prefixHeader || dropped[name] {
+		if isHopByHop(name) || strings.HasPrefix(name, "X-Fn-") || strings.HasPrefix(name, ":") || name == prefixHeader || dropped[name] || t.isProof(name) {
 			continue
+		}
+		if name == "Cookie" {
+			values = t.cookiesFor(values)
 		}
 		for _, value := range values {
 			add(name, value)
 		}
+	}
+	if t.identity != "" {
+		add(wire.KeyIdentity, t.identity)
 	}
 	if prefix := mountedAt(r) + t.prefix; prefix != "" && t.endpoint.Kind == wire.EndpointHTTP {
 		add(prefixHeader, prefix)

@@ -80,7 +80,7 @@ func (rt *routes) add(g *Gateway, name string, fn *trigger.Function, route manif
 	}
 	h := routeHandler{name, func(w http.ResponseWriter, r *http.Request) {
 		if route.Event != "" {
-			g.serveEvent(w, r, rt, fn, &route)
+			g.serveEvent(w, r, rt, name, fn, &route)
 			return
 		}
 		fn, err := fn, error(nil)
@@ -88,14 +88,14 @@ func (rt *routes) add(g *Gateway, name string, fn *trigger.Function, route manif
 			fn, err = g.await(r, name)
 		}
 		if err != nil {
-			g.fail(w, r, "", err)
+			g.fail(w, r, "", g.forStrangers(r, name, err))
 			return
 		}
 		endpoint := fn.Endpoint(route.Endpoint)
 		if endpoint == nil {
 			endpoint = &trigger.Endpoint{Name: route.Endpoint, Kind: wire.EndpointRaw} // the invoker says that there is none
 		}
-		g.serve(w, r, rt, &target{fn: fn, endpoint: endpoint, uri: r.URL.EscapedPath(), values: values})
+		g.serve(w, r, rt, &target{fn: fn, endpoint: endpoint, uri: r.URL.EscapedPath(), values: values, route: &route})
 	}}
 	var errs []error
 	for _, pattern := range route.Patterns() {

@@ -1,0 +1,185 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/auth"
+	"github.com/fnhost/fnhost/kv/jetkv"
+	"github.com/fnhost/fnhost/kv/secrets"
+)
+
+const authBucket = "auth"
+
+// ownSecrets is the namespace of the host's own secrets, which no other can be called.
+const ownSecrets = "fnhost"
+
+// openAuth opens what knows accounts, tokens and rules, if the host asks who comes.
+func (h *Host) openAuth() error {
+	if !h.cfg.Auth {
+		return nil
+	}
+	root, fresh, err := auth.OpenRoot(h.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	h.token = fresh
+	cfg := auth.Config{Root: root, Logger: h.log}
+	ctx, cancel := context.WithTimeout(h.ctx, startTimeout)
+	defer cancel()
+	b, err := h.controlBucket(ctx, jetkv.Config{Bucket: authBucket, Description: "accounts, tokens, rules"})
+	switch {
+	case err == nil:
+		cfg.Bucket = b
+	case h.cfg.NATSURL == "":
+		return fmt.Errorf("host: accounts: %w", err)
+	default:
+		h.log.Warn("there are no accounts and rules here, but the root token: " + err.Error())
+	}
+	if cfg.Bucket != nil {
+		cfg.Secrets = vault{h}
+	}
+	a, err := auth.Open(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	h.auth.Store(a)
+	h.closers = append(h.closers, a.Close)
+	return nil
+}
+
+// Auth returns what knows accounts, tokens and rules: nil without Config.Auth.
+func (h *Host) Auth() *auth.Authority { return h.authority() }
+
+// vault keeps the signing keys among the secrets.
+type vault struct{ h *Host }
+
+// with opens the host's own secrets for a moment: keys are read once, and made rarely.
+func (v vault) with(ctx context.Context, do func(*secrets.Store) error) error {
+	store, err := v.h.secretStore()
+	if err != nil {
+		return err
+	}
+	if err := store.Prepare(ctx); err != nil {
+		return err
+	}
+	own, err := store.Namespace(ctx, ownSecrets, v.h.log)
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	return do(own)
+}
+
+func (v vault) Get(ctx context.Context, name string) (value []byte, err error) {
+	err = v.with(ctx, func(s *secrets.Store) error {
+		b, _, err := s.Get(ctx, name)
+		value = slices.Clone(b)
+		return err
+	})
+	return value, err
+}
+
+func (v vault) Set(ctx context.Context, name string, value []byte) error {
+	return v.with(ctx, func(s *secrets.Store) error {
+		_, err := s.Set(ctx, name, value, "fnhost")
+		return err
+	})
+}
+
+// door is what all ways in ask who comes, and whether they may.
+type door struct {
+	h *Namespace
+}
+
+// authority returns what the door asks; it is nil where nobody is asked.
+func (s *shared) authority() *auth.Authority { return s.auth.Load() }
+
+// errSameOrigin is what a request by a cookie from a page of another site gets.
+var sameOrigin = http.NewCrossOriginProtection()
+
+// identify returns who a request proves to be from, nil for nobody. If lenient is set, a
+// token that is none of this host's is the function's own business.
+func (d door) identify(r *http.Request, lenient bool) (*auth.Identity, error) {
+	token, cookie := auth.Given(r)
+	if token == "" {
+		return nil, nil
+	}
+	a := d.h.authority()
+	if cookie { // the browser sends it by itself, whoever made the page
+		if err := sameOrigin.Check(r); err != nil {
+			return nil, wire.Errorf(wire.Forbidden, "a page of another site cannot use the login here: %v", err)
+		}
+	}
+	id, err := a.Verify(r.Context(), token)
+	if err != nil && lenient && errors.Is(err, auth.ErrToken) && !a.Ours(token) {
+		return nil, nil
+	}
+	return id, err
+}
+
+// Enter implements the Door of the gateway.
+func (d door) Enter(r *http.Request, function, endpoint string, leave manifest.Leave) (string, error) {
+	id, err := d.identify(r, leave.Public)
+	if err != nil {
+		return "", err
+	}
+	if err := d.mayCall(id, function, endpoint, leave); err != nil {
+		return "", err
+	}
+	return id.Encoded(), nil
+}
+
+// Cookie implements the Door of the gateway.
+func (d door) Cookie() string { return auth.CookieName }
+
+// mayCall returns an error if an identity may not call a function: a rule decides, and
+// where there is none, the function itself.
+func (d door) mayCall(id *auth.Identity, function, endpoint string, leave manifest.Leave) error {
+	resource := "function:" + function
+	if endpoint != "" {
+		resource += ":" + endpoint
+	}
+	v := d.h.authority().Decide(id, d.h.name, resource)
+	switch {
+	case v.Decided && v.Allowed:
+		return nil
+	case v.Decided:
+	case leave.Public || d.h.cfg.Public:
+		return nil
+	case id != nil && (id.Namespace == auth.Everywhere || id.Namespace == d.h.name) && slices.ContainsFunc(leave.Scopes, func(s string) bool { return slices.Contains(id.Scopes, s) }):
+		return nil
+	}
+	if id == nil {
+		return wire.Errorf(wire.Unauthorized, "this wants to know who asks: send a token (Authorization: Bearer …). Who runs the host lets anybody in by `public: true` in %s of the function, or by `fnhost rule add %s --scope public`", manifest.FileName, resource)
+	}
+	return auth.Refused(id, d.h.name, resource)
+}
+
+// adminDoor is the door of the management API.
+type adminDoor struct{ h *Host }
+
+// Enter implements [admin.Door].
+func (d adminDoor) Enter(r *http.Request, namespace, resource string) (string, error) {
+	a := d.h.authority()
+	id, err := door{d.h.first}.identify(r, false)
+	if err != nil {
+		return "", err
+	}
+	if id == nil {
+		return "", auth.Refused(nil, namespace, resource)
+	}
+	if resource == "" {
+		return id.Account, nil
+	}
+	return id.Account, a.Allow(id, namespace, resource)
+}
+
+// tokenCheck is how often connections are looked at whose proof may have ended.
+const tokenCheck = 500 * time.Millisecond
