@@ -24,7 +24,7 @@ func TestWhoIsOfANamespace(t *testing.T) {
 	for _, test := range []struct {
 		namespace string
 		want      error
-	}{{"acme", nil}, {"", functions.ErrForbidden}, {"globex", functions.ErrForbidden}, {"nobody", functions.ErrForbidden}} {
+	}{{"acme", nil}, {"", functions.ErrForbidden}, {"globex", functions.ErrForbidden}, {"nobody", functions.ErrNotFound}} {
 		c, err := admin.NewClient(f.Info().Admin, admin.ClientOptions{Token: token, Namespace: test.namespace})
 		if err != nil {
 			t.Fatal(err)

@@ -49,6 +49,10 @@ var leaves = map[string]leave{
 	"GET /v1/keys":                         ofHost("admin:auth"),
 	"POST /v1/keys/rotate":                 ofHost("admin:auth"),
 
+	"GET /v1/namespaces":                          ofHost("admin:namespaces"),
+	"POST /v1/namespaces":                         ofHost("admin:namespaces"),
+	"DELETE /v1/namespaces/{namespace}":           ofHost("admin:namespaces"),
+	"PUT /v1/namespaces/{namespace}/limits":       ofHost("admin:namespaces"),
 	"GET /v1/info":                                in("admin:read"),
 	"GET /v1/status":                              in("admin:read"),
 	"GET /v1/schemas/function.json":               in("admin:read"),
@@ -82,10 +86,6 @@ var leaves = map[string]leave{
 	"GET /v1/callback-secret":                     in("admin:runs"),
 	"GET /v1/backup":                              ofHost("admin:backup"),
 	"POST /v1/master-key/rotate":                  ofHost("admin:auth"),
-	"GET /v1/namespaces":                          ofHost("admin:namespaces"),
-	"POST /v1/namespaces":                         ofHost("admin:namespaces"),
-	"DELETE /v1/namespaces/{namespace}":           ofHost("admin:namespaces"),
-	"PUT /v1/namespaces/{namespace}/limits":       ofHost("admin:namespaces"),
 
 	"GET /v1/buckets":                             in("admin:read"),
 	"POST /v1/buckets":                            in("admin:deploy"),
@@ -199,17 +199,23 @@ func (l leave) target(r *http.Request) string {
 	return head + value + tail
 }
 
-// namespaceOf returns the namespace that a request is for: of git its path says so.
+// namespaceOf returns the namespace that a request is for: of git the one in the path,
+// /git/@acme/orders, and of all else that in the header.
 func namespaceOf(r *http.Request) string {
-	if repo, ok := strings.CutPrefix(r.URL.Path, "/git/"); ok {
-		if rest, ok := strings.CutPrefix(repo, "@"); ok {
-			name, _, _ := strings.Cut(rest, "/")
-			return name
+	name := r.Header.Get(HeaderNamespace)
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/git/"); ok {
+		name = ""
+		if first, _, _ := strings.Cut(rest, "/"); strings.HasPrefix(first, "@") {
+			name = first[1:]
 		}
+	}
+	if name == "" {
 		return DefaultNamespace
 	}
-	if n := r.Header.Get(HeaderNamespace); n != "" {
-		return n
-	}
-	return DefaultNamespace
+	return name
 }
+
+// failure answers with an error.
+type failure struct{ err error }
+
+func (f failure) ServeHTTP(w http.ResponseWriter, _ *http.Request) { fail(w, f.err) }

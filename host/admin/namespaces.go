@@ -60,47 +60,29 @@ type Spaces interface {
 	LimitNamespace(ctx context.Context, name string, l NamespaceLimits) (Namespace, error)
 }
 
-// dispatch has a request of the API served for the namespace that it is for: the guard has
-// asked whether it may.
-func (s *Server) dispatch(rt route) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		one, err := s.ofNamespace(r)
-		switch {
-		case err != nil:
-			fail(w, err)
-		case one == s:
-			rt.serve(w, r)
-		default:
-			one.mux.ServeHTTP(w, r)
-		}
-	})
-}
-
-// ofNamespace returns the server of the namespace that a request is for.
+// ofNamespace returns the server of the namespace that a request of the API is for.
 func (s *Server) ofNamespace(r *http.Request) (*Server, error) {
-	name := namespaceOf(r)
-	if len(r.Header.Values(HeaderNamespace)) > 1 {
-		return nil, wire.Errorf(wire.BadRequest, "the header %s stands there more than once", HeaderNamespace)
+	names := r.Header.Values(HeaderNamespace)
+	if len(names) > 1 {
+		return s, wire.Errorf(wire.BadRequest, "the header %s stands there more than once", HeaderNamespace)
 	}
-	if name == DefaultNamespace || !strings.HasPrefix(r.URL.Path, "/v1/") {
+	if len(names) == 0 || names[0] == "" || names[0] == DefaultNamespace || !strings.HasPrefix(r.URL.Path, "/v1/") {
 		return s, nil
 	}
 	spaces, err := s.spaces()
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	backend, err := spaces.Space(name)
+	backend, err := spaces.Space(names[0])
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	if known, ok := s.others.Load(name); ok && known.(*Server).backend == backend {
+	if known, ok := s.others.Load(names[0]); ok && known.(*Server).backend == backend {
 		return known.(*Server), nil
 	}
-	one := &Server{backend: backend, log: s.log, door: s.door, auth: s.auth, mux: http.NewServeMux(), ctx: s.ctx, cancel: s.cancel}
-	for _, rt := range one.routes() {
-		one.mux.HandleFunc(rt.pattern, rt.serve)
-	}
-	s.others.Store(name, one)
+	one := &Server{backend: backend, log: s.log, door: s.door, auth: s.auth, guesses: s.guesses, mux: http.NewServeMux(), ctx: s.ctx, cancel: s.cancel}
+	one.handle()
+	s.others.Store(names[0], one)
 	return one, nil
 }
 

@@ -29,7 +29,7 @@ type Server struct {
 	log     *slog.Logger
 	door    Door
 	auth    *auth.Authority // nil where nobody is asked
-	guesses guesses
+	guesses *guesses
 	unknown http.Handler // for paths that no route is for
 	mux     *http.ServeMux
 	ctx     context.Context // of what does not end by itself
@@ -54,16 +54,20 @@ func NewServer(backend Backend, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, mux: http.NewServeMux()}
+	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: new(guesses), mux: http.NewServeMux()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.unknown = s.guard(leave{known: true}, http.HandlerFunc(notFound))
-	for _, r := range s.routes() {
-		s.mux.Handle(r.pattern, s.guard(leaves[r.pattern], s.dispatch(r)))
-	}
+	s.handle()
 	if o.Git != nil {
 		s.mux.Handle("/git/", s.guard(gitLeave, http.StripPrefix("/git", o.Git)))
 	}
 	return s
+}
+
+func (s *Server) handle() {
+	s.unknown = s.guard(leave{known: true}, http.HandlerFunc(notFound))
+	for _, r := range s.routes() {
+		s.mux.Handle(r.pattern, s.guard(leaves[r.pattern], http.HandlerFunc(r.serve)))
+	}
 }
 
 // Close ends the requests that follow logs, which would go on for ever: to be
@@ -81,6 +85,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !meansThisMachine(r) {
 		fail(w, wire.Errorf(wire.Forbidden, "the host name %q is not one of this address: use localhost, or the address itself", r.Host))
+		return
+	}
+	s, err := s.ofNamespace(r)
+	if err != nil {
+		s.guard(leave{known: true}, failure{err}).ServeHTTP(w, r)
 		return
 	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {

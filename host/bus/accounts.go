@@ -261,15 +261,9 @@ func (d *door) setAccount(name string, a *account) {
 
 // endAll ends all network connections of a namespace.
 func (d *door) endAll(namespace string) {
-	d.mu.Lock()
-	var ids []uint64
-	for id, g := range d.conns {
+	for id, g := range d.guests.all() {
 		if g.Namespace == namespace {
-			ids = append(ids, id)
+			d.end(id)
 		}
-	}
-	d.mu.Unlock()
-	for _, id := range ids {
-		d.end(id)
 	}
 }

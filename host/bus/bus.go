@@ -162,7 +162,8 @@ func (b *Bus) embed(cfg Config) error {
 	}
 	b.dir = cfg.StoreDir
 	b.door = &door{
-		secret: rand.Text(), authenticate: cfg.Authenticate, accounts: make(map[string]*account), conns: make(map[uint64]*guest), visits: make(map[string]*visit),
+		secret: rand.Text(), authenticate: cfg.Authenticate, accounts: make(map[string]*account), visits: make(map[string]*visit),
+		guests:  guests{in: make(map[uint64]*guest)},
 		refused: &sparingLog{log: cfg.Logger}, violated: &sparingLog{log: cfg.Logger},
 	}
 	opts.CustomClientAuthentication = b.door

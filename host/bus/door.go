@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -82,16 +83,66 @@ type door struct {
 
 	mu       sync.Mutex
 	accounts map[string]*account
-	conns    map[uint64]*guest // of the network, by the server's number
 	visits   map[string]*visit // who is about to connect, by key
-	prune    int               // how many conns it takes to look which are gone
 	rechecks int
+	guests   guests
 }
 
 // guest is a client of the network that was let in.
 type guest struct {
 	*Grant
 	remote string
+}
+
+// guests are those who are in, by the server's number. The server logs with locks of its own, and what it
+// logs is looked up here: the lock is held for nothing else, and the server is not called with it.
+type guests struct {
+	mu    sync.Mutex
+	in    map[uint64]*guest
+	prune int // how many it takes to look which are gone
+}
+
+func (g *guests) get(id uint64) *guest {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.in[id]
+}
+
+func (g *guests) set(id uint64, to *guest) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.in[id] = to
+}
+
+func (g *guests) drop(id uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.in, id)
+}
+
+func (g *guests) all() map[uint64]*guest {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.in)
+}
+
+// forgetGone drops the connections that have ended, of which the server does not
+// tell, whenever there are twice as many as there were.
+func (g *guests) forgetGone(srv *server.Server) {
+	g.mu.Lock()
+	due := len(g.in) >= g.prune
+	g.mu.Unlock()
+	if !due {
+		return
+	}
+	for id := range g.all() {
+		if srv.GetClient(id) == nil {
+			g.drop(id)
+		}
+	}
+	g.mu.Lock()
+	g.prune = max(64, 2*len(g.in))
+	g.mu.Unlock()
 }
 
 var errRefused = errors.New("who may connect is not known: nothing was granted")
@@ -191,7 +242,7 @@ func (d *door) enter(c server.ClientAuthentication, g *guest, rechecks int) (aga
 		return true, nil
 	}
 	id := c.GetID()
-	if d.conns[id] != nil && d.authenticate != nil {
+	if d.guests.get(id) != nil && d.authenticate != nil {
 		return false, errors.New("it has connected already: a connection shows its proof once")
 	}
 	a := d.accounts[g.Namespace]
@@ -207,23 +258,9 @@ func (d *door) enter(c server.ClientAuthentication, g *guest, rechecks int) (aga
 		d.violated.info(fmt.Sprintf("NATS: the subscription to %q is left out, as the server would take what is deeper as well, of which a part is granted: choose subjects that do not overlap", out[0]),
 			"account", g.Account)
 	}
-	d.forgetGone()
-	d.conns[id] = g
+	d.guests.forgetGone(d.srv)
+	d.guests.set(id, g)
 	return false, nil
-}
-
-// forgetGone drops the connections that have ended, of which the server does not
-// tell, whenever there are twice as many as there were.
-func (d *door) forgetGone() {
-	if len(d.conns) < d.prune {
-		return
-	}
-	for id := range d.conns {
-		if d.srv.GetClient(id) == nil {
-			delete(d.conns, id)
-		}
-	}
-	d.prune = max(64, 2*len(d.conns))
 }
 
 // user returns a grant as the server takes it, without the account.
@@ -340,24 +377,11 @@ func (d *door) recheck() map[uint64]*guest {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.rechecks++
-	all := make(map[uint64]*guest, len(d.conns))
-	for id, g := range d.conns {
-		all[id] = g
-	}
-	return all
+	return d.guests.all()
 }
 
 // end ends a connection, if it has not ended.
 func (d *door) end(id uint64) {
 	_ = d.srv.DisconnectClientByID(id) // an error: it is gone
-	d.mu.Lock()
-	delete(d.conns, id)
-	d.mu.Unlock()
-}
-
-// guest returns who has a connection of the network, or nil.
-func (d *door) guest(id uint64) *guest {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.conns[id]
+	d.guests.drop(id)
 }

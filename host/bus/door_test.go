@@ -491,10 +491,16 @@ func TestWhoComesInDuringARecheckIsAskedAgain(t *testing.T) {
 }
 
 func TestAConnectionEndsWhenItsProofDoes(t *testing.T) {
-	b, g, _ := openDoor(t, map[string]*Grant{"short": {Namespace: DefaultAccount, All: true, Expires: time.Now().Add(3 * time.Second)}})
+	asked := false
+	b := open(t, Config{Listen: "127.0.0.1:0", Authenticate: func(Login) (*Grant, error) {
+		if asked {
+			return nil, errors.New("it has ended")
+		}
+		asked = true
+		return &Grant{Namespace: DefaultAccount, All: true, Expires: time.Now().Add(2 * time.Second)}, nil
+	}})
 	ended := make(chan bool)
-	dial(t, b, "short", nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(ended) }))
-	g.set("short", nil)
+	dial(t, b, "", nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(ended) }))
 	select {
 	case <-ended:
 	case <-time.After(patience):
@@ -542,18 +548,26 @@ func TestConnectionsOverTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
 	encrypted := make(chan bool, 1)
-	b := open(t, Config{Listen: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
-		Authenticate: func(l Login) (*Grant, error) {
-			encrypted <- l.TLS != nil && l.TLS.HandshakeComplete
-			return &Grant{Namespace: DefaultAccount, All: true}, nil
-		}})
+	cfg := Config{Listen: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}}
+	t.Run("for everybody", func(t *testing.T) { testTLS(t, open(t, cfg), roots) })
+	cfg.Authenticate = func(l Login) (*Grant, error) {
+		encrypted <- l.TLS != nil && l.TLS.HandshakeComplete
+		return &Grant{Namespace: DefaultAccount, All: true}, nil
+	}
+	t.Run("by grants", func(t *testing.T) { testTLS(t, open(t, cfg), roots) })
+	if !<-encrypted {
+		t.Error("Login has no state of TLS")
+	}
+}
+
+func testTLS(t *testing.T, b *Bus, roots *x509.CertPool) {
 	c, err := nats.Connect("tls://"+b.Addr(), nats.Secure(&tls.Config{RootCAs: roots}), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if !<-encrypted {
-		t.Error("Login has no state of TLS")
+	if err := c.FlushTimeout(patience); err != nil {
+		t.Error(err)
 	}
 	if err := b.Conn().FlushTimeout(patience); err != nil {
 		t.Errorf("the host's own connection: %v", err)
@@ -586,11 +600,9 @@ func TestEndedConnectionsAreForgotten(t *testing.T) {
 	}
 	waitFor(t, "the server has noticed", func() bool { return b.srv.NumClients() == 2 })
 	c := dial(t, b, "x")
-	b.door.mu.Lock()
-	b.door.prune = 0
-	b.door.forgetGone()
-	n := len(b.door.conns)
-	b.door.mu.Unlock()
+	b.door.guests.prune = 0
+	b.door.guests.forgetGone(b.srv)
+	n := len(b.door.guests.all())
 	if n != 1 || !c.IsConnected() {
 		t.Errorf("%d connections are kept", n)
 	}

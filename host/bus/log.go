@@ -63,7 +63,7 @@ func (d *door) said(line string) bool {
 		return true
 	}
 	id, _ := strconv.ParseUint(m[1], 10, 64)
-	g := d.guest(id)
+	g := d.guests.get(id)
 	if g == nil {
 		return false
 	}
