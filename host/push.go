@@ -40,8 +40,11 @@ func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
 	ns := h.first
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/@"); ok {
 		name, _, _ := strings.Cut(rest, "/")
-		var err error
-		if ns, err = h.Namespace(name); err != nil {
+		err := h.spaces.missing(name)
+		if name != "" { // which would be the default one
+			ns, err = h.Namespace(name)
+		}
+		if err != nil {
 			http.Error(w, err.Error(), trigger.StatusOf(err))
 			return
 		}

@@ -27,7 +27,7 @@ func (a *app) logsCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes, until interrupted")
 	cmd.Flags().StringVar(&q.Invocation, "invocation", "", "only what belongs to the invocation of this ID (header X-Fn-Invocation of an answer)")
 	cmd.Flags().StringVar(&since, "since", "", "from then on: a duration such as 10m, or a time such as 2026-01-02T15:04:05Z")
-	cmd.Flags().StringVarP(&tail, "tail", "n", "all", "only the latest N records")
+	cmd.Flags().StringVar(&tail, "tail", "all", "only the latest N records")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			q.Function = args[0]

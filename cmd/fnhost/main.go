@@ -125,7 +125,7 @@ a flag beats the variable, which beats the file.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", defaultServer, "admin address, or name, of the host that client commands speak to (default the one that 'server use' has chosen)")
 	flags.StringVar(&a.token, "token", "", "token of that host (default the one that 'server add' keeps)")
-	flags.StringVarP(&a.namespace, "namespace", "N", "", "namespace of that host that client commands are about (default the one named default)")
+	flags.StringVarP(&a.namespace, "namespace", "n", "", "namespace of that host that client commands are about (default the one named default)")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, even on a terminal")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only errors and results")
 	a.settings = newSettings(flags)

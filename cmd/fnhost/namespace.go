@@ -22,7 +22,7 @@ func (a *app) namespaceCommand() *cobra.Command {
 		Long: `Make, list, limit and remove namespaces.
 
 A namespace has functions, subjects, streams, buckets, configuration, secrets and runs of its own. What is there without
-doing anything is the namespace default. Other commands are about another one with --namespace NAME (-N), FNHOST_NAMESPACE, or the
+doing anything is the namespace default. Other commands are about another one with --namespace NAME (-n), FNHOST_NAMESPACE, or the
 key namespace of fnhost.yaml; requests are by a path /@NAME/function, by the header X-Fn-Namespace, or by the host name NAME.DOMAIN
 where the host has a --domain.`,
 	}
@@ -84,7 +84,7 @@ func (a *app) namespaceCreateCommand() *cobra.Command {
 		Use: "create NAME", Short: "Make a namespace, which has nothing yet",
 		Long: `Make a namespace, which has nothing yet. Its name has up to 32 lower-case letters, digits and hyphens, and begins with a
 letter.`,
-		Example: "  fnhost namespace create acme --functions 20 --storage 10GiB\n  fnhost -N acme deploy orders",
+		Example: "  fnhost namespace create acme --functions 20 --storage 10GiB\n  fnhost -n acme deploy orders",
 		Args:    between(1, 1, "NAME"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -104,7 +104,7 @@ letter.`,
 		if a.output == "json" {
 			return a.printJSON(made)
 		}
-		a.confirm("the namespace %s is there: `fnhost -N %s deploy DIR` deploys to it, /@%s/… asks its functions", made.Name, made.Name, made.Name)
+		a.confirm("the namespace %s is there: `fnhost -n %s deploy DIR` deploys to it, /@%s/… asks its functions", made.Name, made.Name, made.Name)
 		return nil
 	}
 	f.register(cmd.Flags())

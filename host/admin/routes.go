@@ -132,7 +132,7 @@ func (rt route) describe(path string) object {
 	for _, name := range rt.query {
 		params = append(params, object{"name": name, "in": "query", "schema": text})
 	}
-	if l := leaves[rt.pattern]; !l.host && !l.open {
+	if l := leaves[rt.pattern]; l.resource != "" && !l.host {
 		params = append(params, object{"name": HeaderNamespace, "in": "header", "schema": text})
 	}
 	op := object{"summary": rt.summary, "parameters": params}
