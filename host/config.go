@@ -73,6 +73,9 @@ type Config struct {
 	// that are not public: of this machine, and of the networks around it. Default: no,
 	// since whoever may call a function names the address.
 	PrivateCallbacks bool
+	// PrivateGit allows git repositories that are deployed by their URL to lie at such
+	// addresses, too. Default: no, since whoever may deploy names the address.
+	PrivateGit bool
 	// MasterKey, MasterKeyFile and MasterKeyCommand are where the master key of secrets
 	// comes from, one of them: the key itself (as of an environment variable), a file that
 	// nobody but its owner may read, or a program with its arguments that prints it. Of

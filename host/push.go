@@ -14,6 +14,7 @@ import (
 	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/outbound"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/trigger"
 )
@@ -23,9 +24,12 @@ func (h *Namespace) openGit() error {
 	if gitpush.IsHook() {
 		return errors.New("host: git has started this program as its hook: main must begin with what gitpush.IsHook says")
 	}
-	git, err := gitpush.New(gitpush.Config{
-		Dir: filepath.Join(h.spaceDir(h.name), "git"), Deploy: h.deployPush, Logger: h.log, Timeout: pushTimeout,
-	})
+	cfg := gitpush.Config{Dir: filepath.Join(h.spaceDir(h.name), "git"), Deploy: h.deployPush, Logger: h.log, Timeout: pushTimeout}
+	if !h.cfg.PrivateGit {
+		guard := outbound.Guard{Hint: "the host must allow repositories at such (--private-git)"}
+		cfg.Dial, cfg.Lookup = guard.Dialer(dialTimeout).DialContext, guard.Lookup
+	}
+	git, err := gitpush.New(cfg)
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -52,6 +56,8 @@ func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
 	}
 	ns.git.ServeHTTP(w, r)
 }
+// dialTimeout bounds a connection to a repository that is fetched.
+const dialTimeout = 30 * time.Second
 
 // pushTimeout bounds a push, the build included.
 const pushTimeout = 15 * time.Minute

@@ -181,3 +181,17 @@ func TestPreflightsDoNotCountAndRefusalsCanBeRead(t *testing.T) {
 		}
 	}
 }
+
+func TestEventsOfARouteCountToo(t *testing.T) {
+	fn := routed(limitedTo(function("orders", ""), manifest.Limit{Rate: "2/h", Per: manifest.PerCaller}),
+		manifest.Route{Path: "/paid", Event: "orders.paid", Limit: &manifest.Limit{Rate: "1/h", Per: manifest.PerCaller}})
+	f := startLimited(t, fn)
+	for i, step := range []struct {
+		path string
+		want int
+	}{{"/paid", 503}, {"/paid", 429}, {"/orders", 200}, {"/orders", 429}} { // nothing stores events here
+		if resp := f.get("198.51.100.1:1", step.path, "Method", "POST"); resp.StatusCode != step.want {
+			t.Errorf("%d: %s is answered with %s, want %d", i, step.path, resp.Status, step.want)
+		}
+	}
+}
