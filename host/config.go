@@ -10,6 +10,7 @@ import (
 
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/kv/secrets"
 )
 
@@ -71,6 +72,9 @@ type Config struct {
 	EncryptStore bool
 	// Durability says what stored data survives. Default: [bus.Process].
 	Durability bus.Durability
+	// Walls says what is done about walls around workers: what they reach of the machine
+	// and of the network; see package wall. Default: [wall.Auto], what this machine can.
+	Walls wall.Mode
 	// Builder says how sources are built; see [builder.Config].
 	Builder builder.Config
 	// Drain bounds how long the invocations of a replaced version, and those in
@@ -115,6 +119,9 @@ func (c *Config) setDefaults() error {
 			return fmt.Errorf("host: the management API at %s can be reached by other machines and has no TLS: set a certificate and its key, or allow it explicitly", c.Admin)
 		}
 		c.AdminToken = true
+	}
+	if err := c.checkWalls(); err != nil {
+		return err
 	}
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second

@@ -25,6 +25,7 @@ import (
 	"github.com/fnhost/fnhost/host/logs"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/host/runs"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/host/worker"
 	"github.com/fnhost/fnhost/trigger/event"
 	"github.com/fnhost/fnhost/trigger/gateway"
@@ -54,6 +55,7 @@ type Host struct {
 	builder    *builder.Builder // nil without a go command and a cache
 	noBuild    error            // why
 	spawner    *worker.Spawner
+	walls      *wall.Machine // what builds walls around workers, nil without
 	gateway    *gateway.Gateway
 	rpc        *rpc.Trigger
 	events     *event.Trigger
@@ -175,6 +177,9 @@ func (h *Host) start() error {
 		return err
 	}
 	if err := h.openSecrets(); err != nil {
+		return err
+	}
+	if err := h.openWalls(); err != nil {
 		return err
 	}
 	if h.spawner, err = worker.NewSpawner(); err != nil {

@@ -41,7 +41,7 @@ var mistakes = []struct{ name, data, want string }{
 	{"an unknown key in cors", "cors: {origins: [\"*\"], maxage: 1s}\n", `1:24: unknown key "maxage" (did you mean "maxAge"?)`},
 	{"an unknown kind of trigger", "triggers:\n  https: []\n", `2:3: unknown key "https" (did you mean "http"?)`},
 	{"an unknown key in a route", "triggers:\n  http:\n    - path: /a\n      method: [GET]\n", `4:7: unknown key "method" (did you mean "methods"?)`},
-	{"a key that is no text", "1: 2\n", `1:1: unknown key "1" (the keys here are name, runtime, timeout, concurrency, queue, scale, memory, body, env, access, config, cors, async, triggers)`},
+	{"a key that is no text", "1: 2\n", `1:1: unknown key "1" (the keys here are name, runtime, timeout, concurrency, queue, scale, memory, network, processes, disk, sandbox, body, env, access, config, cors, async, triggers)`},
 	{"a repeated key", "queue: 1\nname: x\nqueue: 2\n", `3:1: key "queue" is already on line 1`},
 	{"a repeated key below", "scale:\n  min: 1\n  \"min\": 2\n", `3:3: key "min" is already on line 2`},
 	{"a key without a value", "timeout:\nname: x\n", `1:1: timeout has no value (remove the key for the default)`},
