@@ -18,3 +18,6 @@ var machineCalls = []uint32{
 	unix.SYS_EPOLL_WAIT, unix.SYS_INOTIFY_INIT, unix.SYS_SIGNALFD, unix.SYS_EVENTFD, unix.SYS_MKNOD, unix.SYS_FUTIMESAT,
 	unix.SYS_NEWFSTATAT, unix.SYS_RENAMEAT,
 }
+
+// machineInPlaceRefused are those of inPlaceRefused that this machine alone has.
+var machineInPlaceRefused = []uint32{unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_UTIME, unix.SYS_UTIMES, unix.SYS_FUTIMESAT}

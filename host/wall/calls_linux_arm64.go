@@ -11,3 +11,6 @@ const (
 var machineCalls = []uint32{
 	unix.SYS_FSTATAT, unix.SYS_RENAMEAT,
 }
+
+// machineInPlaceRefused are those of inPlaceRefused that this machine alone has.
+var machineInPlaceRefused = []uint32{}

@@ -7,4 +7,4 @@ const (
 	filterFirstOther = 0
 )
 
-var machineCalls []uint32
+var machineCalls, machineInPlaceRefused []uint32

@@ -2,6 +2,7 @@ package wall
 
 import (
 	"fmt"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -41,8 +42,8 @@ func (s *Spec) limits(m *Machine) []limit {
 		// It bounds what is mapped to be written, which of a Go program is more than it has.
 		list = append(list, limit{"data", unix.RLIMIT_DATA, uint64(2*s.Memory + 256<<20)})
 	}
-	if !m.groups.pids() && m.rooted { // it counts what the user has, who is nobody else's then
-		list = append(list, limit{"processes", unix.RLIMIT_NPROC, uint64(s.Processes * s.Workers)})
+	if !m.groups.pids() {
+		list = append(list, limit{"processes", unix.RLIMIT_NPROC, s.mostOfUser(m.rooted)})
 	}
 	return list
 }
@@ -86,4 +87,17 @@ func release(p *os.Process) error {
 		return fmt.Errorf("let it go: %w", err)
 	}
 	return nil
+}
+
+// mostOfUser returns how many processes and threads the user may have. A user that is
+// nobody else's has those of the wall; others of an ordinary user are not to be in the way.
+func (s *Spec) mostOfUser(own bool) uint64 {
+	if own {
+		return uint64(s.Processes * s.Workers)
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return math.MaxUint64
+	}
+	return uint64(info.Procs) + 4096
 }

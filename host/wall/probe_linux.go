@@ -3,6 +3,7 @@ package wall
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -22,11 +23,17 @@ type Machine struct {
 	seccomp  bool
 	notify   bool // of what a filter refuses, the host can be told
 	holds    bool // a process can be held until its limits are set
+	closes   bool // inherited descriptors can be closed
 	groups   cgroups
 }
 
 var probe = sync.OnceValue(func() *Machine {
 	m := new(Machine)
+	if err := unix.CloseRange(math.MaxInt32-1, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		m.miss("closed descriptors", err, "use Linux 5.11 or later")
+	} else {
+		m.closes = true
+	}
 	m.findRoot()
 	m.findLocks()
 	var err error
@@ -62,7 +69,8 @@ func (m *Machine) Parts() []string {
 }
 
 func (m *Machine) miss(part string, why error, fix string) {
-	m.Missing = append(m.Missing, Missing{part, why.Error(), fix})
+	first, _, _ := strings.Cut(why.Error(), "\n")
+	m.Missing = append(m.Missing, Missing{part, first, fix})
 }
 
 // trial runs f on a thread that ends afterwards.
@@ -89,7 +97,7 @@ func (m *Machine) findRoot() {
 	spec := Spec{Program: self}
 	spec.setDefaults()
 	rooted := trial(func() error {
-		if err := errors.Join(spec.enter(dir), assume(lastUser)); err != nil {
+		if err := spec.enter(dir, lastUser); err != nil {
 			return err
 		}
 		return m.tryStart(innerProgram, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Credential: &syscall.Credential{Uid: lastUser, Gid: lastUser}})

@@ -36,8 +36,9 @@ const spaces = unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
 // enter takes the thread into namespaces of its own, with a root that has nothing
 // but what the wall lets through: no file of the host, no socket, no process.
-// at is an empty directory on which the new root is mounted meanwhile.
-func (s *Spec) enter(at string) error {
+// at is a directory on which the new root is mounted meanwhile. uid is the user of
+// what it will start.
+func (s *Spec) enter(at string, uid int) error {
 	flags := spaces
 	if s.Network == None {
 		flags |= unix.CLONE_NEWNET
@@ -66,7 +67,10 @@ func (s *Spec) enter(at string) error {
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil { // what was the root lies on top
 		return fmt.Errorf("unmount: %w", err)
 	}
-	return os.Chdir("/")
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	return assume(uid)
 }
 
 // furnish fills a new root.

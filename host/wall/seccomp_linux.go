@@ -65,6 +65,9 @@ func (s *Spec) filter(rooted bool, told uint32) program {
 	p.load(atNumber)
 	p.add(unix.BPF_JMP|unix.BPF_JGE|unix.BPF_K, 0, 1, filterFirstOther)
 	p.answer(absent)
+	if !rooted {
+		p.refuseInPlace()
+	}
 	for _, number := range allowedCalls() {
 		p.ifEqual(number, allow)
 	}
@@ -90,6 +93,14 @@ func (s *Spec) filter(rooted bool, told uint32) program {
 		p.ifEqual(unix.PTRACE_DETACH, allow)  // and lets it go
 		p.answer(told)
 	})
+	p.when(unix.SYS_SETPRIORITY, func(p *program) {
+		p.loadArg(0)
+		p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, unix.PRIO_PROCESS)
+		p.answer(refuse)
+		p.loadArg(1)
+		p.ifEqual(0, allow)
+		p.answer(refuse)
+	})
 	p.when(unix.SYS_PRCTL, func(p *program) {
 		p.loadArg(0)
 		p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, unix.PR_SET_PDEATHSIG)
@@ -107,6 +118,21 @@ func (s *Spec) filter(rooted bool, told uint32) program {
 	})
 	p.answer(absent)
 	return p
+}
+
+// refuseInPlace refuses what reaches others of the same user: Landlock says nothing
+// of owners, modes and times of files, nor of the System V's ways between processes.
+func (p *program) refuseInPlace() {
+	for _, number := range inPlaceRefused {
+		p.ifEqual(number, refuse)
+	}
+	for _, c := range inPlaceSelf {
+		p.when(c.number, func(p *program) {
+			p.loadArg(c.arg)
+			p.ifEqual(0, allow)
+			p.answer(refuse)
+		})
+	}
 }
 
 // socketRules are those of socket(2).

@@ -3,6 +3,7 @@ package wall
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -73,7 +74,7 @@ func (w *Wall) wallIn() (int, error) {
 	m := w.machine
 	rules := []lockRule{{"/", false}, {innerTmp, true}}
 	if m.rooted {
-		if err := errors.Join(w.spec.enter(w.spec.Dir), assume(w.uid)); err != nil {
+		if err := w.spec.enter(w.spec.Dir, w.uid); err != nil {
 			return -1, err
 		}
 	} else {
@@ -170,6 +171,10 @@ func (w *Wall) start(p *Process, c *Command) error {
 	if err := move(p.group.enter); err != nil {
 		return err
 	}
+	// What this process has inherited itself is for nobody. All that Go opens has the flag.
+	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil && w.machine.closes {
+		return err
+	}
 	proc, err := os.StartProcess(program, c.Args, &os.ProcAttr{Dir: p.dir, Env: c.Env, Files: c.Files, Sys: attr})
 	if err := errors.Join(err, move(p.group.leave)); err != nil {
 		return err
@@ -179,12 +184,26 @@ func (w *Wall) start(p *Process, c *Command) error {
 		err = hold(proc)
 	}
 	if err == nil {
-		err = errors.Join(p.group.take(proc.Pid), apply(proc.Pid, w.spec.limits(w.machine)))
+		err = w.bound(p)
 	}
 	if err == nil && w.machine.holds {
 		err = release(proc)
 	}
 	return err
+}
+
+// bound sets the limits of a process that does not run yet.
+func (w *Wall) bound(p *Process) error {
+	if err := p.group.take(p.Pid); err != nil {
+		return err
+	}
+	limits := w.spec.limits(w.machine)
+	if w.machine.rooted {
+		return apply(p.Pid, limits) // this thread is of its user
+	}
+	result := make(chan error, 1)
+	go func() { result <- apply(p.Pid, limits) }() // behind the wall nobody sets limits of others
+	return <-result
 }
 
 // Ended removes what a process had, which was waited for: its directory, its
