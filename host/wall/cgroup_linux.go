@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -160,9 +161,16 @@ func (g *group) remove() {
 	}
 }
 
-// removeGroup removes a directory of cgroups, for which the kernel may need a moment.
+// removeGroup removes a cgroup, and kills who is left in it: without a process ID
+// namespace, children may have left the process's group. The kernel may need a moment.
 func removeGroup(dir string) {
 	for try := 0; try < 50; try++ {
+		left, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		for text := range strings.FieldsSeq(string(left)) {
+			if pid, err := strconv.Atoi(text); err == nil && pid > 1 && pid != os.Getpid() {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
 		if err := os.Remove(dir); err == nil || errors.Is(err, os.ErrNotExist) {
 			return
 		}

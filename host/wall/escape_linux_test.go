@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var roles = map[string]func(){"echo": echo, "attack": attack, "eat": eat, "files": files, "fork": fork, "sleep": func() { time.Sleep(time.Hour) }}
+var roles = map[string]func(){"echo": echo, "attack": attack, "eat": eat, "files": files, "fork": fork, "write": writeNote, "dial": dial, "nothing": func() {}}
 
 // attack tries to get out, in all ways that leave it alive, and writes for each a
 // line: its name and what stopped it, nothing if it went through. Its arguments say
@@ -245,6 +245,22 @@ func fork() {
 	bufio.NewReader(os.Stdin).ReadString('\n')
 }
 
+// writeNote writes a file, and reads it.
+func writeNote() {
+	name := filepath.Join(os.TempDir(), "note")
+	err := os.WriteFile(name, []byte("note"), 0o600)
+	data, readErr := os.ReadFile("note")
+	fmt.Println(errors.Join(err, readErr, os.Rename("note", "note2")), string(data))
+}
+
+func dial() {
+	c, err := net.Dial("tcp", os.Args[1])
+	if err == nil {
+		c.Close()
+	}
+	fmt.Println(err)
+}
+
 // target is what there is to attack: a host with a secret, sockets, and a neighbour.
 type target struct {
 	args      []string
@@ -334,6 +350,8 @@ func expected(m *Machine, network Network, name string) bool {
 	switch name {
 	case "tcp to host", "udp", "ipv6":
 		return network == Outbound
+	case "setuid": // to what it is
+		return unix.Getuid() == 0 && !m.rooted
 	case "unix to host":
 		return network == Outbound && !m.rooted
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,7 +89,7 @@ func run(t *testing.T, w *Wall, role string, args ...string) *inmate {
 	})
 	t.Cleanup(func() {
 		inW.Close()
-		p.Kill()
+		syscall.Kill(-p.Pid, syscall.SIGKILL)
 		i.ended()
 		for range i.lines {
 		}
