@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/fnhost/fnhost/builder/manifest"
@@ -45,4 +46,19 @@ func (h *Host) wallIn(spec *worker.Spec, m *manifest.Manifest) {
 	if m.Sandbox == manifest.SandboxStrict {
 		spec.Machine, spec.Wall.Whole = wall.Probe(), true
 	}
+}
+
+// wallsOf says what the workers of a function reach of the network, and what keeps
+// them in.
+func (h *Host) wallsOf(m *manifest.Manifest) (network string, parts []string) {
+	var spec worker.Spec
+	h.wallIn(&spec, m)
+	if spec.Machine == nil {
+		return "all", nil
+	}
+	parts = spec.Machine.Parts()
+	if !spec.Machine.BoundsNetwork() {
+		return "all", parts
+	}
+	return cmp.Or(m.Network, manifest.NetworkNone), parts
 }

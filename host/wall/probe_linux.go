@@ -51,6 +51,9 @@ func Probe() *Machine { return probe() }
 // Any reports whether there is anything to build a wall of.
 func (m *Machine) Any() bool { return m.rooted || m.landlock > 0 || m.seccomp }
 
+// BoundsNetwork reports whether a wall here says what processes reach of the network.
+func (m *Machine) BoundsNetwork() bool { return m.rooted || m.seccomp }
+
 // Parts names what a wall here is made of.
 func (m *Machine) Parts() []string {
 	var parts []string

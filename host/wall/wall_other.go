@@ -17,6 +17,9 @@ func Probe() *Machine {
 // Any reports whether there is anything to build a wall of.
 func (m *Machine) Any() bool { return false }
 
+// BoundsNetwork reports whether a wall here says what processes reach of the network.
+func (m *Machine) BoundsNetwork() bool { return false }
+
 // Parts names what a wall here is made of.
 func (m *Machine) Parts() []string { return nil }
 
