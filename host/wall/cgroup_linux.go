@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -20,27 +22,29 @@ const groupPrefix = "fnhost-"
 
 // controller is a place where cgroups are made that bound something.
 type controller struct {
-	dir   string // the cgroup of the host, below which others are made; "" without
+	name  string
+	dir   string // the cgroup of the host, below which others are made
 	limit string // the file of the limit
 	// extra are files that are written too, where they are there, and their text; %d is the limit.
 	extra map[string]string
-	count string // the file that says how often the limit was met,
+	count string // the file that says how often the limit was met, "" for none,
 	key   string // in the line that begins with it
 }
 
-// cgroups are the hierarchies in which the host may make cgroups: of version 1 one
-// for each thing that is bounded, of version 2 one for all.
+// cgroups are the controllers with which the host may make cgroups: in version 1
+// each has a hierarchy of its own, in version 2 all have one.
 type cgroups struct {
-	mem, pid controller
-	unified  bool // both are one
+	list    []controller
+	unified bool
 }
 
-func (c *cgroups) memory() bool { return c.mem.dir != "" }
-func (c *cgroups) pids() bool   { return c.pid.dir != "" }
+func (c *cgroups) has(name string) bool {
+	return slices.ContainsFunc(c.list, func(one controller) bool { return one.name == name })
+}
 
 // group is the cgroup of a process: a directory in each hierarchy.
 type group struct {
-	mem, pid     string
+	dirs         []string // in the order of controllers
 	from         *cgroups
 	spec         *Spec
 	enter, leave []*os.File // of version 1: the threads in it, and in the host's own
@@ -53,36 +57,51 @@ var groupNumber atomic.Int64
 func (c *cgroups) make(s *Spec) (*group, error) {
 	name := fmt.Sprintf("%s%d-%d", groupPrefix, os.Getpid(), groupNumber.Add(1))
 	g := &group{from: c, spec: s}
-	err := errors.Join(g.add(&g.mem, &c.mem, name, s.Memory), g.add(&g.pid, &c.pid, name, int64(s.Processes)))
-	if err != nil {
-		g.remove()
-		return nil, fmt.Errorf("cgroup: %w", err)
+	for i := range c.list {
+		if err := g.add(&c.list[i], name); err != nil {
+			g.remove()
+			return nil, fmt.Errorf("cgroup: %w", err)
+		}
 	}
 	return g, nil
 }
 
-// add makes the directory in one hierarchy, bounds it, and opens what is needed to
-// enter it: the thread that does so sees none of these files.
-func (g *group) add(dir *string, c *controller, name string, limit int64) error {
-	if c.dir == "" {
-		return nil
+// bound returns what a controller bounds, in its unit.
+func (s *Spec) bound(controller string) int64 {
+	switch controller {
+	case "memory":
+		return s.Memory
+	case "pids":
+		return int64(s.Processes)
 	}
+	return int64(1024 * runtime.NumCPU()) // of the processor: as much as a thread on each
+}
+
+// add makes the directory of one controller, bounds it, and opens what is needed to
+// enter it: the thread that does so sees none of these files.
+func (g *group) add(c *controller, name string) error {
 	path := filepath.Join(c.dir, name)
 	if err := os.Mkdir(path, 0o755); err != nil && !(g.from.unified && errors.Is(err, os.ErrExist)) {
 		return err
 	}
-	*dir = path
-	if err := os.WriteFile(filepath.Join(path, c.limit), []byte(strconv.FormatInt(limit, 10)), 0o644); err != nil {
-		return err
+	g.dirs = append(g.dirs, path)
+	limit := strconv.FormatInt(g.spec.bound(c.name), 10)
+	if c.limit != "" {
+		if err := os.WriteFile(filepath.Join(path, c.limit), []byte(limit), 0o644); err != nil {
+			return err
+		}
 	}
 	for file, text := range c.extra {
 		// Where the kernel does not count swap there is no such file.
-		os.WriteFile(filepath.Join(path, file), []byte(strings.ReplaceAll(text, "%d", strconv.FormatInt(limit, 10))), 0o644)
+		os.WriteFile(filepath.Join(path, file), []byte(strings.ReplaceAll(text, "%d", limit)), 0o644)
 	}
-	if g.from.unified {
+	if !g.from.unified {
+		return errors.Join(g.open(&g.enter, filepath.Join(path, "tasks")), g.open(&g.leave, filepath.Join(c.dir, "tasks")))
+	}
+	if len(g.join) == 0 {
 		return g.open(&g.join, filepath.Join(path, "cgroup.procs"))
 	}
-	return errors.Join(g.open(&g.enter, filepath.Join(path, "tasks")), g.open(&g.leave, filepath.Join(c.dir, "tasks")))
+	return nil
 }
 
 func (g *group) open(list *[]*os.File, path string) error {
@@ -125,17 +144,21 @@ func (g *group) closeFiles() {
 
 // verdict says which limit was met, if one was.
 func (g *group) verdict() string {
-	if n := counted(g.mem, &g.from.mem); n > 0 {
-		return fmt.Sprintf("it was killed at its limit of memory, %d MiB: write more memory in its function.yaml", g.spec.Memory>>20)
-	}
-	if n := counted(g.pid, &g.from.pid); n > 0 {
-		return fmt.Sprintf("it met its limit of %d processes and threads: write more processes in its function.yaml", g.spec.Processes)
+	for i, dir := range g.dirs {
+		c := &g.from.list[i]
+		switch n := counted(dir, c); {
+		case n == 0:
+		case c.name == "memory":
+			return fmt.Sprintf("it was killed at its limit of memory, %d MiB: write more memory in its function.yaml", g.spec.Memory>>20)
+		case c.name == "pids":
+			return fmt.Sprintf("it met its limit of %d processes and threads: write more processes in its function.yaml", g.spec.Processes)
+		}
 	}
 	return ""
 }
 
 func counted(dir string, c *controller) int {
-	if dir == "" {
+	if c.count == "" {
 		return 0
 	}
 	data, err := os.ReadFile(filepath.Join(dir, c.count))
@@ -154,10 +177,8 @@ func counted(dir string, c *controller) int {
 // remove removes the cgroup, whose processes have ended.
 func (g *group) remove() {
 	g.closeFiles()
-	for _, dir := range []string{g.mem, g.pid} {
-		if dir != "" {
-			removeGroup(dir)
-		}
+	for _, dir := range g.dirs {
+		removeGroup(dir)
 	}
 }
 
@@ -189,35 +210,42 @@ func findGroups() (cgroups, error) {
 	if err != nil {
 		return c, err
 	}
-	if dir := within(mounts["memory"], own["memory"]); dir != "" {
-		c.mem = controller{dir: dir, limit: "memory.limit_in_bytes", extra: map[string]string{"memory.memsw.limit_in_bytes": "%d"}, count: "memory.oom_control", key: "oom_kill"}
+	for _, one := range []controller{
+		{name: "memory", limit: "memory.limit_in_bytes", extra: map[string]string{"memory.memsw.limit_in_bytes": "%d"}, count: "memory.oom_control", key: "oom_kill"},
+		{name: "pids", limit: "pids.max", count: "pids.events", key: "max"},
+		{name: "cpu", limit: "cpu.shares"},
+	} {
+		if one.dir = within(mounts[one.name], own[one.name]); one.dir != "" {
+			c.list = append(c.list, one)
+		}
 	}
-	if dir := within(mounts["pids"], own["pids"]); dir != "" {
-		c.pid = controller{dir: dir, limit: "pids.max", count: "pids.events", key: "max"}
-	}
-	if dir := within(mounts[""], own[""]); dir != "" && !c.memory() && !c.pids() {
+	if dir := within(mounts[""], own[""]); dir != "" && len(c.list) == 0 {
 		err = c.findUnified(dir)
 	}
-	for _, dir := range []string{c.mem.dir, c.pid.dir} {
-		removeStale(dir)
+	for _, one := range c.list {
+		removeStale(one.dir)
 	}
 	return c, err
 }
 
 // findUnified uses the hierarchy of version 2, in which a cgroup has either
 // processes or cgroups with limits. So the host must be in one beside those that it
-// makes: in "host", as systemd has it with DelegateSubgroup=host.
+// makes: in "host", as systemd has it with DelegateSubgroup=host. There each cgroup has
+// the same part of the processor.
 func (c *cgroups) findUnified(own string) error {
 	dir := own
 	if filepath.Base(own) == "host" {
 		dir = filepath.Dir(own)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+memory +pids"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+memory +pids +cpu"), 0o644); err != nil {
 		return err
 	}
 	c.unified = true
-	c.mem = controller{dir: dir, limit: "memory.max", extra: map[string]string{"memory.swap.max": "0", "memory.oom.group": "1"}, count: "memory.events", key: "oom_kill"}
-	c.pid = controller{dir: dir, limit: "pids.max", count: "pids.events", key: "max"}
+	c.list = []controller{
+		{name: "memory", dir: dir, limit: "memory.max", extra: map[string]string{"memory.swap.max": "0", "memory.oom.group": "1"}, count: "memory.events", key: "oom_kill"},
+		{name: "pids", dir: dir, limit: "pids.max", count: "pids.events", key: "max"},
+		{name: "cpu", dir: dir},
+	}
 	return nil
 }
 
@@ -283,17 +311,16 @@ func groupMounts() (map[string]groupMount, error) {
 	return mounts, nil
 }
 
-// removeStale removes cgroups below dir whose host has gone.
+// removeStale removes cgroups below dir whose host has gone, and who is left in them:
+// a host that is killed while it starts a process leaves it held, before its first
+// instruction.
 func removeStale(dir string) {
-	if dir == "" {
-		return
-	}
 	found, _ := filepath.Glob(filepath.Join(dir, groupPrefix+"*-*"))
 	for _, path := range found {
 		text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), groupPrefix), "-")
 		pid, err := strconv.Atoi(text)
 		if _, gone := os.Stat(filepath.Join("/proc", text)); err == nil && (gone != nil || pid == os.Getpid()) {
-			os.Remove(path)
+			removeGroup(path)
 		}
 	}
 }

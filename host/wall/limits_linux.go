@@ -38,11 +38,11 @@ func (s *Spec) limits(m *Machine) []limit {
 	if !m.rooted {
 		list = append(list, limit{"file size", unix.RLIMIT_FSIZE, uint64(s.Disk)}) // of each, where nothing bounds their sum
 	}
-	if !m.groups.memory() {
+	if !m.groups.has("memory") {
 		// It bounds what is mapped to be written, which of a Go program is more than it has.
 		list = append(list, limit{"data", unix.RLIMIT_DATA, uint64(2*s.Memory + 256<<20)})
 	}
-	if !m.groups.pids() {
+	if !m.groups.has("pids") {
 		list = append(list, limit{"processes", unix.RLIMIT_NPROC, s.mostOfUser(m.rooted)})
 	}
 	return list

@@ -37,7 +37,7 @@ var probe = sync.OnceValue(func() *Machine {
 	m.findRoot()
 	m.findLocks()
 	var err error
-	if m.groups, err = findGroups(); err == nil && (m.groups.memory() || m.groups.pids()) {
+	if m.groups, err = findGroups(); err == nil && len(m.groups.list) > 0 {
 		err = m.tryGroups()
 	}
 	m.noteGroups(err)
@@ -62,7 +62,7 @@ func (m *Machine) Parts() []string {
 		there bool
 	}{
 		{"namespaces", m.rooted}, {fmt.Sprintf("landlock %d", m.landlock), m.landlock > 0}, {"seccomp", m.seccomp},
-		{"memory cgroup", m.groups.memory()}, {"pids cgroup", m.groups.pids()},
+		{"memory cgroup", m.groups.has("memory")}, {"pids cgroup", m.groups.has("pids")}, {"cpu cgroup", m.groups.has("cpu")},
 	} {
 		if p.there {
 			parts = append(parts, p.name)
@@ -196,13 +196,12 @@ func (m *Machine) noteGroups(err error) {
 		err = errors.New("there is no cgroup in which others can be made")
 	}
 	var without []string
-	if !m.groups.memory() {
-		without = append(without, "memory")
-	}
-	if !m.groups.pids() {
-		without = append(without, "pids")
+	for _, name := range []string{"memory", "pids", "cpu"} {
+		if !m.groups.has(name) {
+			without = append(without, name)
+		}
 	}
 	if len(without) > 0 {
-		m.miss("cgroups of "+strings.Join(without, " and "), err, "under systemd: Delegate=memory pids and DelegateSubgroup=host")
+		m.miss("cgroups of "+strings.Join(without, ", "), err, "under systemd: Delegate=memory pids cpu and DelegateSubgroup=host")
 	}
 }

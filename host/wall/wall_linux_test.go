@@ -121,8 +121,8 @@ func TestProcessesEndWithTheirWall(t *testing.T) {
 				if state, _ := p.ended(); state.String() != "signal: killed" {
 					t.Errorf("it ended with %v", state)
 				}
-				for _, dir := range []string{p.group.mem, p.group.pid} {
-					if _, err := os.Stat(dir); dir != "" && !errors.Is(err, os.ErrNotExist) {
+				for _, dir := range p.group.dirs {
+					if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 						t.Errorf("cgroup %s: %v", dir, err)
 					}
 				}
