@@ -35,6 +35,7 @@ var rules = []struct {
 	{"trigger", nil, is("github.com/nats-io/nats-server/v2/server"), "only host/bus knows the server"},
 	{"trigger/event", nil, module("kv"), "it reads streams, and what a bucket makes of one is for trigger/kvwatch to know"},
 	{"host/worker", nil, module("host/bus", "host/admin", "trigger", "builder"), "a pool runs processes, whatever made them"},
+	{"host/wall", nil, module("host", "trigger", "builder", "kv", "functions", "cmd"), "a wall keeps in processes, and knows nothing of functions"},
 	{"host/redact", nil, outsideStd, "it sees secrets: standard library only"},
 	{"host/auth/rules", nil, outsideStd, "it decides who may do what: standard library only"},
 	{"host/outbound", nil, outsideStd, "it stands between strangers and this network: standard library only"},

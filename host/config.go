@@ -13,6 +13,7 @@ import (
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/kv/secrets"
 )
 
@@ -95,6 +96,9 @@ type Config struct {
 	AuditDays int
 	// Durability says what stored data survives. Default: [bus.Process].
 	Durability bus.Durability
+	// Walls says what is done about walls around workers: what they reach of the machine
+	// and of the network; see package wall. Default: [wall.Auto], what this machine can.
+	Walls wall.Mode
 	// Builder says how sources are built; see [builder.Config].
 	Builder builder.Config
 	// Drain bounds how long the invocations of a replaced version, and those in
@@ -151,6 +155,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.AuditDays < 0 {
 		return fmt.Errorf("host: AuditDays is %d: give a number of days, or leave it out for %d", c.AuditDays, audit.DefaultDays)
+	}
+	if err := c.checkWalls(); err != nil {
+		return err
 	}
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second

@@ -21,6 +21,7 @@ import (
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/host/worker"
 )
 
@@ -60,6 +61,7 @@ type shared struct {
 	builder *builder.Builder // nil without a go command and a cache
 	noBuild error            // why
 	spawner *worker.Spawner
+	walls   *wall.Machine  // what builds walls around workers, nil without
 	watcher *watch.Watcher // nil if no folder is watched
 	master  masterKeys
 	auth    atomic.Pointer[auth.Authority] // nil where nobody is asked who they are
@@ -150,6 +152,9 @@ func (h *Host) start() error {
 	})
 	h.conn = h.bus.Conn()
 	if err := h.openAudit(); err != nil {
+		return err
+	}
+	if err := h.openWalls(); err != nil {
 		return err
 	}
 	if h.spawner, err = worker.NewSpawner(); err != nil {

@@ -56,6 +56,7 @@ func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
 	}
 	ns.git.ServeHTTP(w, r)
 }
+
 // dialTimeout bounds a connection to a repository that is fetched.
 const dialTimeout = 30 * time.Second
 

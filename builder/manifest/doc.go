@@ -13,6 +13,10 @@
 //	  max: 0              # 0 is the number of cores
 //	  idle: 5m            # how long a worker may idle; 1s to 24h
 //	memory: 256MiB        # soft limit of one worker; default none; 4MiB to 1024GiB
+//	network: outbound     # connections to others; default none: no network at all
+//	processes: 256        # and threads, of one worker; 32 to 100000
+//	disk: 512MiB          # files of all its workers, which are in memory; 1MiB to 1024GiB
+//	sandbox: strict       # no worker without the whole wall; default auto: as the host has it
 //	body: 8MiB            # largest request body; up to 1GiB
 //	env:                  # environment of the workers
 //	  LOG_LEVEL: debug

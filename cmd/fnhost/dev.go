@@ -19,6 +19,7 @@ import (
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/trigger/codec"
 )
 
@@ -26,6 +27,7 @@ import (
 type hostFlags struct {
 	cfg        host.Config
 	durability string
+	walls      string
 	logFormat  string
 	readyFile  string
 	verbose    bool
@@ -76,6 +78,7 @@ const defaultDataHelp = "data directory (default .fnhost in the working director
 
 func completeChoices(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"process", "power"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("walls", cobra.FixedCompletions([]string{"auto", "strict", "off"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -93,6 +96,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "addresses and networks whose X-Forwarded-For says where a request comes from, for limits and the audit")
 	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long running invocations may go on, of a replaced version or when stopping")
 	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process (its end), or power (the loss of it; slower)")
+	flags.StringVar(&f.walls, "walls", string(wall.Auto), "around workers: auto (what this machine can), strict (all, or no start), or off")
 	storeFlags(flags, &f.cfg.MasterKeyFile, &f.cfg.MasterKeyCommand, &f.cfg.EncryptStore)
 	flags.BoolVar(&f.cfg.PrivateCallbacks, "private-callbacks", false, "let results of asynchronous calls be sent to addresses of this machine and of the networks around it, too")
 	flags.BoolVar(&f.cfg.PrivateGit, "private-git", false, "let git repositories at such addresses be deployed by their URL")

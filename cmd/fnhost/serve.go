@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/trigger/limit"
 )
 
@@ -97,6 +98,10 @@ func (f *hostFlags) complete() error {
 	f.cfg.Durability = bus.Durability(f.durability)
 	if f.durability != string(bus.Process) && f.durability != string(bus.Power) {
 		return usagef("--durability %s: want process or power", f.durability)
+	}
+	f.cfg.Walls = wall.Mode(f.walls)
+	if f.cfg.Walls != wall.Auto && f.cfg.Walls != wall.Strict && f.cfg.Walls != wall.Off {
+		return usagef("--walls %s: want auto, strict or off", f.walls)
 	}
 	if f.logFormat != "text" && f.logFormat != "json" {
 		return usagef("--log-format %s: want text or json", f.logFormat)

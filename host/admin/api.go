@@ -103,6 +103,8 @@ type Function struct {
 	Endpoints   []Endpoint   `json:"endpoints,omitempty"`
 	Routes      []string     `json:"routes,omitempty"`
 	Timeout     string       `json:"timeout,omitempty"`
+	Network     string       `json:"network,omitempty"` // that its workers reach: "none", "outbound", or "all" without walls; "" of a function in process
+	Walls       []string     `json:"walls,omitempty"`   // what the walls around its workers are made of
 	Workers     worker.Stats `json:"workers"`
 }
 
