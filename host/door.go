@@ -143,6 +143,14 @@ func (d door) Enter(r *http.Request, function, endpoint string, leave manifest.L
 	return gateway.Identity{Account: id.Account, Encoded: id.Encoded()}, nil
 }
 
+// identifyToken returns who a token of a NATS request proves to ask.
+func (d door) identifyToken(token string) (string, error) {
+	ctx, cancel := context.WithTimeout(d.h.ctx, recheckTimeout)
+	defer cancel()
+	id, err := d.h.authority().Verify(ctx, token)
+	return id.Encoded(), err
+}
+
 // Cookie implements the Door of the gateway.
 func (d door) Cookie() string { return auth.CookieName }
 

@@ -62,6 +62,15 @@ func TestNATSClientsAreHeldToTheRules(t *testing.T) {
 	if m, err := c.Request("fn.who", nil, 10*time.Second); err != nil || !strings.Contains(string(m.Data), "Account") {
 		t.Errorf("its function: %v, %v", m, err)
 	}
+	ask := nats.NewMsg("fn.who")
+	ask.Header.Set("Authorization", "Bearer "+token)
+	if m, err := c.RequestMsg(ask, 10*time.Second); err != nil || !strings.Contains(string(m.Data), `"Account":"shop","Header":""`) {
+		t.Errorf("with its token: %s, %v", m.Data, err)
+	}
+	ask.Header.Set("Authorization", "Bearer fnhost_wrong")
+	if m, err := c.RequestMsg(ask, 10*time.Second); err != nil || m.Header.Get("Fn-Error") != "unauthorized" {
+		t.Errorf("with a wrong token: %v, %v", m, err)
+	}
 	if _, err := f.Conn().Subscribe("orders.1", func(m *nats.Msg) { m.Respond([]byte("got it")) }); err != nil {
 		t.Fatal(err)
 	}
