@@ -33,7 +33,7 @@ require (
 )
 
 require (
-	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.9
 	github.com/letsencrypt/challtestsrv v1.4.2 // indirect
 	golang.org/x/net v0.62.0 // indirect
 )
