@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,12 @@ type spaces struct {
 	all     map[string]*space
 	changed chan struct{} // closed, and made anew, when something of it changes
 	closed  bool
+
+	exports map[string][]Export // by who exports
+	sharing bool                // a goroutine tells the NATS server of the exports
+	again   bool                // and has to begin anew
+	stuck   bool                // and could not tell all
+	shared  []Export            // what it has told; of that goroutine alone
 }
 
 // space is a namespace as this host has it.
@@ -66,7 +73,7 @@ func (h *Host) openSpaces() error {
 	if err != nil {
 		return fmt.Errorf("host: namespaces: %w", err)
 	}
-	s := &spaces{h: h, bucket: b, all: make(map[string]*space), changed: make(chan struct{})}
+	s := &spaces{h: h, bucket: b, all: make(map[string]*space), exports: make(map[string][]Export), changed: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	h.spaces = s
 	h.closers = append(h.closers, s.close)
@@ -126,7 +133,12 @@ func (s *spaces) watchOnce(ctx context.Context, ready func()) error {
 		if err != nil {
 			return err
 		}
+		from, isExports := strings.CutPrefix(e.Key, exportsPrefix)
 		switch {
+		case isExports:
+			seen[e.Key] = true
+			s.applyExports(from, e.Value)
+			continue
 		case e.Op == kv.OpReady:
 			s.dropUnseen(seen)
 			initial = false
@@ -155,6 +167,12 @@ func (s *spaces) dropUnseen(seen map[string]bool) {
 	for name, sp := range s.all {
 		if !seen[name] && sp.record != nil {
 			gone[name] = sp.revision + 1
+		}
+	}
+	for from := range s.exports {
+		if !seen[exportsPrefix+from] {
+			delete(s.exports, from)
+			s.reshare()
 		}
 	}
 	s.mu.Unlock()
@@ -234,6 +252,9 @@ func (s *spaces) bring(sp *space, r *spaceRecord) error {
 		return errors.Join(s.h.bus.RemoveAccount(sp.name), os.RemoveAll(s.h.spaceDir(sp.name)))
 	case r.Removing:
 		s.stop(sp)
+		if err := s.unexportAll(s.ctx, sp.name); err != nil {
+			return err
+		}
 		if err := s.h.erase(s.ctx, sp.name); err != nil {
 			return err
 		}
@@ -287,6 +308,7 @@ func (s *spaces) serve(name string, ns *Namespace) {
 		next[name] = ns
 	}
 	s.h.live.Store(&next)
+	s.reshare()
 }
 
 // close ends all of them.
