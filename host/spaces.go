@@ -379,31 +379,6 @@ func (s *spaces) has(name string) bool {
 	return sp != nil && sp.record != nil
 }
 
-// put stores the record of a namespace.
-func (s *spaces) put(ctx context.Context, name string, r *spaceRecord, options ...kv.Option) (uint64, error) {
-	return s.bucket.Put(ctx, name, r.encode(), options...)
-}
-
-// change changes the record of a namespace, and returns its revision then.
-func (s *spaces) change(ctx context.Context, name string, do func(*spaceRecord)) (revision uint64, err error) {
-	err = kv.Retry(ctx, func() error {
-		e, err := s.bucket.Get(ctx, name)
-		if errors.Is(err, kv.ErrNotFound) {
-			return s.missing(name)
-		}
-		r := &spaceRecord{}
-		if err == nil {
-			err = json.Unmarshal(e.Value, r)
-		}
-		if err == nil {
-			do(r)
-			revision, err = s.put(ctx, name, r, kv.IfRevision(e.Revision))
-		}
-		return err
-	})
-	return revision, stored(err)
-}
-
 // about is what there is to tell of all of them.
 func (s *spaces) about() (list []NamespaceInfo) {
 	s.mu.Lock()
@@ -433,20 +408,4 @@ func (h *shared) spaceDir(name string) string {
 		return h.cfg.Dir
 	}
 	return filepath.Join(h.cfg.Dir, "namespaces", name)
-}
-
-// erase removes all that a namespace, which does not serve any more, has stored. It can be
-// broken off and begun anew.
-func (h *Host) erase(ctx context.Context, name string) error {
-	if err := h.registry.Namespace(name).Erase(ctx); err != nil {
-		return err
-	}
-	if err := h.eraseKeys(ctx, name); err != nil {
-		return err
-	}
-	h.collect()
-	if err := h.bus.RemoveAccount(name); err != nil {
-		return err
-	}
-	return os.RemoveAll(h.spaceDir(name))
 }
