@@ -292,10 +292,7 @@ func BenchmarkEventOfAKilledWorker(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		pid, err := strconv.Atoi(string(m.Data))
-		if err != nil {
-			b.Fatal(err)
-		}
+		pid := outside(b, os.Getpid(), fmt.Sprint("mortal", i), string(m.Data))[0]
 		start := time.Now()
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			b.Fatal(err)

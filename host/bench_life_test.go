@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fnhost/fnhost/host"
+	"github.com/fnhost/fnhost/host/wall"
 )
 
 func helloSource(text string) string {
@@ -149,34 +150,40 @@ func sdkModule(b *testing.B, root string) string {
 	return dir
 }
 
-// BenchmarkColdStart measures the first answer of a function that has no worker:
-// each iteration stops the host and starts it again, and times the call alone.
+// BenchmarkColdStart measures the first answer of a function that has no worker,
+// behind a wall and without one: each iteration stops the host and starts it again, and
+// times the call alone.
 func BenchmarkColdStart(b *testing.B) {
 	dir := benchDir(b, map[string]string{"hello/hello.go": helloSource("cold")})
 	h := openHost(b, dir, nil)
 	invokeOK(b, h, "hello", "")
 	h.Close()
-	var times []time.Duration
-	for b.Loop() {
-		b.StopTimer()
-		ready := make(chan struct{}, 8)
-		h := openHost(b, dir, func(c *host.Config) {
-			c.OnEvent = func(e host.Event) {
-				if e.State == host.Ready {
-					ready <- struct{}{}
-				}
+	for _, mode := range []wall.Mode{wall.Auto, wall.Off} {
+		b.Run("walls="+string(mode), func(b *testing.B) {
+			var times []time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				ready := make(chan struct{}, 8)
+				h := openHost(b, dir, func(c *host.Config) {
+					c.Walls = mode
+					c.OnEvent = func(e host.Event) {
+						if e.State == host.Ready {
+							ready <- struct{}{}
+						}
+					}
+				})
+				<-ready
+				b.StartTimer()
+				start := time.Now()
+				invokeOK(b, h, "hello", "")
+				times = append(times, time.Since(start))
+				b.StopTimer()
+				h.Close()
+				b.StartTimer()
 			}
+			reportMedian(b, times)
 		})
-		<-ready
-		b.StartTimer()
-		start := time.Now()
-		invokeOK(b, h, "hello", "")
-		times = append(times, time.Since(start))
-		b.StopTimer()
-		h.Close()
-		b.StartTimer()
 	}
-	reportMedian(b, times)
 }
 
 // BenchmarkStart measures the start of a host with nothing to build, to its first answer.

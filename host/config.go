@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
 	"github.com/fnhost/fnhost/builder"
+	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/kv/secrets"
 )
 
@@ -34,9 +37,15 @@ type Config struct {
 	// they are developed. Default: "/" is not found, unless a function has it as a route.
 	Index bool
 	// TLSCert and TLSKey are PEM files for the gateway, and for the management API
-	// where other machines reach it. Default: plain HTTP, with HTTP/1.1 and HTTP/2
-	// over clear text.
+	// where other machines reach it. They are read anew when they have changed. Default:
+	// plain HTTP, with HTTP/1.1 and HTTP/2 over clear text.
 	TLSCert, TLSKey string
+	// ACME has the certificates of both come from an authority instead.
+	ACME ACME
+	// TrustedProxies are those whose X-Forwarded-For says where a request comes from, for
+	// the limits of functions and the audit; one that is not named counts as the client itself.
+	// Default: none.
+	TrustedProxies []netip.Prefix
 	// Admin is the address of the management API. Default: none. An address that
 	// other machines reach needs TLS, or AdminPlain.
 	Admin string
@@ -65,6 +74,9 @@ type Config struct {
 	// that are not public: of this machine, and of the networks around it. Default: no,
 	// since whoever may call a function names the address.
 	PrivateCallbacks bool
+	// PrivateGit allows git repositories that are deployed by their URL to lie at such
+	// addresses, too. Default: no, since whoever may deploy names the address.
+	PrivateGit bool
 	// MasterKey, MasterKeyFile and MasterKeyCommand are where the master key of secrets
 	// comes from, one of them: the key itself (as of an environment variable), a file that
 	// nobody but its owner may read, or a program with its arguments that prints it. Of
@@ -79,8 +91,14 @@ type Config struct {
 	// one that was made so: [New] refuses any other, and neither encrypts nor decrypts
 	// what is there. Default: secrets alone are encrypted.
 	EncryptStore bool
+	// AuditDays is for how many days it is kept who has changed what over the management
+	// API; see package audit. Default: 90.
+	AuditDays int
 	// Durability says what stored data survives. Default: [bus.Process].
 	Durability bus.Durability
+	// Walls says what is done about walls around workers: what they reach of the machine
+	// and of the network; see package wall. Default: [wall.Auto], what this machine can.
+	Walls wall.Mode
 	// Builder says how sources are built; see [builder.Config].
 	Builder builder.Config
 	// Drain bounds how long the invocations of a replaced version, and those in
@@ -114,6 +132,9 @@ func (c *Config) setDefaults() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return fmt.Errorf("host: TLS needs both a certificate and a key")
 	}
+	if err := c.ACME.check(c); err != nil {
+		return err
+	}
 	if err := (&secrets.Source{Text: c.MasterKey, File: c.MasterKeyFile, Command: c.MasterKeyCommand}).Validate(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -121,7 +142,7 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("host: EncryptStore is for the embedded NATS server: have the one at Config.NATSURL encrypt what it stores")
 	}
 	if c.Admin != "" && !isLoopback(c.Admin) {
-		if c.TLSCert == "" && !c.AdminPlain {
+		if !c.hasTLS() && !c.AdminPlain {
 			return fmt.Errorf("host: the management API at %s can be reached by other machines and has no TLS: set a certificate and its key, or allow it explicitly", c.Admin)
 		}
 	}
@@ -131,6 +152,12 @@ func (c *Config) setDefaults() error {
 	c.Domain = strings.ToLower(strings.Trim(c.Domain, "."))
 	if strings.ContainsAny(c.Domain, ":/@* ") {
 		return fmt.Errorf("host: domain %q: want a host name alone, such as fn.example.com", c.Domain)
+	}
+	if c.AuditDays < 0 {
+		return fmt.Errorf("host: AuditDays is %d: give a number of days, or leave it out for %d", c.AuditDays, audit.DefaultDays)
+	}
+	if err := c.checkWalls(); err != nil {
+		return err
 	}
 	if c.Drain == 0 {
 		c.Drain = 30 * time.Second

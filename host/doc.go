@@ -102,6 +102,21 @@
 // namespace call a function of another one, as functions.Call(ctx, "@acme/orders", …), or
 // has what is published on a subject reach it, too. With a NATS server that runs elsewhere, "default" is all there is.
 //
+// # Edges
+//
+// Both listeners take TLS: with a certificate in files, which are read anew when they
+// have changed, or with those that an authority gives ([ACME]). Browsers are told to stay
+// with TLS, but for names of this machine. A manifest limits how many requests are let in
+// (package trigger/gateway); Config.TrustedProxies says whose word counts for where they
+// come from.
+//
+// Who has changed what over the management API, or by a push, or was refused that, is kept
+// for Config.AuditDays (package host/audit); [Host.Audit] reads it. What goes on in this
+// process by methods of Host is not: it asks nobody.
+//
+// What others name and the host connects to, callback URLs and git repositories, are
+// public addresses (package host/outbound), unless Config says otherwise.
+//
 // # Data directory
 //
 // Config.Dir holds the streams of the embedded NATS server (jetstream), with what
@@ -109,7 +124,7 @@
 // the master key of secrets (master.key) unless it is kept elsewhere, the key of an
 // encrypted store (store.key), git repositories that were pushed (git), the hash of the management API's token
 // (admin.token), the key of callbacks (callback.key), keys of callbacks and repositories of other namespaces
-// (namespaces), the working directories of workers and deploys (run; emptied at
+// (namespaces), certificates of an authority (acme; had anew if they are gone), the working directories of workers and deploys (run; emptied at
 // start), and a lock: it belongs to one host at a time. [Host.Backup] writes what of it
 // must be kept as one file while the host serves, and [Restore] makes a data directory
 // of that. Compiled programs are also in Config.Builder.Cache, which hosts

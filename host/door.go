@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/kv/jetkv"
 	"github.com/fnhost/fnhost/kv/secrets"
+	"github.com/fnhost/fnhost/trigger/gateway"
 )
 
 const authBucket = "auth"
@@ -21,7 +21,7 @@ const authBucket = "auth"
 const ownSecrets = "fnhost"
 
 // openAuth opens what knows accounts, tokens and rules, if the host asks who comes.
-func (h *Host) openAuth() error {
+func (h *Host) openAuth(clients *natsDoor) error {
 	if !h.cfg.Auth {
 		return nil
 	}
@@ -30,7 +30,13 @@ func (h *Host) openAuth() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.token = fresh
-	cfg := auth.Config{Root: root, Logger: h.log}
+	changed := make(chan struct{}, 1)
+	cfg := auth.Config{Root: root, Logger: h.log, Changed: func() {
+		select {
+		case changed <- struct{}{}:
+		default: // somebody looks already, from here on
+		}
+	}}
 	ctx, cancel := context.WithTimeout(h.ctx, startTimeout)
 	defer cancel()
 	b, err := h.controlBucket(ctx, jetkv.Config{Bucket: authBucket, Description: "accounts, tokens, rules"})
@@ -50,6 +56,7 @@ func (h *Host) openAuth() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.auth.Store(a)
+	h.tasks.Go(func() { clients.recheck(h.ctx, changed) })
 	h.closers = append(h.closers, a.Close)
 	return nil
 }
@@ -101,7 +108,7 @@ type door struct {
 // authority returns what the door asks; it is nil where nobody is asked.
 func (s *shared) authority() *auth.Authority { return s.auth.Load() }
 
-// errSameOrigin is what a request by a cookie from a page of another site gets.
+// sameOrigin refuses what the page of another site has a browser send.
 var sameOrigin = http.NewCrossOriginProtection()
 
 // identify returns who a request proves to be from, nil for nobody. If lenient is set, a
@@ -125,15 +132,23 @@ func (d door) identify(r *http.Request, lenient bool) (*auth.Identity, error) {
 }
 
 // Enter implements the Door of the gateway.
-func (d door) Enter(r *http.Request, function, endpoint string, leave manifest.Leave) (string, error) {
+func (d door) Enter(r *http.Request, function, endpoint string, leave manifest.Leave) (gateway.Identity, error) {
 	id, err := d.identify(r, leave.Public)
-	if err != nil {
-		return "", err
+	if err == nil {
+		err = d.mayCall(id, function, endpoint, leave)
 	}
-	if err := d.mayCall(id, function, endpoint, leave); err != nil {
-		return "", err
+	if err != nil || id == nil {
+		return gateway.Identity{}, err
 	}
-	return id.Encoded(), nil
+	return gateway.Identity{Account: id.Account, Encoded: id.Encoded()}, nil
+}
+
+// identifyToken returns who a token of a NATS request proves to ask.
+func (d door) identifyToken(token string) (string, error) {
+	ctx, cancel := context.WithTimeout(d.h.ctx, recheckTimeout)
+	defer cancel()
+	id, err := d.h.authority().Verify(ctx, token)
+	return id.Encoded(), err
 }
 
 // Cookie implements the Door of the gateway.
@@ -180,6 +195,3 @@ func (d adminDoor) Enter(r *http.Request, namespace, resource string) (string, e
 	}
 	return id.Account, a.Allow(id, namespace, resource)
 }
-
-// tokenCheck is how often connections are looked at whose proof may have ended.
-const tokenCheck = 500 * time.Millisecond

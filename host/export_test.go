@@ -49,3 +49,10 @@ func (h *Host) Views() int {
 
 // SetMaxStreams changes how many streams there may be before functions make no more buckets.
 func (h *Host) SetMaxStreams(n int) { h.buckets.most = n }
+
+// ChallengesAddr is where a host answers proofs of ACME over HTTP.
+func ChallengesAddr(h *Host) string {
+	h.servers.mu.Lock()
+	defer h.servers.mu.Unlock()
+	return h.servers.challenges.Addr().String()
+}

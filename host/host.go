@@ -11,12 +11,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/acme/autocert"
+	"golang.org/x/time/rate"
+
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/builder/watch"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/host/worker"
 )
 
@@ -56,6 +61,7 @@ type shared struct {
 	builder *builder.Builder // nil without a go command and a cache
 	noBuild error            // why
 	spawner *worker.Spawner
+	walls   *wall.Machine  // what builds walls around workers, nil without
 	watcher *watch.Watcher // nil if no folder is watched
 	master  masterKeys
 	auth    atomic.Pointer[auth.Authority] // nil where nobody is asked who they are
@@ -72,8 +78,13 @@ type shared struct {
 	endWaits context.CancelFunc
 	stopped  chan struct{} // closed when Close begins
 	servers  servers
-	cert     *tls.Certificate // of the gateway, nil for plain HTTP
+	tls      *tls.Config       // of the gateway, nil for plain HTTP
+	acme     *autocert.Manager // where its certificates come from; nil for files
+	acmeWarn rate.Sometimes
 	started  time.Time
+
+	audit    *audit.Log
+	refusals refusals // that were told of
 }
 
 // New starts a host: its NATS server, and the building of the functions in the
@@ -105,7 +116,7 @@ func New(cfg Config) (*Host, error) {
 
 // start starts the parts of the host, each of which adds to closers.
 func (h *Host) start() error {
-	if err := h.loadCert(); err != nil {
+	if err := h.openTLS(); err != nil {
 		return err
 	}
 	lock, err := lockDir(h.cfg.Dir)
@@ -125,9 +136,15 @@ func (h *Host) start() error {
 	if err != nil {
 		return err
 	}
-	h.bus, err = bus.Start(bus.Config{
-		URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, StoreKey: storeKey, Durability: h.cfg.Durability, Logger: h.log,
-	})
+	listen := bus.Config{URL: h.cfg.NATSURL, Listen: h.cfg.NATS, StoreDir: h.cfg.Dir, StoreKey: storeKey, Durability: h.cfg.Durability, Logger: h.log}
+	clients := &natsDoor{h: h}
+	if h.cfg.Auth {
+		listen.Authenticate = clients.authenticate
+	}
+	if !isLoopback(h.cfg.NATS) {
+		listen.TLS = h.tls
+	}
+	h.bus, err = bus.Start(listen)
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -137,6 +154,12 @@ func (h *Host) start() error {
 		}
 	})
 	h.conn = h.bus.Conn()
+	if err := h.openAudit(); err != nil {
+		return err
+	}
+	if err := h.openWalls(); err != nil {
+		return err
+	}
 	if h.spawner, err = worker.NewSpawner(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -147,7 +170,7 @@ func (h *Host) start() error {
 	if err := h.openPrograms(); err != nil {
 		return fmt.Errorf("host: data directory: %w", err)
 	}
-	if err := h.openAuth(); err != nil {
+	if err := h.openAuth(clients); err != nil {
 		return err
 	}
 	h.closers = append(h.closers, h.close)

@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 	playRole() // a process of a benchmark
 	// A goroutine of nats.go outlives a short upload to an object store, if it gets
 	// to run only when that has ended.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"),
+		goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks")) // nothing ends Pebble
 }
 
 // fixture is a host that runs, with a folder of its own.

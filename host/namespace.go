@@ -109,7 +109,11 @@ func (h *Namespace) open() (err error) {
 		gate.Door = door{h}
 	}
 	h.gateway = gateway.New(gate)
-	if h.rpc, err = rpc.New(rpc.Config{Conn: h.conn, Invoker: invoker{h}, Logger: h.log}); err != nil {
+	calls := rpc.Config{Conn: h.conn, Invoker: invoker{h}, Logger: h.log}
+	if h.authority() != nil {
+		calls.Identify = door{h}.identifyToken
+	}
+	if h.rpc, err = rpc.New(calls); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.closers = append(h.closers, h.rpc.Close)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/host"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/trigger/event"
 )
 
@@ -132,7 +133,7 @@ func TestEventsWaitForAWorkerThatDoesNotStart(t *testing.T) {
 	f := start(t, map[string]string{
 		"shop/shop.go":       brittle,
 		"shop/function.yaml": "env:\n  BROKEN: " + broken + "\nscale:\n  idle: 1s\ntriggers:\n  event:\n    - {subject: shop.*, start: all, retries: 1, backoff: 10ms, backoffMax: 100ms}\n",
-	}, nil)
+	}, func(c *host.Config) { c.Walls = wall.Off }) // it looks at a file of this machine
 	f.awaitState("shop", host.Ready)
 	s := f.listen()
 	f.await("no worker is left", func() bool { v, err := f.Function("shop"); return err == nil && v.Workers.Workers == 0 })

@@ -14,6 +14,7 @@ import (
 	"github.com/fnhost/fnhost/builder/gitpush"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/outbound"
 	"github.com/fnhost/fnhost/host/registry"
 	"github.com/fnhost/fnhost/trigger"
 )
@@ -23,9 +24,12 @@ func (h *Namespace) openGit() error {
 	if gitpush.IsHook() {
 		return errors.New("host: git has started this program as its hook: main must begin with what gitpush.IsHook says")
 	}
-	git, err := gitpush.New(gitpush.Config{
-		Dir: filepath.Join(h.spaceDir(h.name), "git"), Deploy: h.deployPush, Logger: h.log, Timeout: pushTimeout,
-	})
+	cfg := gitpush.Config{Dir: filepath.Join(h.spaceDir(h.name), "git"), Deploy: h.deployPush, Logger: h.log, Timeout: pushTimeout}
+	if !h.cfg.PrivateGit {
+		guard := outbound.Guard{Hint: "the host must allow repositories at such (--private-git)"}
+		cfg.Dial, cfg.Lookup = guard.Dialer(dialTimeout).DialContext, guard.Lookup
+	}
+	git, err := gitpush.New(cfg)
 	if err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
@@ -53,11 +57,16 @@ func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
 	ns.git.ServeHTTP(w, r)
 }
 
+// dialTimeout bounds a connection to a repository that is fetched.
+const dialTimeout = 30 * time.Second
+
 // pushTimeout bounds a push, the build included.
 const pushTimeout = 15 * time.Minute
 
 // deployPush deploys a tree that was pushed, while the pusher sees how.
-func (h *Namespace) deployPush(ctx context.Context, p gitpush.Push) error {
+func (h *Namespace) deployPush(ctx context.Context, p gitpush.Push) (err error) {
+	served := ""
+	defer func() { admin.NoteOutcome(ctx, err, served) }()
 	o := DeployOptions{
 		Name: p.Repo, By: p.Author,
 		Source: registry.Source{Kind: registry.Push, Ref: strings.TrimPrefix(p.Ref, "refs/heads/"), Commit: p.Commit, Author: p.Author, Message: p.Subject},
@@ -85,6 +94,7 @@ func (h *Namespace) deployPush(ctx context.Context, p gitpush.Push) error {
 	if err != nil {
 		return pushError(err, tree)
 	}
+	served = admin.Served(result)
 	for _, d := range result {
 		line := fmt.Sprintf("%s %s serves: %s", d.Function, d.Version, d.Release)
 		switch {
@@ -146,16 +156,27 @@ func pushOptions(list []string, o *DeployOptions) error {
 // see them.
 func pushError(err error, tree string) error {
 	p := deployProblem(err, tree)
+	failed := &failedPush{code: wire.Code(p.Code), text: p.Detail}
 	if len(p.Diagnostics) == 0 {
-		return errors.New(p.Detail)
+		return failed
 	}
 	var b strings.Builder
 	for _, d := range p.Diagnostics {
 		fmt.Fprintf(&b, "%s\n%s", diagnosticLine(d), d.Excerpt)
 	}
 	b.WriteString("the source does not build; what serves is as it was")
-	return errors.New(b.String())
+	failed.text = b.String()
+	return failed
 }
+
+// failedPush is an error whose text is the pusher's, and whose code is the audit's.
+type failedPush struct {
+	code wire.Code
+	text string
+}
+
+func (f *failedPush) Error() string { return f.text }
+func (f *failedPush) Unwrap() error { return &wire.Error{Code: f.code} }
 
 func diagnosticLine(d admin.Diagnostic) string {
 	switch {

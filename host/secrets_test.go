@@ -187,8 +187,8 @@ func TestSecretsDoNotLeaveTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	hides(t, "the worker", string(process))
-	var pid int
-	fmt.Sscan(string(process), &pid)
+	id, _, _ := strings.Cut(string(process), " ")
+	pid := outside(t, os.Getpid(), "vault", id)[0]
 	for _, path := range []string{fmt.Sprintf("/proc/%d/environ", pid), fmt.Sprintf("/proc/%d/cmdline", pid), "/proc/self/environ", "/proc/self/cmdline"} {
 		b, err := os.ReadFile(path)
 		if err != nil || len(b) == 0 {

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +19,7 @@ import (
 type servers struct {
 	mu          sync.Mutex
 	http, admin net.Listener
+	challenges  net.Listener // of proofs that a domain is ours; nil without ACME over HTTP
 }
 
 // Timeouts and limits of both listeners.
@@ -83,7 +83,7 @@ func (h *Host) Listen() error {
 		address string
 		what    string
 		to      *net.Listener
-	}{{h.cfg.HTTP, "gateway", &s.http}, {h.cfg.Admin, "management API", &s.admin}} {
+	}{{h.cfg.HTTP, "gateway", &s.http}, {h.cfg.Admin, "management API", &s.admin}, {h.cfg.ACME.HTTP, "proofs of ACME", &s.challenges}} {
 		if l.address == "" || *l.to != nil {
 			continue
 		}
@@ -111,9 +111,9 @@ func (h *Host) onClose(fn func()) bool {
 }
 
 func (h *Host) serve(ctx context.Context) error {
-	gateway := h.server(h.Gateway(), h.cert != nil)
+	gateway := h.server(h.Gateway(), h.tls != nil)
 	gateway.RegisterOnShutdown(h.endWaits) // else who waits for a run would hold up the end
-	o := admin.Options{Auth: h.authority(), Logger: h.log}
+	o := admin.Options{Auth: h.authority(), Audit: h.auditRequest, Logger: h.log}
 	if o.Auth != nil {
 		o.Door = adminDoor{h}
 	}
@@ -123,7 +123,7 @@ func (h *Host) serve(ctx context.Context) error {
 	api := admin.NewServer(hostBackend{backend{invoker{h.first}, h}}, o)
 	management := h.server(api, h.adminTLS())
 	management.RegisterOnShutdown(api.Close)
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	var running []*http.Server
 	start := func(srv *http.Server, l net.Listener) {
 		if l == nil {
@@ -142,6 +142,9 @@ func (h *Host) serve(ctx context.Context) error {
 	}
 	start(gateway, h.servers.http)
 	start(management, h.servers.admin)
+	if h.servers.challenges != nil {
+		start(h.challenges(), h.servers.challenges)
+	}
 	var err error
 	select {
 	case <-ctx.Done():
@@ -191,33 +194,21 @@ func (h *Host) server(handler http.Handler, secure bool) *http.Server {
 	}
 	if secure {
 		protocols.SetHTTP2(true)
-		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*h.cert}, MinVersion: tls.VersionTLS12}
+		srv.TLSConfig = h.tls.Clone()
+		srv.Handler = secured(handler)
 	}
 	return srv
 }
 
 // adminTLS reports whether the management API is served with TLS: on an address of
 // this machine alone, commands need no certificate to trust.
-func (h *Namespace) adminTLS() bool { return h.cert != nil && !isLoopback(h.cfg.Admin) }
+func (h *shared) adminTLS() bool { return h.tls != nil && !isLoopback(h.cfg.Admin) }
 
 func scheme(secure bool) string {
 	if secure {
 		return "https://"
 	}
 	return "http://"
-}
-
-// loadCert reads the gateway's certificate and its key, if there are any.
-func (h *Host) loadCert() error {
-	if h.cfg.TLSCert == "" {
-		return nil
-	}
-	cert, err := tls.LoadX509KeyPair(h.cfg.TLSCert, h.cfg.TLSKey)
-	if err != nil {
-		return fmt.Errorf("host: TLS with certificate %s and key %s: %w: name PEM files, of a certificate and of its own key", h.cfg.TLSCert, h.cfg.TLSKey, err)
-	}
-	h.cert = &cert
-	return nil
 }
 
 // Version is that of fnhost.
@@ -229,7 +220,7 @@ func (h *Namespace) Info() admin.Info {
 	defer h.servers.mu.Unlock()
 	info := admin.Info{Version: Version, Go: runtime.Version(), PID: os.Getpid(), Started: h.started, Dir: h.cfg.Dir, Watch: h.cfg.Watch}
 	if l := h.servers.http; l != nil {
-		info.HTTP = scheme(h.cert != nil) + l.Addr().String()
+		info.HTTP = scheme(h.tls != nil) + l.Addr().String()
 	}
 	if l := h.servers.admin; l != nil {
 		info.Admin = scheme(h.adminTLS()) + l.Addr().String()

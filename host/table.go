@@ -163,6 +163,7 @@ func (f *function) status() admin.Function {
 	}
 	if v.artifact != nil {
 		s.Artifact, s.Size = v.artifact.ID, v.artifact.Size
+		s.Network, s.Walls = f.h.wallsOf(v.manifest)
 	}
 	return s
 }

@@ -106,7 +106,7 @@ func (f *function) workerSpec(v *version) worker.Spec {
 	if most == 0 {
 		most = max(f.h.cfg.MaxWorkers, m.Scale.Min)
 	}
-	return worker.Spec{
+	spec := worker.Spec{
 		Function: f.name, Version: v.name, Path: v.artifact.Path, Dir: filepath.Join(f.h.cfg.Dir, "run"), Env: env,
 		Limits: worker.Limits{
 			Min: m.Scale.Min, Max: most, Concurrency: m.Concurrency, Queue: m.Queue, Idle: m.Scale.Idle, Grace: f.h.cfg.Grace,
@@ -116,6 +116,8 @@ func (f *function) workerSpec(v *version) worker.Spec {
 		Output:  f.h.addLog,
 		Spawner: f.h.spawner,
 	}
+	f.h.wallIn(&spec, m)
+	return spec
 }
 
 // switchTo makes next what serves, in one step, and lets versions that are not

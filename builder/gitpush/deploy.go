@@ -49,7 +49,8 @@ func (p *push) answer(conn net.Conn, h hello) {
 	defer wait.Wait()
 	defer conn.Close()
 	wait.Go(func() {
-		conn.Read(make([]byte, 1)) // the hook says nothing more: it is gone
+		// The hook says nothing more, but for a newline that may not have come with the rest.
+		io.Copy(io.Discard, conn)
 		cancel(errHookGone)
 	})
 	out := &hookWriter{conn: conn, to: json.NewEncoder(conn)}

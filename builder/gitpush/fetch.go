@@ -57,10 +57,17 @@ func (s *Server) Fetch(ctx context.Context, address, ref, dir string, notes io.W
 		return nil, fmt.Errorf("gitpush: %w", err)
 	}
 	config := []string{"fetch.fsckObjects=true", "protocol.allow=never", "protocol.https.allow=always", "protocol.http.allow=always", "protocol.ssh.allow=always"}
-	env := []string{"GIT_SSH_COMMAND=ssh -o BatchMode=yes"}
-	if _, err := s.output(ctx, config, env, "--git-dir="+repo, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", address, ref); err != nil {
+	way, err := s.wayTo(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	defer way.close()
+	if _, err := s.output(ctx, append(config, way.config...), way.env, "--git-dir="+repo, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", address, ref); err != nil {
 		if ctx.Err() != nil {
 			return nil, err
+		}
+		if refused := way.refused(); refused != nil {
+			return nil, rejectf("%s: %v", u.Redacted(), refused)
 		}
 		return nil, rejectf("%s", strings.ReplaceAll(err.Error(), address, u.Redacted()))
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -28,6 +30,12 @@ type Config struct {
 	Deploy func(ctx context.Context, p Push) error
 	// User names who sent a request, for [Push.User]. Default: nobody is named.
 	User func(*http.Request) string
+
+	// Dial makes the connections of a [Server.Fetch] by http and https, and Lookup finds
+	// the addresses of a host for one by ssh: their errors end it. Default: git connects
+	// to whatever it is told.
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// MaxPush bounds the pack of one push, in bytes. Default: 256 MiB.
 	MaxPush int64

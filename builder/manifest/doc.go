@@ -13,6 +13,10 @@
 //	  max: 0              # 0 is the number of cores
 //	  idle: 5m            # how long a worker may idle; 1s to 24h
 //	memory: 256MiB        # soft limit of one worker; default none; 4MiB to 1024GiB
+//	network: outbound     # connections to others; default none: no network at all
+//	processes: 256        # and threads, of one worker; 32 to 100000
+//	disk: 512MiB          # files of all its workers, which are in memory; 1MiB to 1024GiB
+//	sandbox: strict       # no worker without the whole wall; default auto: as the host has it
 //	body: 8MiB            # largest request body; up to 1GiB
 //	env:                  # environment of the workers
 //	  LOG_LEVEL: debug
@@ -35,6 +39,7 @@
 //	cors:                 # without it, no CORS headers
 //	  origins: ["https://*.example.com"]
 //	  methods: [GET, PUT]
+//	limit: 100/s          # HTTP requests of one caller; or /m, /h; without it, no limit
 //	async:                # calls that are stored first, and answered later
 //	  retries: 3          # of one that failed; 0 to 1000
 //	  backoff: 1s         # before the first retry; it doubles
@@ -48,6 +53,10 @@
 //	      host: shop.example.com # default: all
 //	      endpoint: create       # default: the function's root
 //	      scopes: [pets.write]   # or public; default: the function's
+//	      limit:                 # beside that of the function
+//	        rate: 10/m
+//	        burst: 3             # at once; default: the number of the rate
+//	        per: address         # default: caller, the account or else the address; or all
 //	    - path: /orders/{id}     # by POST, unless methods say otherwise
 //	      event: orders.{id}.new # stores the body as an event of that subject, and answers 202
 //	  event:                     # for each message that a stream takes

@@ -78,6 +78,12 @@ func checkLimits(t *testing.T, m *Manifest) {
 	if m.Memory != 0 {
 		between("memory", m.Memory, MinMemory, MaxMemory)
 	}
+	if m.Processes != 0 {
+		between("processes", int64(m.Processes), MinProcesses, MaxProcesses)
+	}
+	if m.Disk != 0 {
+		between("disk", m.Disk, MinDisk, MaxDisk)
+	}
 	if m.Scale.Max != 0 && m.Scale.Min > m.Scale.Max {
 		t.Errorf("scale %+v", m.Scale)
 	}

@@ -28,9 +28,31 @@ const (
 	MaxIdle        = 24 * time.Hour   // before an idle worker stops
 	MinMemory      = 4 << 20          // bytes; an idle Go worker has about as much
 	MaxMemory      = 1 << 40          // bytes
+	MinProcesses   = 32               // of one worker, threads included; an idle Go worker has about ten
+	MaxProcesses   = 100_000          // of one worker
+	MinDisk        = 1 << 20          // bytes
+	MaxDisk        = 1 << 40          // bytes
 	MaxBody        = 1 << 30          // bytes of a request body
 	MaxRoutes      = 256              // HTTP routes of one function
 )
+
+// What Network and Sandbox may be.
+const (
+	NetworkNone     = "none"     // no network at all
+	NetworkOutbound = "outbound" // connections to others, none from them
+	SandboxAuto     = "auto"     // as the host has it
+	SandboxStrict   = "strict"   // all of the wall, or no worker
+)
+
+// HardMemory returns how many bytes a worker may have, its files and children included,
+// before it is killed: a quarter more than Memory, and 32 MiB more at least. Without
+// Memory it is 0: the host bounds it by its own.
+func (m *Manifest) HardMemory() int64 {
+	if m.Memory == 0 {
+		return 0
+	}
+	return m.Memory + max(m.Memory/4, 32<<20)
+}
 
 // Manifest is what a function.yaml says, with the defaults filled in. The JSON
 // form is for storing it; durations are nanoseconds there.
@@ -53,8 +75,21 @@ type Manifest struct {
 	// Scale says how many workers run.
 	Scale Scale `json:"scale"`
 	// Memory is the soft limit of one worker's memory in bytes (GOMEMLIMIT), from
-	// MinMemory to MaxMemory. Default 0: none.
+	// MinMemory to MaxMemory. Default 0: none. Behind a wall a worker is killed that has
+	// HardMemory.
 	Memory int64 `json:"memory,omitzero"`
+	// Network says what of the network the workers reach: NetworkNone, the default, or
+	// NetworkOutbound.
+	Network string `json:"network,omitzero"`
+	// Processes is how many processes and threads a worker may have, itself included,
+	// from MinProcesses to MaxProcesses. Default 0: 256.
+	Processes int `json:"processes,omitzero"`
+	// Disk is how many bytes the files may have that workers make, those of all workers on a
+	// node together, from MinDisk to MaxDisk. Default 0: 512 MiB.
+	Disk int64 `json:"disk,omitzero"`
+	// Sandbox says what happens on a machine that cannot build the whole wall around
+	// workers: with SandboxStrict the function is refused. Default empty: as the host has it.
+	Sandbox string `json:"sandbox,omitzero"`
 	// Body is the size in bytes of the largest request body, from 1 to MaxBody.
 	// Default 8 MiB.
 	Body int64 `json:"body"`
@@ -77,6 +112,9 @@ type Manifest struct {
 	// CORS lets browsers call the function from other origins. Default nil: no
 	// CORS headers.
 	CORS *CORS `json:"cors,omitzero"`
+	// Limit bounds the HTTP requests for the function, by whichever route. Default nil: no
+	// limit.
+	Limit *Limit `json:"limit,omitzero"`
 	// Async says how calls are handled that are stored first, and answered later.
 	Async Async `json:"async,omitzero"`
 	// Triggers start the function, beside the path and the subject it always has.
@@ -168,6 +206,9 @@ type Route struct {
 	// Default: those.
 	Public bool     `json:"public,omitzero"`
 	Scopes []string `json:"scopes,omitzero"`
+	// Limit bounds the requests for the route, which count for that of the function, too.
+	// Default nil: no limit.
+	Limit *Limit `json:"limit,omitzero"`
 }
 
 // Patterns returns the route in the pattern syntax of [net/http.ServeMux], once

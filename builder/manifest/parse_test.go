@@ -104,6 +104,10 @@ func TestParse(t *testing.T) {
 		{"an indented root", "  queue: 1\n  name: a\n", with(func(m *Manifest) { m.Queue, m.Name = 1, "a" })},
 		{"a part of scale keeps the other defaults", "scale: {max: 3}", with(func(m *Manifest) { m.Scale.Max = 3 })},
 		{"min above the number of cores", "scale: {min: 500}", with(func(m *Manifest) { m.Scale.Min = 500 })},
+		{"what is behind the wall", "network: outbound\nprocesses: 100\ndisk: 1GiB\nsandbox: strict\n", with(func(m *Manifest) {
+			m.Network, m.Processes, m.Disk, m.Sandbox = NetworkOutbound, 100, 1<<30, SandboxStrict
+		})},
+		{"no network, as is the default", "network: none\nsandbox: auto\n", with(func(m *Manifest) { m.Network, m.Sandbox = NetworkNone, SandboxAuto })},
 		{"access without a kind allows nothing", "access: {}", with(func(m *Manifest) { m.Access = &Access{} })},
 		{"an empty env", "env: {}", Default()},
 		{"tabs that are text or behind it", "# a\tb\nqueue: 1\t# c\t\nenv:\n  A: \"x\\ty\"\n  B: |\n    x\ty\n  C: 'x\ty'\t\n", with(func(m *Manifest) {
@@ -223,5 +227,14 @@ func TestHostileFilesAreRefusedQuickly(t *testing.T) {
 				t.Logf("took %s: %s", took, first)
 			}
 		})
+	}
+}
+
+func TestHardMemoryLeavesRoom(t *testing.T) {
+	for memory, want := range map[int64]int64{0: 0, 4 << 20: 36 << 20, 128 << 20: 160 << 20, 1 << 30: 1280 << 20} {
+		m := with(func(m *Manifest) { m.Memory = memory })
+		if got := m.HardMemory(); got != want {
+			t.Errorf("memory %d: %d, want %d", memory, got, want)
+		}
 	}
 }

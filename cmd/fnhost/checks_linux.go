@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fnhost/fnhost/host/wall"
 )
 
 // checkSystem looks at limits and features of the kernel.
@@ -16,7 +18,22 @@ func checkSystem() []finding {
 		checkInotify("max_user_watches", 65536, 524288),
 		checkInotify("max_user_instances", 128, 512),
 		checkKernel(),
+		checkWalls(),
 	}
+}
+
+// checkWalls looks at what walls around workers can be built of.
+func checkWalls() finding {
+	machine := wall.Probe()
+	f := finding{Check: "walls", Status: statusOK, Detail: strings.Join(machine.Parts(), ", ")}
+	if len(machine.Missing) == 0 {
+		return f
+	}
+	f.Status, f.Fix = statusWarn, "missing: "+machine.Summary()
+	if !machine.Any() {
+		f.Detail = "none: workers may do all that fnhost may"
+	}
+	return f
 }
 
 func checkInotify(name string, least, better int) finding {

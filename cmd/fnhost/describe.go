@@ -54,6 +54,7 @@ func (a *app) printFunction(f *admin.Function, gateway string) {
 	for _, line := range [][2]string{
 		{"name", f.Name}, {"about", synopsis(f.Doc)}, {"kind", f.Kind}, {"state", f.State}, {"serves", partsText(f.Release)}, {"age", age(f.Since)},
 		{"source", source}, {"artifact", f.Artifact}, {"size", size(f.Size)}, {"timeout", timeout},
+		{"network", f.Network}, {"walls", strings.Join(f.Walls, ", ")},
 		{"routes", strings.Join(f.Routes, ", ")},
 		{"workers", fmt.Sprintf("%d (%d started, %d crashed)", f.Workers.Workers, f.Workers.Started, f.Workers.Crashed)},
 		{"running", fmt.Sprintf("%d, and %d waiting", f.Workers.Running, f.Workers.Waiting)},

@@ -17,7 +17,9 @@ import (
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/trigger/codec"
 )
 
@@ -25,9 +27,11 @@ import (
 type hostFlags struct {
 	cfg        host.Config
 	durability string
+	walls      string
 	logFormat  string
 	readyFile  string
 	verbose    bool
+	proxies    []string
 }
 
 // devFlags are the flags of dev.
@@ -74,6 +78,7 @@ const defaultDataHelp = "data directory (default .fnhost in the working director
 
 func completeChoices(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("durability", cobra.FixedCompletions([]string{"process", "power"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("walls", cobra.FixedCompletions([]string{"auto", "strict", "off"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -84,10 +89,18 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cfg.Domain, "domain", "", "host name of the gateway, whose subdomains are namespaces: acme.DOMAIN is that of acme")
 	flags.StringVar(&f.cfg.TLSCert, "tls-cert", "", "PEM file of the certificate, for the gateway and the management API")
 	flags.StringVar(&f.cfg.TLSKey, "tls-key", "", "PEM file of its key")
+	flags.StringSliceVar(&f.cfg.ACME.Domains, "acme-domain", nil, "domains to have certificates for from an ACME authority, instead of --tls-cert; it must reach the gateway on port 443 (you agree to its terms)")
+	flags.StringVar(&f.cfg.ACME.Email, "acme-email", "", "address for its messages")
+	flags.StringVar(&f.cfg.ACME.Directory, "acme-directory", "", "URL of the authority (default that of Let's Encrypt)")
+	flags.StringVar(&f.cfg.ACME.HTTP, "acme-http", "", "address for its proofs over port 80, such as :80; all else there is redirected to https (default none)")
+	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "addresses and networks whose X-Forwarded-For says where a request comes from, for limits and the audit")
 	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long running invocations may go on, of a replaced version or when stopping")
 	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process (its end), or power (the loss of it; slower)")
+	flags.StringVar(&f.walls, "walls", string(wall.Auto), "around workers: auto (what this machine can), strict (all, or no start), or off")
 	storeFlags(flags, &f.cfg.MasterKeyFile, &f.cfg.MasterKeyCommand, &f.cfg.EncryptStore)
 	flags.BoolVar(&f.cfg.PrivateCallbacks, "private-callbacks", false, "let results of asynchronous calls be sent to addresses of this machine and of the networks around it, too")
+	flags.BoolVar(&f.cfg.PrivateGit, "private-git", false, "let git repositories at such addresses be deployed by their URL")
+	flags.IntVar(&f.cfg.AuditDays, "audit-days", audit.DefaultDays, "for how many days it is kept who has changed what")
 	flags.StringVar(&f.logFormat, "log-format", "text", "of what is shown: text or json, an object a line")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write the addresses to this file, as JSON, while they are served")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say more of what the host does")

@@ -137,6 +137,7 @@ a flag beats the variable, which beats the file.`,
 		a.promoteCommand(), a.removeCommand(), a.statusCommand(), a.gitRemoteCommand(), a.gitCredentialCommand(),
 		a.sendCommand(), a.triggerCommand(), a.eventsCommand(), a.replayCommand(), a.deadCommand(), a.runsCommand(),
 		a.bucketCommand(), a.kvCommand(), a.blobCommand(), a.configCommand(), a.secretCommand(), a.namespaceCommand(), a.backupCommand(), a.restoreCommand())
+	root.AddCommand(a.auditCommand())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if !cmd.Runnable() { // completion, which takes any shell as it comes

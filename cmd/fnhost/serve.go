@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host/bus"
+	"github.com/fnhost/fnhost/host/wall"
+	"github.com/fnhost/fnhost/trigger/limit"
 )
 
 // serveFlags are the flags of serve.
@@ -27,7 +29,7 @@ that other machines reach it wants TLS, too. The gateway asks nobody for anythin
 
 The first SIGTERM lets running invocations end, the second one does not wait. Under systemd the service is ready when
 the addresses are served (Type=notify).`,
-		Example:     "  fnhost serve --data /var/lib/fnhost --http :8080\n  fnhost serve --data /var/lib/fnhost --http :443 --admin :8081 --tls-cert cert.pem --tls-key key.pem",
+		Example:     "  fnhost serve --data /var/lib/fnhost --http :8080\n  fnhost serve --data /var/lib/fnhost --http :443 --admin :8081 --tls-cert cert.pem --tls-key key.pem\n  fnhost serve --data /var/lib/fnhost --http :443 --acme-domain fn.example.com",
 		Args:        between(0, 0, ""),
 		Annotations: map[string]string{ownSignals: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,7 +62,7 @@ func (f *serveFlags) complete() error {
 		but           string
 	}{
 		{"http", f.cfg.HTTP, true, ""},
-		{"admin", f.cfg.Admin, f.adminPlain || f.cfg.TLSCert != "", "it wants --tls-cert and --tls-key, or --admin-plain"},
+		{"admin", f.cfg.Admin, f.adminPlain || f.cfg.TLSCert != "" || len(f.cfg.ACME.Domains) > 0, "it wants --tls-cert and --tls-key, --acme-domain, or --admin-plain"},
 		{"nats", f.cfg.NATS, false, "whoever reaches it may run all functions: use 127.0.0.1"},
 	} {
 		if err := checkAddress(l.flag, l.address, l.exposed, l.but); err != nil {
@@ -97,14 +99,28 @@ func (f *hostFlags) complete() error {
 	if f.durability != string(bus.Process) && f.durability != string(bus.Power) {
 		return usagef("--durability %s: want process or power", f.durability)
 	}
+	f.cfg.Walls = wall.Mode(f.walls)
+	if f.cfg.Walls != wall.Auto && f.cfg.Walls != wall.Strict && f.cfg.Walls != wall.Off {
+		return usagef("--walls %s: want auto, strict or off", f.walls)
+	}
 	if f.logFormat != "text" && f.logFormat != "json" {
 		return usagef("--log-format %s: want text or json", f.logFormat)
 	}
 	if (f.cfg.TLSCert == "") != (f.cfg.TLSKey == "") {
 		return usagef("--tls-cert and --tls-key go together")
 	}
+	if f.cfg.TLSCert != "" && len(f.cfg.ACME.Domains) > 0 {
+		return usagef("--tls-cert and --acme-domain: choose one")
+	}
+	if a := &f.cfg.ACME; len(a.Domains) == 0 && (a.Email != "" || a.Directory != "" || a.HTTP != "") {
+		return usagef("--acme-domain is missing: name a domain that leads to this host")
+	}
 	if f.cfg.NATSURL != "" {
 		f.cfg.NATS = ""
+	}
+	var bad string
+	if f.cfg.TrustedProxies, bad = limit.ParseProxies(f.proxies); bad != "" {
+		return usagef("--trusted-proxies %q: want an address, or a network such as 10.0.0.0/8", bad)
 	}
 	var err error
 	if f.cfg.MasterKey, err = takeMasterKey(f.cfg.MasterKeyFile, f.cfg.MasterKeyCommand); err != nil {

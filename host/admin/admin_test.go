@@ -25,6 +25,7 @@ type echo struct {
 	BucketKeeper
 	BlobKeeper
 	Configurer
+	Auditor
 	hub *logs.Hub
 }
 

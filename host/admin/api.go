@@ -46,6 +46,8 @@
 //	PUT, DELETE /v1/blobs/{store}     makes one, removes it
 //	GET  /v1/blobs/{store}/blobs      blobs; query: prefix, after, limit
 //	GET, PUT, DELETE /v1/blobs/{store}/blobs/{name}  a blob as it is
+//	GET  /v1/audit                    who has changed what, a JSON object a line; query: since, account, action, limit, follow
+//	GET  /v1/audit/verify             whether a record was changed, or taken out
 //	GET  /v1/backup                   all that the host keeps, as one file (package backup)
 //	GET, POST /v1/namespaces          the namespaces, and making one
 //	DELETE /v1/namespaces/{namespace} removes one with all that is in it; query: force
@@ -102,6 +104,8 @@ type Function struct {
 	Endpoints   []Endpoint   `json:"endpoints,omitempty"`
 	Routes      []string     `json:"routes,omitempty"`
 	Timeout     string       `json:"timeout,omitempty"`
+	Network     string       `json:"network,omitempty"` // that its workers reach: "none", "outbound", or "all" without walls; "" of a function in process
+	Walls       []string     `json:"walls,omitempty"`   // what the walls around its workers are made of
 	Workers     worker.Stats `json:"workers"`
 }
 
@@ -142,6 +146,7 @@ type Backend interface {
 	BlobKeeper
 	Configurer
 	Backuper
+	Auditor
 	Info() Info
 	Functions() []Function
 	Function(name string) (Function, error)

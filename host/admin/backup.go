@@ -44,6 +44,7 @@ func (s *Server) backup(w http.ResponseWriter, r *http.Request) error {
 	text := strings.NewReplacer("\r", " ", "\n", " ").Replace(err.Error())
 	w.Header().Set(errorTrailer, text[:min(len(text), 1000)])
 	s.log.Warn("a backup was not finished: " + text)
+	NoteOutcome(r.Context(), err, "")
 	return nil
 }
 

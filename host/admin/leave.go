@@ -49,6 +49,8 @@ var leaves = map[string]leave{
 	"GET /v1/keys":                         ofHost("admin:auth"),
 	"POST /v1/keys/rotate":                 ofHost("admin:auth"),
 
+	"GET /v1/audit":                               ofHost("admin:audit"),
+	"GET /v1/audit/verify":                        ofHost("admin:audit"),
 	"GET /v1/namespaces":                          ofHost("admin:namespaces"),
 	"POST /v1/namespaces":                         ofHost("admin:namespaces"),
 	"DELETE /v1/namespaces/{namespace}":           ofHost("admin:namespaces"),
@@ -160,16 +162,18 @@ func (s *Server) guard(l leave, next http.Handler) http.Handler {
 			fail(w, wire.Errorf(wire.Forbidden, "%s %s has no rule, and so nobody may: this is a bug in fnhost", r.Method, r.URL.Path))
 			return
 		}
-		namespace := namespaceOf(r)
+		namespace := NamespaceOf(r)
 		if l.host {
 			namespace = "*"
 		}
 		who, err := s.door.Enter(r, namespace, l.target(r))
 		if err != nil {
+			noteAccount(r, who)
 			w.Header().Set("WWW-Authenticate", challenge(r))
 			fail(w, err)
 			return
 		}
+		noteAccount(r, who)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whoKey{}, who)))
 	})
 }
@@ -202,9 +206,9 @@ func (l leave) target(r *http.Request) string {
 	return head + value + tail
 }
 
-// namespaceOf returns the namespace that a request is for: of git the one in the path,
+// NamespaceOf returns the namespace that a request is for: of git the one in the path,
 // /git/@acme/orders, and of all else that in the header.
-func namespaceOf(r *http.Request) string {
+func NamespaceOf(r *http.Request) string {
 	name := r.Header.Get(HeaderNamespace)
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/git/"); ok {
 		name = ""

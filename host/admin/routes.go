@@ -29,7 +29,7 @@ type route struct {
 
 func (s *Server) routes() []route {
 	deployQuery := []string{"dir", "name", "release", "canary", "url", "ref", "commit", "author", "message", "by"}
-	return slices.Concat(s.runRoutes(), s.bucketRoutes(), s.blobRoutes(), s.configRoutes(), s.secretRoutes(), s.identityRoutes(), s.namespaceRoutes(), []route{
+	return slices.Concat(s.runRoutes(), s.bucketRoutes(), s.blobRoutes(), s.configRoutes(), s.secretRoutes(), s.identityRoutes(), s.namespaceRoutes(), s.auditRoutes(), []route{
 		{pattern: "GET /healthz", summary: "200 while the host runs", handler: healthz},
 		{pattern: "GET /v1/info", summary: "What host this is, and where it listens", out: reflect.TypeFor[Info](),
 			handler: func(w http.ResponseWriter, _ *http.Request) error { return reply(w, s.backend.Info()) }},
@@ -74,7 +74,6 @@ func (s *Server) routes() []route {
 
 // serve implements the route.
 func (rt route) serve(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	if err := rt.handler(w, r); err != nil && r.Context().Err() == nil {
 		fail(w, err)

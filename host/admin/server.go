@@ -31,6 +31,7 @@ type Server struct {
 	auth    *auth.Authority // nil where nobody is asked
 	guesses *guesses
 	unknown http.Handler // for paths that no route is for
+	audit   func(r *http.Request, pattern string, status int, err error)
 	mux     *http.ServeMux
 	ctx     context.Context // of what does not end by itself
 	cancel  context.CancelFunc
@@ -43,6 +44,11 @@ type Options struct {
 	Door Door
 	// Auth knows accounts, tokens and rules. Default: there are none.
 	Auth *auth.Authority
+	// Audit is told of each request that changes something, reads what must not be
+	// read, or was refused that, when it has ended: with the pattern of its route, the
+	// status of the answer, and the error in it, or what [NoteOutcome] was told. It
+	// must not block. Default: nobody.
+	Audit func(r *http.Request, pattern string, status int, err error)
 	// Git serves the paths below /git/. Default: none.
 	Git http.Handler
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
@@ -54,11 +60,11 @@ func NewServer(backend Backend, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: new(guesses), mux: http.NewServeMux()}
+	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: new(guesses), audit: o.Audit, mux: http.NewServeMux()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.handle()
 	if o.Git != nil {
-		s.mux.Handle("/git/", s.guard(gitLeave, http.StripPrefix("/git", o.Git)))
+		s.mux.Handle(gitPattern, s.guard(gitLeave, http.StripPrefix("/git", o.Git)))
 	}
 	return s
 }
@@ -76,6 +82,13 @@ func (s *Server) Close() { s.cancel() }
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w, r, end := s.audited(w, r)
+	defer end()
+	s.serve(w, r)
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	maps.Copy(w.Header(), protection)
 	w.Header().Set(versionHeader, APIVersion)
 	// A page of another site must not steer a host on the developer's machine:
 	// neither by a form, nor by a name that is made to mean this address.
@@ -102,6 +115,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // notFound answers a request that no route is for.
 func notFound(w http.ResponseWriter, r *http.Request) {
 	fail(w, wire.Errorf(wire.NotFound, "%s %s is not part of version %s of the management API, which this host speaks: `fnhost version` compares client and host", r.Method, r.URL.Path, APIVersion))
+}
+
+// protection are headers of all answers: what they hold is for who has asked, and for no
+// page of somebody else to frame, embed, guess the type of, or learn the address of.
+var protection = http.Header{
+	"X-Content-Type-Options":       {"nosniff"},
+	"X-Frame-Options":              {"DENY"},
+	"Content-Security-Policy":      {"frame-ancestors 'none'"},
+	"Referrer-Policy":              {"no-referrer"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
 }
 
 // challenge asks for a token in the way that the client knows.
@@ -147,6 +170,9 @@ func reply(w http.ResponseWriter, v any) error {
 
 func fail(w http.ResponseWriter, err error) {
 	e := wire.AsError(err)
+	if a, ok := w.(*auditedWriter); ok {
+		a.err = e
+	}
 	var notReady *trigger.NotReady
 	detail := e.Message
 	if errors.As(err, &notReady) {

@@ -82,7 +82,10 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) error {
 	}
 	http.NewResponseController(w).SetReadDeadline(time.Time{}) // large sources on slow lines
 	return stream(s, w, r, func(ctx context.Context, yield func(DeployEvent) error) error {
-		return s.backend.Deploy(ctx, req, r.Body, yield)
+		return s.backend.Deploy(ctx, req, r.Body, func(e DeployEvent) error {
+			noteDeploy(r.Context(), &e)
+			return yield(e)
+		})
 	})
 }
 

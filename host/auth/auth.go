@@ -65,6 +65,9 @@ type Config struct {
 	AccessTTL, RefreshTTL time.Duration
 	// Client fetches the keys of other issuers. Default: [http.DefaultClient].
 	Client *http.Client
+	// Changed is told when something has changed of what tokens prove or rules allow. It
+	// must not block. Default: nobody.
+	Changed func()
 	// Logger gets what goes wrong beside the calls. Default: [slog.Default].
 	Logger *slog.Logger
 }
@@ -98,6 +101,9 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 	}
 	if cfg.RefreshTTL == 0 {
 		cfg.RefreshTTL = DefaultRefreshTTL
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
 	}
 	if cfg.Client == nil {
 		cfg.Client = http.DefaultClient

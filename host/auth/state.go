@@ -123,6 +123,7 @@ func (a *Authority) setStale(stale bool) {
 	a.state.stale = stale
 	a.mu.Unlock()
 	a.generation.Add(1)
+	a.cfg.Changed()
 }
 
 // apply takes in a change, unless a later one of the key was taken in before. told is set
@@ -177,6 +178,7 @@ func (a *Authority) apply(e kv.Entry, told bool) {
 		a.compile()
 	}
 	a.generation.Add(1)
+	a.cfg.Changed()
 }
 
 // put takes a record in. One that cannot be read is none.

@@ -111,7 +111,7 @@ const (
 	// The host itself has one for each endpoint of a function.
 	maxSubscriptions = 100_000
 	// maxStore is what the streams together may have, as far as the server asks:
-	// more than any disk holds, as limits of accounts may be more than there is, too.
+	// more than any disk holds.
 	maxStore = 1 << 60
 )
 
@@ -240,7 +240,8 @@ func (b *Bus) serverOptions(cfg Config) (*server.Options, error) {
 		TLSTimeout: loginTimeout.Seconds(), AuthTimeout: 2 * loginTimeout.Seconds(),
 	}
 	// The server's own limit is three quarters of what was free at its start: near
-	// zero on a full disk, and it stays so when there is room again.
+	// zero on a full disk, and it stays so when there is room again. And it refuses accounts
+	// whose limits together are more.
 	opts.JetStreamMaxStore = maxStore
 	if cfg.StoreKey != "" {
 		opts.JetStreamKey, opts.JetStreamCipher = cfg.StoreKey, server.ChaCha

@@ -128,8 +128,16 @@ func (f *filter) refuse(size int) error {
 			return err
 		}
 	}
-	_, err := f.out.WriteString("PUB " + refusedReply + " 0\r\n\r\n")
+	_, err := f.out.WriteString("PUB " + f.refused() + " 0\r\n\r\n")
 	return err
+}
+
+// refused is the subject that the client is told it may not publish to: it says what to do.
+func (f *filter) refused() string {
+	if f.inbox == "" {
+		return refusedReply + "without.an.inbox"
+	}
+	return refusedReply + "needs.--inbox-prefix=" + f.inbox
 }
 
 // body reads a message to its end.

@@ -51,9 +51,9 @@ const (
 	maxLine = 32 << 10
 	// maxRequest bounds what is sent to JetStream to make a consumer.
 	maxRequest = 1 << 20
-	// refusedReply is a subject that no client may publish to: the server says so to
+	// refusedReply begins a subject that no client may publish to: the server says so to
 	// a client, and in the log, in place of a message that was refused.
-	refusedReply = "_REPLY_.outside.of.its.inbox"
+	refusedReply = "_REPLY_."
 	// writeTimeout bounds how long a client may take nothing of what is sent to it.
 	writeTimeout = 30 * time.Second
 )

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,7 +96,7 @@ func TestNothingIsPublishedForAClientOutsideOfItsInbox(t *testing.T) {
 			if err := c.PublishMsg(&nats.Msg{Subject: test.subject, Reply: test.reply, Header: header, Data: []byte(test.body)}); err != nil {
 				t.Fatal(err)
 			}
-			if !refusedTo(t, c, refusedReply) {
+			if !refusedTo(t, c, "_REPLY_.needs.--inbox-prefix=_INBOX.ada") {
 				t.Errorf("%s, header %v: it is not refused: %v", test.name, header, c.LastError())
 			}
 			if err := c.Publish("fn.other", nil); err != nil || c.FlushTimeout(patience) != nil {
@@ -307,4 +309,48 @@ func BenchmarkPublish(b *testing.B) {
 			c.Flush()
 		})
 	}
+}
+
+func TestManyComeAndGoWhileGrantsChange(t *testing.T) {
+	b, g, _ := openDoor(t, map[string]*Grant{"x": {ID: "x", Namespace: DefaultAccount, Publish: []string{"a"}}})
+	b.door.violated.log = slog.New(slog.DiscardHandler)
+	b.door.refused.log = b.door.violated.log
+	openAccount(t, b, "acme", AccountLimits{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 10 {
+				c, err := nats.Connect("nats://"+b.Addr(), nats.Token("x"), nats.Timeout(patience), nats.NoReconnect(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+				if err != nil {
+					continue // refused, or ended
+				}
+				c.PublishRequest("a", "elsewhere", nil)
+				c.Publish("b", nil)
+				c.FlushTimeout(patience)
+				c.Close()
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range 20 {
+			now := &Grant{ID: "x", Namespace: []string{DefaultAccount, "acme"}[i%2], Publish: []string{"a"}}
+			g.set("x", now)
+			if err := b.Recheck(t.Context(), func(*Grant) *Grant { return now }); err != nil {
+				t.Error(err)
+			}
+			if err := b.LimitAccount("acme", AccountLimits{Connections: 1 + i}); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := b.RemoveAccount("acme"); err != nil {
+			t.Error(err)
+		}
+	})
+	wg.Wait()
+	g.set("x", &Grant{Namespace: DefaultAccount})
+	c := dial(t, b, "x")
+	if err := c.PublishRequest("a", "elsewhere", nil); err != nil || !refusedTo(t, c, "_REPLY_.without.an.inbox") {
+		t.Errorf("a reply without an inbox: %v %v", err, c.LastError())
+	}
+	waitFor(t, "the others are gone", func() bool { return b.srv.NumClients() == 3 })
 }

@@ -69,7 +69,7 @@ func (d *door) said(line string) bool {
 	}
 	args := []any{"remote", g.remote, "account", g.Account}
 	if strings.Contains(line, refusedReply) || strings.Contains(line, "Violation") && strings.Contains(line, `Subject "`+inboxes) {
-		hint := "it has no inbox"
+		hint := "its account has no inbox"
 		if g.Inbox != "" {
 			hint = "answers to this account go to an inbox of its own: --inbox-prefix=" + g.Inbox
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/outbound"
 	"github.com/fnhost/fnhost/trigger"
 )
 
@@ -164,7 +165,7 @@ func (s *Store) deliver(m jetstream.Msg) {
 		m.Ack()
 	case s.ctx.Err() != nil:
 		m.Nak()
-	case errors.Is(err, errPrivate) || attempt > callbackRetries:
+	case errors.Is(err, outbound.ErrPrivate) || attempt > callbackRetries:
 		s.log.Error("a callback was given up: "+err.Error(), "function", run.Function, "run", run.ID, "attempts", attempt)
 		if s.cfg.Failed != nil {
 			s.cfg.Failed(run, err)

@@ -98,7 +98,7 @@ func New(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, js: js, log: cmp.Or(cfg.Logger, slog.Default()), records: make(chan *trigger.Run, 4096)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.secret = onceWell(func() (string, error) { return loadSecret(cfg.Dir) })
-	s.client = newClient(cfg.PrivateCallbacks)
+	s.client = guard(cfg.PrivateCallbacks).Client(callbackTimeout)
 	s.tasks.Go(s.resume)
 	return s, nil
 }

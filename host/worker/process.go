@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/logs"
+	"github.com/fnhost/fnhost/host/wall"
 )
 
 // Spec says what the workers of a pool are.
@@ -40,8 +40,13 @@ type Spec struct {
 	Redact func(*logs.Record)
 	// Output takes what they write and log. It must not block.
 	Output func(logs.Record)
-	// Spawner starts them.
+	// Spawner starts them, if there is no wall.
 	Spawner *Spawner
+	// Machine builds the wall that they are behind. Default: there is none.
+	Machine *wall.Machine
+	// Wall says what they may have there. Program, Dir, Workers and Refused are the
+	// pool's to say.
+	Wall wall.Spec
 }
 
 // Endpoint is what a worker says it serves.
@@ -62,6 +67,7 @@ func NewPool(spec Spec) *NativePool {
 type NativePool struct {
 	*Pool
 	spec      Spec
+	walls     wallKeeper
 	nextID    atomic.Int64
 	warming   atomic.Int64 // who waits in Warm
 	endpoints atomic.Pointer[[]Endpoint]
@@ -138,7 +144,7 @@ type native struct {
 	id      string
 	proc    *os.Process
 	session *wire.Session
-	dir     string
+	cleanup func() string   // after its end; returns the limit that it met, if one
 	ready   chan wire.Frame // capacity 1
 	exited  chan struct{}
 	reason  string // why it ended; after exited
@@ -185,35 +191,21 @@ func (n *NativePool) startProcess(ctx context.Context) (process, error) {
 // spawn starts the process with its channel and its pipes.
 func (w *native) spawn(env []string) error {
 	spec := &w.pool.spec
-	dir, err := os.MkdirTemp(spec.Dir, filepath.Base(spec.Function)+"-"+w.id+"-")
-	if err != nil {
-		return fmt.Errorf("worker directory: %w", err)
-	}
-	w.dir = dir
 	host, child, err := socketpair()
 	if err != nil {
-		os.RemoveAll(dir)
 		return err
 	}
 	defer child.Close()
 	var pipes outputPipes
 	if err := pipes.open(); err != nil {
 		host.Close()
-		os.RemoveAll(dir)
 		return err
 	}
 	defer pipes.closeWriters()
-	w.proc, err = spec.Spawner.start(spec.Path, []string{spec.Function}, &os.ProcAttr{
-		Dir:   dir,
-		Env:   w.environ(env),
-		Files: []*os.File{spec.Spawner.null, pipes.outW, pipes.errW, child},
-		Sys:   sysProcAttr(),
-	})
-	if err != nil {
+	if err := w.launch(env, []*os.File{spec.Spawner.null, pipes.outW, pipes.errW, child}); err != nil {
 		host.Close()
 		pipes.closeReaders()
-		os.RemoveAll(dir)
-		return fmt.Errorf("start %s: %w", spec.Path, err)
+		return err
 	}
 	w.session = wire.NewSession(host, wire.Config{Host: true, Serve: spec.Serve, Control: w.control})
 	go w.run(&pipes)
@@ -222,12 +214,12 @@ func (w *native) spawn(env []string) error {
 
 // environ returns the environment of the worker, from scratch. The first of two
 // values of a name counts, so that the manifest may have another PATH or GOGC.
-func (w *native) environ(more []string) []string {
+func (w *native) environ(more []string, dir string) []string {
 	spec := &w.pool.spec
 	env := append([]string{wire.WorkerEnv + "=" + spec.Function}, spec.Env...)
 	env = append(env, more...)
 	return append(env,
-		"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME="+w.dir, "TMPDIR="+w.dir,
+		"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME="+dir, "TMPDIR="+dir,
 		// A function's live heap is small, so collecting at twice its size would
 		// be most of what a busy worker does. At rest this costs nothing.
 		"GOGC=400",
@@ -259,7 +251,7 @@ func (w *native) run(pipes *outputPipes) {
 	output.Wait()
 	timer.Stop()
 	pipes.closeReaders()
-	os.RemoveAll(w.dir)
+	verdict := w.cleanup()
 	switch {
 	case err != nil:
 		w.reason = err.Error()
@@ -267,6 +259,9 @@ func (w *native) run(pipes *outputPipes) {
 		w.reason = fmt.Sprintf("%v, after %v", state, broken)
 	default:
 		w.reason = state.String()
+	}
+	if verdict != "" {
+		w.reason += ": " + verdict
 	}
 	close(w.exited)
 }

@@ -7,21 +7,26 @@ import (
 	"github.com/fnhost/fnhost/builder/manifest"
 )
 
+// Identity is who has proved to ask; its zero value is nobody.
+type Identity struct {
+	Account string
+	Encoded string // as functions get it
+}
+
 // Door says who asks, and whether they may.
 type Door interface {
-	// Enter returns who has proved to ask for an endpoint of a function, encoded for
-	// functions, and "" for nobody. leave is what the function says of who may. The error is
+	// Enter returns who has proved to ask for an endpoint of a function. leave is what the function says of who may. The error is
 	// a *wire.Error of code Unauthorized if it wants to know who asks, and Forbidden if that
 	// one may not; Unavailable if it cannot be known.
-	Enter(r *http.Request, function, endpoint string, leave manifest.Leave) (identity string, err error)
+	Enter(r *http.Request, function, endpoint string, leave manifest.Leave) (Identity, error)
 	// Cookie returns the name of the cookie that may hold what proves it.
 	Cookie() string
 }
 
 // enter has the door decide on a request.
-func (g *Gateway) enter(r *http.Request, fn, endpoint string, leave manifest.Leave) (identity string, err error) {
+func (g *Gateway) enter(r *http.Request, fn, endpoint string, leave manifest.Leave) (Identity, error) {
 	if g.cfg.Door == nil {
-		return "", nil
+		return Identity{}, nil
 	}
 	return g.cfg.Door.Enter(r, fn, endpoint, leave)
 }
@@ -37,11 +42,13 @@ func (g *Gateway) forStrangers(r *http.Request, fn string, err error) error {
 
 // isProof reports whether a header is what has proved an identity: a function does not
 // get to see it, since it could use it itself.
-func (t *target) isProof(header string) bool { return t.identity != "" && header == "Authorization" }
+func (t *target) isProof(header string) bool {
+	return t.identity.Account != "" && header == "Authorization"
+}
 
 // cookiesFor returns the cookies that a function gets to see.
 func (t *target) cookiesFor(values []string) []string {
-	if t.identity == "" {
+	if t.identity.Account == "" {
 		return values
 	}
 	var kept []string

@@ -66,13 +66,16 @@ func (e *brokenBatch) Unwrap() error { return e.err }
 
 // serveEvent stores what was sent to a route. fn is nil while the first version of
 // the function name is being built, which nobody waits for.
-func (g *Gateway) serveEvent(w http.ResponseWriter, r *http.Request, rt *routes, name string, fn *trigger.Function, route *manifest.Route) {
+func (g *Gateway) serveEvent(w http.ResponseWriter, r *http.Request, rt *routes, name string, fn *trigger.Function, route *manifest.Route, routeLimit *limited) {
 	m := manifest.Default()
 	if fn != nil {
 		m = fn.Manifest
 	}
 	store := func(w http.ResponseWriter, r *http.Request) {
-		_, err := g.enter(r, name, "", m.LeaveOf(route))
+		who, err := g.enter(r, name, "", m.LeaveOf(route))
+		if err == nil && (routeLimit != nil || rt.limits[name] != nil) && !g.admit(w, r, who, routeLimit, rt.limits[name]) {
+			return
+		}
 		var answer []byte
 		if err == nil {
 			answer, err = g.storeEvents(w, r, route, m.Body)

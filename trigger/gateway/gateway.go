@@ -25,6 +25,11 @@
 // Where there is a [Door], a request that it does not let in is answered with 401, and with 403
 // where it is known who asks. The token that proves somebody is not passed on, but who that is.
 //
+// A manifest may limit how many requests are let in, each caller for himself: one too
+// many is answered with 429 and Retry-After, and all answers tell how many are left
+// (RateLimit). A node counts for itself; requests over NATS, events and the management
+// API are not counted.
+//
 // Hop-by-hop headers and X-Fn-… are not passed on. A request asks for a version of
 // the function by X-Fn-Version; without it the release decides. The response names
 // the version and the invocation (X-Fn-Version, X-Fn-Invocation). Errors are problem
@@ -37,6 +42,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -62,6 +68,9 @@ type Config struct {
 	Async Async
 	// Door says who may come in. Default: everybody, and nobody is asked.
 	Door Door
+	// TrustedProxies are those whose X-Forwarded-For says where a request comes from, for
+	// limits. Default: none, it comes from the address of the connection.
+	TrustedProxies []netip.Prefix
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
 	Logger *slog.Logger
 }
@@ -91,8 +100,10 @@ type target struct {
 	uri      string // what the handler sees of the path, escaped
 	values   []string
 	route    *manifest.Route // nil for the function's own path
-	identity string          // of who has come in, "" for nobody
+	identity Identity        // of who has come in
 	cookie   string          // that may be what has proved it
+	limit    *limited        // of the route, nil for none
+	fnLimit  *limited        // of the function
 }
 
 // ServeHTTP implements [http.Handler].
@@ -172,6 +183,7 @@ func (g *Gateway) await(r *http.Request, name string) (*trigger.Function, error)
 
 // serve applies CORS, and then invokes.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, rt *routes, t *target) {
+	t.fnLimit = rt.limits[t.fn.Name]
 	if c := rt.cors[t.fn.Name]; c != nil {
 		c.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request) { g.invoke(w, r, t) })
 		return
@@ -188,8 +200,11 @@ func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
 		g.fail(w, r, "", err)
 		return
 	}
-	if t.identity != "" {
+	if t.identity.Account != "" {
 		t.cookie = g.cfg.Door.Cookie()
+	}
+	if (t.limit != nil || t.fnLimit != nil) && !g.admit(w, r, t.identity, t.limit, t.fnLimit) {
+		return
 	}
 	if g.cfg.Async != nil && wantsAsync(r) {
 		g.submit(w, r, t)
@@ -266,6 +281,9 @@ func copyHeader(h http.Header, from wire.Header) {
 			continue
 		}
 		name := http.CanonicalHeaderKey(string(key))
+		if name == "Strict-Transport-Security" {
+			delete(h, name) // the function knows better than the host
+		}
 		if !isHopByHop(name) && !strings.HasPrefix(name, "X-Fn-") && !dropped[name] {
 			h[name] = append(h[name], string(value))
 		}

@@ -38,7 +38,7 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, invocation string
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+	if (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) && h["Retry-After"] == nil {
 		h.Set("Retry-After", "1")
 	}
 	if status == http.StatusUnauthorized && g.cfg.Door != nil {

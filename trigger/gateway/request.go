@@ -60,8 +60,8 @@ func requestHeader(h wire.Header, r *http.Request, t *target) (wire.Header, erro
 			add(name, value)
 		}
 	}
-	if t.identity != "" {
-		add(wire.KeyIdentity, t.identity)
+	if t.identity.Account != "" {
+		add(wire.KeyIdentity, t.identity.Encoded)
 	}
 	if prefix := mountedAt(r) + t.prefix; prefix != "" && t.endpoint.Kind == wire.EndpointHTTP {
 		add(prefixHeader, prefix)

@@ -19,13 +19,15 @@ type routes struct {
 	functions map[string]*trigger.Function
 	pending   []string // whose first version is not ready
 	cors      map[string]*cors.Cors
-	mux       *http.ServeMux // the manifests' routes; nil if there are none
+	limits    map[string]*limited // by function, and by routeID
+	mux       *http.ServeMux      // the manifests' routes; nil if there are none
 }
 
 // Update implements [trigger.Trigger]. A route that conflicts with that of
 // another function is left out, with a warning.
 func (g *Gateway) Update(t *trigger.Table) {
-	rt := &routes{functions: t.Functions}
+	rt, before := &routes{functions: t.Functions}, g.routes.Load()
+	rt.limitsOf(before, t.Functions)
 	var routed []string
 	for name, fn := range t.Functions {
 		if len(fn.Manifest.Triggers.HTTP) > 0 {
@@ -55,7 +57,7 @@ func (g *Gateway) Update(t *trigger.Table) {
 			list = fn.Manifest.Triggers.HTTP
 		}
 		for _, route := range list {
-			if err := rt.add(g, name, fn, route); err != nil {
+			if err := rt.add(g, before, name, fn, route); err != nil {
 				g.log.Warn("a route is left out: "+err.Error(), "function", name, "route", route.Path)
 			}
 		}
@@ -73,14 +75,15 @@ type routeHandler struct {
 
 // add registers a route of the function name; fn is nil while its first version
 // is being built. A pattern that conflicts with another one is left out.
-func (rt *routes) add(g *Gateway, name string, fn *trigger.Function, route manifest.Route) error {
+func (rt *routes) add(g *Gateway, before *routes, name string, fn *trigger.Function, route manifest.Route) error {
 	var values []string
 	for _, m := range wildcard.FindAllStringSubmatch(route.Path, -1) {
 		values = append(values, m[1])
 	}
+	limit := rt.limitOf(before, "route", routeID(name, &route), route.Limit)
 	h := routeHandler{name, func(w http.ResponseWriter, r *http.Request) {
 		if route.Event != "" {
-			g.serveEvent(w, r, rt, name, fn, &route)
+			g.serveEvent(w, r, rt, name, fn, &route, limit)
 			return
 		}
 		fn, err := fn, error(nil)
@@ -95,7 +98,7 @@ func (rt *routes) add(g *Gateway, name string, fn *trigger.Function, route manif
 		if endpoint == nil {
 			endpoint = &trigger.Endpoint{Name: route.Endpoint, Kind: wire.EndpointRaw} // the invoker says that there is none
 		}
-		g.serve(w, r, rt, &target{fn: fn, endpoint: endpoint, uri: r.URL.EscapedPath(), values: values, route: &route})
+		g.serve(w, r, rt, &target{fn: fn, endpoint: endpoint, uri: r.URL.EscapedPath(), values: values, route: &route, limit: limit})
 	}}
 	var errs []error
 	for _, pattern := range route.Patterns() {

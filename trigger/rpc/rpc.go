@@ -9,6 +9,12 @@
 // status in Fn-Status. A result that is larger than a message, or that never
 // ends, cannot be had this way.
 //
+// Who may send a request is for NATS to say. Whom it is from functions learn where the host
+// asks: a token in the header Authorization, "Bearer …", is verified, and not passed on.
+//
+// There is no answer to a subject of the server ($…) or of a function, which would be
+// called by it: whoever asks names that subject, and need not be allowed to publish there.
+//
 // An error is a reply with the headers Nats-Service-Error-Code, an HTTP status,
 // and Nats-Service-Error, its text, as NATS services have them (ADR-32), and
 // Fn-Error, one of package wire's codes.
@@ -74,15 +80,20 @@ const headerRoom = 64 << 10
 type Config struct {
 	Conn    *nats.Conn
 	Invoker trigger.Invoker
-	Logger  *slog.Logger // default: slog.Default
+	// Identify returns who the token of a request proves to ask, encoded for functions. A
+	// token that is none is refused. Default: nobody is identified, and what looks like a token is
+	// a header like others.
+	Identify func(token string) (identity string, err error)
+	Logger   *slog.Logger // default: slog.Default
 }
 
 // Trigger is a [trigger.Trigger].
 type Trigger struct {
-	conn    *nats.Conn
-	invoker trigger.Invoker
-	log     *slog.Logger
-	service *service
+	conn     *nats.Conn
+	invoker  trigger.Invoker
+	identify func(string) (string, error)
+	log      *slog.Logger
+	service  *service
 
 	messages chan *nats.Msg // nil is the last one
 	free     atomic.Int32   // goroutines that wait for a message
@@ -97,7 +108,7 @@ func New(cfg Config) (*Trigger, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	t := &Trigger{
+	t := &Trigger{identify: cfg.Identify,
 		conn: cfg.Conn, invoker: cfg.Invoker, log: cfg.Logger,
 		messages: make(chan *nats.Msg, backlog), subs: make(map[string][2]*nats.Subscription),
 	}
@@ -225,7 +236,7 @@ func (t *Trigger) serve(m *nats.Msg) {
 		reply, err = t.invoke(inv)
 	}
 	t.service.count(function, endpoint, time.Since(start), err)
-	if m.Reply == "" {
+	if !mayAnswer(m.Reply) {
 		return
 	}
 	if err != nil {
@@ -235,6 +246,11 @@ func (t *Trigger) serve(m *nats.Msg) {
 	if err := t.conn.PublishMsg(reply); err != nil && !t.conn.IsClosed() {
 		t.log.Warn("reply lost: "+err.Error(), "function", function, "invocation", inv.ID)
 	}
+}
+
+// mayAnswer reports whether there is an answer to a subject.
+func mayAnswer(reply string) bool {
+	return reply != "" && !strings.HasPrefix(reply, "$") && !strings.HasPrefix(reply, Prefix)
 }
 
 // target returns what a subject names. A version stands before the endpoint; an
@@ -261,6 +277,15 @@ func (t *Trigger) requestHeader(m *nats.Msg, inv *trigger.Invocation) error {
 	h := make(wire.Header, 0, 512)
 	for key, values := range m.Header {
 		if hasPrefixFold(key, "Nats-") || hasPrefixFold(key, "X-Fn-") || strings.HasPrefix(key, ":") || key == "" {
+			continue
+		}
+		if t.identify != nil && strings.EqualFold(key, "Authorization") && len(values) > 0 {
+			_, token, _ := strings.Cut(values[0], " ")
+			identity, err := t.identify(strings.TrimSpace(token))
+			if err != nil {
+				return err
+			}
+			h = h.Add(wire.KeyIdentity, identity)
 			continue
 		}
 		for _, value := range values {

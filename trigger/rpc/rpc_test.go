@@ -271,3 +271,38 @@ func TestRequestsRunAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// Who asks names where the answer goes, and NATS does not look at that.
+func TestNoAnswerCallsAFunctionOrTheServer(t *testing.T) {
+	f := start(t, "f", "g")
+	called := make(chan string, 10)
+	f.set(func(_ context.Context, inv *trigger.Invocation) (*trigger.Result, error) {
+		called <- inv.Function
+		return &trigger.Result{Payload: []byte("x")}, nil
+	})
+	heard := make(chan string, 10)
+	for _, subject := range []string{"$X.>", "free.>"} {
+		if _, err := f.client.Subscribe(subject, func(m *nats.Msg) { heard <- m.Subject }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.client.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, reply := range []string{"fn.g", "$X.Y", "free.1"} {
+		if err := f.client.PublishRequest("fn.f", reply, nil); err != nil {
+			t.Fatal(err)
+		}
+		if name := <-called; name != "f" {
+			t.Errorf("the answer to %s has called %s", reply, name)
+		}
+	}
+	if subject := <-heard; subject != "free.1" {
+		t.Errorf("answered to %s", subject)
+	}
+	f.ask(t, "fn.f", "") // all before it has been handled
+	<-called
+	if len(called) > 0 || len(heard) > 0 {
+		t.Errorf("%d functions were called, and %d answers heard", len(called), len(heard))
+	}
+}

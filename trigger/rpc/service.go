@@ -90,7 +90,7 @@ func newService(conn *nats.Conn) (*service, error) {
 				if err == nil && verb == "INFO" && int64(len(b)) > conn.MaxPayload() {
 					b, err = codec.Marshal(s.infoOf(false))
 				}
-				if err == nil {
+				if err == nil && mayAnswer(m.Reply) {
 					m.Respond(b)
 				}
 			})
