@@ -117,7 +117,8 @@ func InvocationFrom(ctx context.Context) Invocation {
 // invocation.
 var ErrNoHost = fmt.Errorf("functions: the context is not that of an invocation: pass on the one that the handler got")
 
-// Call invokes the function name ("orders", or "orders/create" for an endpoint)
+// Call invokes the function name ("orders", or "orders/create" for an endpoint; or
+// "@acme/orders" for one that the namespace acme exports to this one)
 // through the host with in, and stores its result in out, a pointer, or nil to
 // ignore it. []byte and string (and pointers to them) go as they are, all else
 // as JSON. The deadline and the cancellation of ctx reach the called function.

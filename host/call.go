@@ -66,14 +66,27 @@ func (h *Namespace) call(ctx context.Context, f *function, v *version, req *wire
 func (h *Namespace) callFunction(ctx context.Context, f *function, m *manifest.Manifest, req *wire.Request) (*wire.Response, error) {
 	target := req.Header.Get(wire.KeyTarget)
 	name, endpoint, _ := strings.Cut(target, "/")
+	foreign := strings.HasPrefix(target, "@") // of another namespace: @acme/orders
+	if foreign {
+		of, rest := name, endpoint
+		name, _, _ = strings.Cut(rest, "/")
+		name = of + "/" + name
+	}
 	if m.Access != nil && !matchesAny(m.Access.Functions, name) {
 		return nil, wire.Errorf(wire.Forbidden, "function %q may not call %q: add it to access.functions in its %s", f.name, name, manifest.FileName)
 	}
 	depth, _ := req.Header.Int(wire.KeyDepth)
-	result, err := invoker{h}.Invoke(ctx, &trigger.Invocation{
+	inv := &trigger.Invocation{
 		Function: name, Endpoint: endpoint, Trigger: trigger.Call, Caller: f.name, Depth: int(min(max(depth, 0), maxDepth)) + 1,
 		Header: f.callers.header(req.Header.Get(wire.KeyInvocation)), Payload: req.Payload, Body: req.Body,
-	})
+	}
+	var result *trigger.Result
+	var err error
+	if foreign {
+		result, err = h.callForeign(ctx, f, target, inv)
+	} else {
+		result, err = invoker{h}.Invoke(ctx, inv)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -88,6 +88,20 @@
 // Config.EncryptStore encrypts what streams and buckets store, for a disk that gets
 // lost, and not the rest of the data directory: programs and git repositories.
 //
+// # Namespaces
+//
+// A host is one namespace, "default", and can have more of them ([Host.CreateNamespace]): each is a
+// [Namespace] with functions, subjects, streams, buckets, configuration, secrets, runs and git
+// repositories of its own, and an account of the NATS server, so that one reaches nothing of
+// another. What it may use is bounded by [Limits]. The list is stored, and followed by all hosts
+// of a NATS server. A removal is noted before it begins, and goes on at the next start if the host is killed
+// meanwhile; it leaves nothing. Programs that are equal are stored once for all namespaces.
+//
+// A request names its namespace by the header X-Fn-Namespace, by a path /@acme/function, or by a
+// subdomain of Config.Domain; the management API by the header; git by /git/@acme/NAME. [Host.Export] lets one
+// namespace call a function of another one, as functions.Call(ctx, "@acme/orders", …), or
+// has what is published on a subject reach it, too. With a NATS server that runs elsewhere, "default" is all there is.
+//
 // # Edges
 //
 // Both listeners take TLS: with a certificate in files, which are read anew when they
@@ -109,7 +123,8 @@
 // was deployed, the programs of deployed versions (programs; restored from there),
 // the master key of secrets (master.key) unless it is kept elsewhere, the key of an
 // encrypted store (store.key), git repositories that were pushed (git), the hash of the management API's token
-// (admin.token), the key of callbacks (callback.key), certificates of an authority (acme; had anew if they are gone), the working directories of workers and deploys (run; emptied at
+// (admin.token), the key of callbacks (callback.key), keys of callbacks and repositories of other namespaces
+// (namespaces), certificates of an authority (acme; had anew if they are gone), the working directories of workers and deploys (run; emptied at
 // start), and a lock: it belongs to one host at a time. [Host.Backup] writes what of it
 // must be kept as one file while the host serves, and [Restore] makes a data directory
 // of that. Compiled programs are also in Config.Builder.Cache, which hosts

@@ -70,6 +70,8 @@ type shared struct {
 	first *Namespace                            // the default one
 	live  atomic.Pointer[map[string]*Namespace] // all that serve, by name; a map that is never changed
 
+	exported atomic.Pointer[[]Export] // what namespaces that serve export; a slice that is never changed
+
 	backingUp sync.RWMutex // held while a backup is made; read-held while the master key or the namespaces are changed
 
 	waits    context.Context // of requests that wait for a run
@@ -103,6 +105,7 @@ func New(cfg Config) (*Host, error) {
 	all.waits, all.endWaits = context.WithCancel(context.Background())
 	all.first = newNamespace(all, bus.DefaultAccount)
 	all.live.Store(&map[string]*Namespace{bus.DefaultAccount: all.first})
+	all.exported.Store(&[]Export{})
 	h := &Host{defaultNamespace: all.first}
 	if err := h.start(); err != nil {
 		h.Close()

@@ -1,16 +1,10 @@
 package host
 
 import (
-	"context"
-	"errors"
-	"fmt"
-
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/bus"
-	"github.com/fnhost/fnhost/kv/config"
 	"github.com/fnhost/fnhost/trigger"
 )
 
@@ -63,29 +57,4 @@ func (h *Namespace) mayAdd(names []string) error {
 		return nil
 	}
 	return wire.Errorf(wire.TooMany, "the namespace %q may have %d functions, and this would make %d: remove one (`fnhost rm`), or `fnhost namespace limits %s --functions N` raises the limit; nothing was changed", h.name, most, n, h.name)
-}
-
-// eraseKeys removes what the host's own buckets have of a namespace, and leaves no sign of
-// it: nobody reads it any more.
-func (h *Host) eraseKeys(ctx context.Context, name string) error {
-	js, err := jetstream.New(h.bus.Control())
-	if err != nil {
-		return err
-	}
-	for _, subject := range []struct{ bucket, keys string }{
-		{secretsBucket, name + ".>"},
-		{config.Bucket, "namespace." + name}, {config.Bucket, "function." + name + ".>"}, {config.Bucket, "version." + name + ".>"},
-	} {
-		stream, err := js.Stream(ctx, "KV_"+subject.bucket)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			continue
-		}
-		if err == nil {
-			err = stream.Purge(ctx, jetstream.WithPurgeSubject("$KV."+subject.bucket+"."+subject.keys))
-		}
-		if err != nil {
-			return fmt.Errorf("bucket %s: %w", subject.bucket, err)
-		}
-	}
-	return nil
 }

@@ -47,6 +47,19 @@ func (b hostBackend) LimitNamespace(ctx context.Context, name string, l admin.Na
 	return b.namespace(name)
 }
 
+// Exports implements [admin.Spaces].
+func (b hostBackend) Exports() []admin.Export { return b.host.Exports() }
+
+// Export implements [admin.Spaces].
+func (b hostBackend) Export(ctx context.Context, e admin.Export) error {
+	return b.host.Export(ctx, e)
+}
+
+// Unexport implements [admin.Spaces].
+func (b hostBackend) Unexport(ctx context.Context, e admin.Export) error {
+	return b.host.Unexport(ctx, e)
+}
+
 func (b hostBackend) namespace(name string) (admin.Namespace, error) {
 	for _, n := range b.host.Namespaces() {
 		if n.Name == name {

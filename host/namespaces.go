@@ -234,6 +234,31 @@ func (r *spaceRecord) encode() []byte {
 	return b
 }
 
+// put stores the record of a namespace.
+func (s *spaces) put(ctx context.Context, name string, r *spaceRecord, options ...kv.Option) (uint64, error) {
+	return s.bucket.Put(ctx, name, r.encode(), options...)
+}
+
+// change changes the record of a namespace, and returns its revision then.
+func (s *spaces) change(ctx context.Context, name string, do func(*spaceRecord)) (revision uint64, err error) {
+	err = kv.Retry(ctx, func() error {
+		e, err := s.bucket.Get(ctx, name)
+		if errors.Is(err, kv.ErrNotFound) {
+			return s.missing(name)
+		}
+		r := &spaceRecord{}
+		if err == nil {
+			err = json.Unmarshal(e.Value, r)
+		}
+		if err == nil {
+			do(r)
+			revision, err = s.put(ctx, name, r, kv.IfRevision(e.Revision))
+		}
+		return err
+	})
+	return revision, stored(err)
+}
+
 // missing is the error for a namespace that does not serve here.
 func (s *spaces) missing(name string) error {
 	var names []string

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,12 @@ type spaces struct {
 	all     map[string]*space
 	changed chan struct{} // closed, and made anew, when something of it changes
 	closed  bool
+
+	exports map[string][]Export // by who exports
+	sharing bool                // a goroutine tells the NATS server of the exports
+	again   bool                // and has to begin anew
+	stuck   bool                // and could not tell all
+	shared  []Export            // what it has told; of that goroutine alone
 }
 
 // space is a namespace as this host has it.
@@ -66,7 +73,7 @@ func (h *Host) openSpaces() error {
 	if err != nil {
 		return fmt.Errorf("host: namespaces: %w", err)
 	}
-	s := &spaces{h: h, bucket: b, all: make(map[string]*space), changed: make(chan struct{})}
+	s := &spaces{h: h, bucket: b, all: make(map[string]*space), exports: make(map[string][]Export), changed: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	h.spaces = s
 	h.closers = append(h.closers, s.close)
@@ -126,7 +133,12 @@ func (s *spaces) watchOnce(ctx context.Context, ready func()) error {
 		if err != nil {
 			return err
 		}
+		from, isExports := strings.CutPrefix(e.Key, exportsPrefix)
 		switch {
+		case isExports:
+			seen[e.Key] = true
+			s.applyExports(from, e.Value)
+			continue
 		case e.Op == kv.OpReady:
 			s.dropUnseen(seen)
 			initial = false
@@ -155,6 +167,12 @@ func (s *spaces) dropUnseen(seen map[string]bool) {
 	for name, sp := range s.all {
 		if !seen[name] && sp.record != nil {
 			gone[name] = sp.revision + 1
+		}
+	}
+	for from := range s.exports {
+		if !seen[exportsPrefix+from] {
+			delete(s.exports, from)
+			s.reshare()
 		}
 	}
 	s.mu.Unlock()
@@ -234,6 +252,9 @@ func (s *spaces) bring(sp *space, r *spaceRecord) error {
 		return errors.Join(s.h.bus.RemoveAccount(sp.name), os.RemoveAll(s.h.spaceDir(sp.name)))
 	case r.Removing:
 		s.stop(sp)
+		if err := s.unexportAll(s.ctx, sp.name); err != nil {
+			return err
+		}
 		if err := s.h.erase(s.ctx, sp.name); err != nil {
 			return err
 		}
@@ -287,6 +308,7 @@ func (s *spaces) serve(name string, ns *Namespace) {
 		next[name] = ns
 	}
 	s.h.live.Store(&next)
+	s.reshare()
 }
 
 // close ends all of them.
@@ -357,31 +379,6 @@ func (s *spaces) has(name string) bool {
 	return sp != nil && sp.record != nil
 }
 
-// put stores the record of a namespace.
-func (s *spaces) put(ctx context.Context, name string, r *spaceRecord, options ...kv.Option) (uint64, error) {
-	return s.bucket.Put(ctx, name, r.encode(), options...)
-}
-
-// change changes the record of a namespace, and returns its revision then.
-func (s *spaces) change(ctx context.Context, name string, do func(*spaceRecord)) (revision uint64, err error) {
-	err = kv.Retry(ctx, func() error {
-		e, err := s.bucket.Get(ctx, name)
-		if errors.Is(err, kv.ErrNotFound) {
-			return s.missing(name)
-		}
-		r := &spaceRecord{}
-		if err == nil {
-			err = json.Unmarshal(e.Value, r)
-		}
-		if err == nil {
-			do(r)
-			revision, err = s.put(ctx, name, r, kv.IfRevision(e.Revision))
-		}
-		return err
-	})
-	return revision, stored(err)
-}
-
 // about is what there is to tell of all of them.
 func (s *spaces) about() (list []NamespaceInfo) {
 	s.mu.Lock()
@@ -411,20 +408,4 @@ func (h *shared) spaceDir(name string) string {
 		return h.cfg.Dir
 	}
 	return filepath.Join(h.cfg.Dir, "namespaces", name)
-}
-
-// erase removes all that a namespace, which does not serve any more, has stored. It can be
-// broken off and begun anew.
-func (h *Host) erase(ctx context.Context, name string) error {
-	if err := h.registry.Namespace(name).Erase(ctx); err != nil {
-		return err
-	}
-	if err := h.eraseKeys(ctx, name); err != nil {
-		return err
-	}
-	h.collect()
-	if err := h.bus.RemoveAccount(name); err != nil {
-		return err
-	}
-	return os.RemoveAll(h.spaceDir(name))
 }

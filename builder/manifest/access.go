@@ -8,7 +8,7 @@ import (
 
 // The patterns of an access list: the characters of the thing's name, and *.
 var (
-	functionPattern = pattern(`^[a-z0-9*-]{1,63}$`, "must be lower-case letters, digits, hyphens and *")
+	functionPattern = pattern(`^(@[a-z0-9*-]{1,32}/)?[a-z0-9*-]{1,63}$`, "must be lower-case letters, digits, hyphens and *, after @NAMESPACE/ for those of another namespace")
 	bucketPattern   = pattern(`^[A-Za-z0-9_*-]{1,255}$`, "must be letters, digits, _, - and *")
 	configPattern   = pattern(`^[A-Za-z0-9_/=.*-]{1,255}$`, "must be letters, digits, _, -, /, =, . and *")
 	subjectPattern  = text(schema{"pattern": `^[^$\s][^\s]*$`, "maxLength": maxSubject}, checkSubject)

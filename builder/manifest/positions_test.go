@@ -110,7 +110,7 @@ var mistakes = []struct{ name, data, want string }{
 	{"a NUL in a variable", "env:\n  A: \"\\0\"\n", `2:6: env.A must not hold a NUL character`},
 
 	// Access and CORS.
-	{"a bad function pattern", "access: {functions: [a, B]}\n", `1:25: access.functions[1] must be lower-case letters, digits, hyphens and *, not "B"`},
+	{"a bad function pattern", "access: {functions: [a, B]}\n", `1:25: access.functions[1] must be lower-case letters, digits, hyphens and *, after @NAMESPACE/ for those of another namespace, not "B"`},
 	{"a repeated item", "access: {buckets: [a, b, a]}\n", `1:26: access.buckets[2] repeats "a"`},
 	{"a subject with a wild end inside", "access: {subjects: [a.>.b]}\n", `1:21: access.subjects[0] must have > at its end only, not "a.>.b"`},
 	{"a subject with a partial wildcard", "access: {subjects: [a.b*]}\n", `1:21: access.subjects[0] must have * and > as whole parts between dots, not "a.b*"`},

@@ -68,7 +68,7 @@ var scaleKeys = keys[Scale]{
 
 var accessKeys = keys[Access]{fields: []field[Access]{
 	key("functions", texts(functionPattern), func(a *Access) *[]string { return &a.Functions },
-		"Functions it may call. * stands for any characters."),
+		"Functions it may call, \"@acme/orders\" for one that the namespace acme exports. * stands for any characters."),
 	key("buckets", texts(bucketPattern), func(a *Access) *[]string { return &a.Buckets },
 		"KV buckets it may read and write. * stands for any characters."),
 	key("subjects", texts(subjectPattern), func(a *Access) *[]string { return &a.Subjects },

@@ -18,7 +18,7 @@ import (
 
 func (a *app) namespaceCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "namespace", Aliases: []string{"ns"}, Short: "Make, list, limit and remove namespaces", Args: unknownSubcommand, RunE: help,
+		Use: "namespace", Aliases: []string{"ns"}, Short: "Make, list, limit and remove namespaces, and let one have something of another", Args: unknownSubcommand, RunE: help,
 		Long: `Make, list, limit and remove namespaces.
 
 A namespace has functions, subjects, streams, buckets, configuration, secrets and runs of its own. What is there without
@@ -26,7 +26,8 @@ doing anything is the namespace default. Other commands are about another one wi
 key namespace of fnhost.yaml; requests are by a path /@NAME/function, by the header X-Fn-Namespace, or by the host name NAME.DOMAIN
 where the host has a --domain.`,
 	}
-	cmd.AddCommand(a.namespaceCreateCommand(), a.namespaceListCommand(), a.namespaceLimitsCommand(), a.namespaceRemoveCommand())
+	cmd.AddCommand(a.namespaceCreateCommand(), a.namespaceListCommand(), a.namespaceLimitsCommand(), a.namespaceRemoveCommand(),
+		a.exportCommand(), a.unexportCommand(), a.exportsCommand())
 	return cmd
 }
 

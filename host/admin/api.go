@@ -52,6 +52,7 @@
 //	GET, POST /v1/namespaces          the namespaces, and making one
 //	DELETE /v1/namespaces/{namespace} removes one with all that is in it; query: force
 //	PUT  /v1/namespaces/{namespace}/limits  sets its limits
+//	GET, POST, DELETE /v1/exports     what namespaces export to others; query of DELETE: from, to, function, subject
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //

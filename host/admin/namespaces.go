@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -39,6 +40,24 @@ type NewNamespace struct {
 	Limits NamespaceLimits `json:"limits"`
 }
 
+// Export lets the namespace To have something of the namespace From: a function, "orders" or
+// an endpoint of it, "orders/create"; or what is published on a subject, with or without
+// wildcards.
+type Export struct {
+	From     string `json:"from"`
+	To       string `json:"to"`
+	Function string `json:"function,omitempty"`
+	Subject  string `json:"subject,omitempty"`
+}
+
+// String says what is exported where.
+func (e Export) String() string {
+	if e.Subject != "" {
+		return fmt.Sprintf("subject %s of namespace %s to %s", e.Subject, e.From, e.To)
+	}
+	return fmt.Sprintf("function %s of namespace %s to %s", e.Function, e.From, e.To)
+}
+
 // HeaderNamespace is the header of a request that says which namespace it is for.
 // Default: "default".
 const HeaderNamespace = "X-Fn-Namespace"
@@ -58,6 +77,9 @@ type Spaces interface {
 	CreateNamespace(ctx context.Context, n NewNamespace) (Namespace, error)
 	RemoveNamespace(ctx context.Context, name string, force bool) error
 	LimitNamespace(ctx context.Context, name string, l NamespaceLimits) (Namespace, error)
+	Exports() []Export
+	Export(ctx context.Context, e Export) error
+	Unexport(ctx context.Context, e Export) error
 }
 
 // ofNamespace returns the server of the namespace that a request of the API is for.
@@ -92,6 +114,9 @@ func (s *Server) namespaceRoutes() []route {
 		{pattern: "POST /v1/namespaces", summary: "Make a namespace; answered when it serves", in: reflect.TypeFor[NewNamespace](), out: reflect.TypeFor[Namespace](), handler: s.createNamespace},
 		{pattern: "DELETE /v1/namespaces/{namespace}", summary: "Remove a namespace with all that is in it; one with functions only if force is true", query: []string{"force"}, handler: s.removeNamespace},
 		{pattern: "PUT /v1/namespaces/{namespace}/limits", summary: "Set all limits of a namespace; those left out are none", in: reflect.TypeFor[NamespaceLimits](), out: reflect.TypeFor[Namespace](), handler: s.limitNamespace},
+		{pattern: "GET /v1/exports", summary: "What namespaces export to others", out: reflect.TypeFor[[]Export](), handler: s.exports},
+		{pattern: "POST /v1/exports", summary: "Have a namespace export a function, or a subject, to another one", in: reflect.TypeFor[Export](), handler: s.export},
+		{pattern: "DELETE /v1/exports", summary: "End an export, at once", query: []string{"from", "to", "function", "subject"}, handler: s.unexport},
 	}
 }
 
@@ -151,9 +176,40 @@ func (s *Server) limitNamespace(w http.ResponseWriter, r *http.Request) error {
 	return replyOr(w, n, err)
 }
 
+func (s *Server) exports(w http.ResponseWriter, _ *http.Request) error {
+	spaces, err := s.spaces()
+	if err != nil {
+		return err
+	}
+	return reply(w, spaces.Exports())
+}
+
+func (s *Server) export(w http.ResponseWriter, r *http.Request) error {
+	spaces, err := s.spaces()
+	if err != nil {
+		return err
+	}
+	var e Export
+	if err := codec.Decode(http.MaxBytesReader(w, r.Body, maxRequest), &e); err != nil {
+		return wire.Errorf(wire.BadRequest, "%v", err)
+	}
+	return noContent(w, spaces.Export(r.Context(), e))
+}
+
+func (s *Server) unexport(w http.ResponseWriter, r *http.Request) error {
+	spaces, err := s.spaces()
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	return noContent(w, spaces.Unexport(r.Context(), Export{From: q.Get("from"), To: q.Get("to"), Function: q.Get("function"), Subject: q.Get("subject")}))
+}
+
 // managesNamespaces reports whether a request is for the host, whatever the namespace of
 // the client.
-func managesNamespaces(path string) bool { return strings.HasPrefix(path, "/v1/namespaces") }
+func managesNamespaces(path string) bool {
+	return strings.HasPrefix(path, "/v1/namespaces") || strings.HasPrefix(path, "/v1/exports")
+}
 
 // Namespaces returns the namespaces of the host, by name.
 func (c *Client) Namespaces(ctx context.Context) ([]Namespace, error) {
@@ -180,4 +236,29 @@ func (c *Client) RemoveNamespace(ctx context.Context, name string, force bool) e
 func (c *Client) LimitNamespace(ctx context.Context, name string, l NamespaceLimits) (Namespace, error) {
 	var v Namespace
 	return v, c.send(ctx, http.MethodPut, "/v1/namespaces/"+url.PathEscape(name)+"/limits", l, &v)
+}
+
+// Exports returns what namespaces export to others.
+func (c *Client) Exports(ctx context.Context) ([]Export, error) {
+	var v []Export
+	return v, c.get(ctx, "/v1/exports", &v)
+}
+
+// Export has a namespace export a function, or a subject, to another one. The error is of
+// code BadRequest for what is no export, NotFound for a namespace that there is not, and
+// Unprocessed for a subject that cannot be exported, with why.
+func (c *Client) Export(ctx context.Context, e Export) error {
+	return c.send(ctx, http.MethodPost, "/v1/exports", e, nil)
+}
+
+// Unexport ends an export, at once. The error is of code NotFound if there is none.
+func (c *Client) Unexport(ctx context.Context, e Export) error {
+	q := url.Values{"from": {e.From}, "to": {e.To}}
+	if e.Function != "" {
+		q.Set("function", e.Function)
+	}
+	if e.Subject != "" {
+		q.Set("subject", e.Subject)
+	}
+	return c.send(ctx, http.MethodDelete, "/v1/exports?"+q.Encode(), nil, nil)
 }
