@@ -49,6 +49,7 @@ type group struct {
 	spec         *Spec
 	enter, leave []*os.File // of version 1: the threads in it, and in the host's own
 	join         []*os.File // of version 2: the processes in it
+	into         *os.File   // and itself
 }
 
 var groupNumber atomic.Int64
@@ -98,10 +99,14 @@ func (g *group) add(c *controller, name string) error {
 	if !g.from.unified {
 		return errors.Join(g.open(&g.enter, filepath.Join(path, "tasks")), g.open(&g.leave, filepath.Join(c.dir, "tasks")))
 	}
-	if len(g.join) == 0 {
-		return g.open(&g.join, filepath.Join(path, "cgroup.procs"))
+	if g.into != nil {
+		return nil
 	}
-	return nil
+	var err error
+	if g.into, err = os.Open(path); err != nil {
+		return err
+	}
+	return g.open(&g.join, filepath.Join(path, "cgroup.procs"))
 }
 
 func (g *group) open(list *[]*os.File, path string) error {
@@ -139,7 +144,10 @@ func (g *group) closeFiles() {
 			f.Close()
 		}
 	}
-	g.enter, g.leave, g.join = nil, nil, nil
+	if g.into != nil {
+		g.into.Close()
+	}
+	g.enter, g.leave, g.join, g.into = nil, nil, nil, nil
 }
 
 // verdict says which limit was met, if one was.
@@ -237,14 +245,23 @@ func (c *cgroups) findUnified(own string) error {
 	if filepath.Base(own) == "host" {
 		dir = filepath.Dir(own)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+memory +pids +cpu"), 0o644); err != nil {
+	there, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	if err != nil {
 		return err
 	}
 	c.unified = true
-	c.list = []controller{
+	for _, one := range []controller{
 		{name: "memory", dir: dir, limit: "memory.max", extra: map[string]string{"memory.swap.max": "0", "memory.oom.group": "1"}, count: "memory.events", key: "oom_kill"},
 		{name: "pids", dir: dir, limit: "pids.max", count: "pids.events", key: "max"},
 		{name: "cpu", dir: dir},
+	} {
+		if !slices.Contains(strings.Fields(string(there)), one.name) {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+one.name), 0o644); err != nil {
+			return err
+		}
+		c.list = append(c.list, one)
 	}
 	return nil
 }

@@ -37,6 +37,13 @@
 // and processes are bounded by a cgroup for each process, of version 1 or 2, where
 // others can be made in that of the host.
 //
+// # For who embeds it
+//
+// When a process is started, all descriptors of this process but the standard ones
+// become close-on-exec, as those that Go opens are: what was inherited is for nobody. A
+// host that is killed while it starts a process leaves it held, as it has run nothing; the
+// next host on the machine ends it, where there are cgroups.
+//
 // # What a wall does not do
 //
 // All processes on a machine share its kernel, whose bugs a wall only makes harder to
