@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +26,7 @@ type controller struct {
 	limit string // the file of the limit
 	// extra are files that are written too, where they are there, and their text; %d is the limit.
 	extra map[string]string
-	count string // the file that says how often the limit was met, "" for none,
+	count string // the file that says how often the limit was met,
 	key   string // in the line that begins with it
 }
 
@@ -69,13 +68,10 @@ func (c *cgroups) make(s *Spec) (*group, error) {
 
 // bound returns what a controller bounds, in its unit.
 func (s *Spec) bound(controller string) int64 {
-	switch controller {
-	case "memory":
+	if controller == "memory" {
 		return s.Memory
-	case "pids":
-		return int64(s.Processes)
 	}
-	return int64(1024 * runtime.NumCPU()) // of the processor: as much as a thread on each
+	return int64(s.Processes)
 }
 
 // add makes the directory of one controller, bounds it, and opens what is needed to
@@ -87,10 +83,8 @@ func (g *group) add(c *controller, name string) error {
 	}
 	g.dirs = append(g.dirs, path)
 	limit := strconv.FormatInt(g.spec.bound(c.name), 10)
-	if c.limit != "" {
-		if err := os.WriteFile(filepath.Join(path, c.limit), []byte(limit), 0o644); err != nil {
-			return err
-		}
+	if err := os.WriteFile(filepath.Join(path, c.limit), []byte(limit), 0o644); err != nil {
+		return err
 	}
 	for file, text := range c.extra {
 		// Where the kernel does not count swap there is no such file.
@@ -166,9 +160,6 @@ func (g *group) verdict() string {
 }
 
 func counted(dir string, c *controller) int {
-	if c.count == "" {
-		return 0
-	}
 	data, err := os.ReadFile(filepath.Join(dir, c.count))
 	if err != nil {
 		return 0
@@ -221,7 +212,6 @@ func findGroups() (cgroups, error) {
 	for _, one := range []controller{
 		{name: "memory", limit: "memory.limit_in_bytes", extra: map[string]string{"memory.memsw.limit_in_bytes": "%d"}, count: "memory.oom_control", key: "oom_kill"},
 		{name: "pids", limit: "pids.max", count: "pids.events", key: "max"},
-		{name: "cpu", limit: "cpu.shares"},
 	} {
 		if one.dir = within(mounts[one.name], own[one.name]); one.dir != "" {
 			c.list = append(c.list, one)
@@ -238,8 +228,7 @@ func findGroups() (cgroups, error) {
 
 // findUnified uses the hierarchy of version 2, in which a cgroup has either
 // processes or cgroups with limits. So the host must be in one beside those that it
-// makes: in "host", as systemd has it with DelegateSubgroup=host. There each cgroup has
-// the same part of the processor.
+// makes: in "host", as systemd has it with DelegateSubgroup=host.
 func (c *cgroups) findUnified(own string) error {
 	dir := own
 	if filepath.Base(own) == "host" {
@@ -253,7 +242,6 @@ func (c *cgroups) findUnified(own string) error {
 	for _, one := range []controller{
 		{name: "memory", dir: dir, limit: "memory.max", extra: map[string]string{"memory.swap.max": "0", "memory.oom.group": "1"}, count: "memory.events", key: "oom_kill"},
 		{name: "pids", dir: dir, limit: "pids.max", count: "pids.events", key: "max"},
-		{name: "cpu", dir: dir},
 	} {
 		if !slices.Contains(strings.Fields(string(there)), one.name) {
 			continue

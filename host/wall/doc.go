@@ -35,7 +35,8 @@
 // tells [Spec].Refused of it. Limits of open files, core files, memory and processes
 // hold before the first instruction: the process is held until they are set. Memory
 // and processes are bounded by a cgroup for each process, of version 1 or 2, where
-// others can be made in that of the host.
+// others can be made in that of the host. The time of the processor is shared by the
+// kernel, among threads: cgroups for that would add a third to the time of a call.
 //
 // # For who embeds it
 //

@@ -66,7 +66,7 @@ func (m *Machine) Parts() []string {
 		there bool
 	}{
 		{"namespaces", m.rooted}, {fmt.Sprintf("landlock %d", m.landlock), m.landlock > 0}, {"seccomp", m.seccomp},
-		{"memory cgroup", m.groups.has("memory")}, {"pids cgroup", m.groups.has("pids")}, {"cpu cgroup", m.groups.has("cpu")},
+		{"memory cgroup", m.groups.has("memory")}, {"pids cgroup", m.groups.has("pids")},
 	} {
 		if p.there {
 			parts = append(parts, p.name)
@@ -200,12 +200,12 @@ func (m *Machine) noteGroups(err error) {
 		err = errors.New("there is no cgroup in which others can be made")
 	}
 	var without []string
-	for _, name := range []string{"memory", "pids", "cpu"} {
+	for _, name := range []string{"memory", "pids"} {
 		if !m.groups.has(name) {
 			without = append(without, name)
 		}
 	}
 	if len(without) > 0 {
-		m.miss("cgroups of "+strings.Join(without, ", "), err, "under systemd: Delegate=memory pids cpu and DelegateSubgroup=host")
+		m.miss("cgroups of "+strings.Join(without, ", "), err, "under systemd: Delegate=memory pids and DelegateSubgroup=host")
 	}
 }

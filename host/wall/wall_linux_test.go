@@ -23,7 +23,7 @@ func machines() map[string]*Machine {
 		list["in place"] = &in
 		if dir := unifiedGroup(); dir != "" {
 			two := *m
-			two.groups = cgroups{unified: true, list: []controller{{name: "cpu", dir: dir}}}
+			two.groups = cgroups{unified: true, list: []controller{{name: "none", dir: dir, limit: "cgroup.max.descendants"}}}
 			list["cgroups of version 2"] = &two
 		}
 	}
