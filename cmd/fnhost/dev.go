@@ -49,7 +49,8 @@ func (a *app) devCommand() *cobra.Command {
 A function is live again the moment its source is saved; a build that fails keeps the version before.
 
 A subdirectory that holds a handler is a function; so is the folder itself, and, at any depth, a directory
-with a function.yaml. Nothing asks for a token here, so only addresses of this machine are listened on.
+with a function.yaml. Workers reach no network unless it says network: outbound, and files only of their own, as far as the
+machine can wall them in ('fnhost doctor'); --walls off leaves that out. Nothing asks for a token here, so only addresses of this machine are listened on.
 
 The first Ctrl+C lets running invocations end, the second one does not wait.`,
 		Example:     "  fnhost dev functions\n  fnhost dev . --http 127.0.0.1:0",
