@@ -100,6 +100,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.walls, "walls", string(wall.Auto), "around workers: auto (what this machine can), strict (all, or no start), or off")
 	storeFlags(flags, &f.cfg.MasterKeyFile, &f.cfg.MasterKeyCommand, &f.cfg.EncryptStore)
 	flags.BoolVar(&f.cfg.PrivateCallbacks, "private-callbacks", false, "let results of asynchronous calls be sent to addresses of this machine and of the networks around it, too")
+	flags.BoolVar(&f.cfg.PrivateIssuers, "private-issuers", false, "let the keys of other issuers of tokens be fetched from such addresses")
 	flags.BoolVar(&f.cfg.PrivateGit, "private-git", false, "let git repositories at such addresses be deployed by their URL")
 	flags.IntVar(&f.cfg.AuditDays, "audit-days", audit.DefaultDays, "for how many days it is kept who has changed what")
 	flags.StringVar(&f.logFormat, "log-format", "text", "of what is shown: text or json, an object a line")
