@@ -30,7 +30,7 @@ func (h *Host) openAuth() error {
 		return fmt.Errorf("host: %w", err)
 	}
 	h.token = fresh
-	cfg := auth.Config{Root: root, Logger: h.log}
+	cfg := auth.Config{Root: root, AccessTTL: h.cfg.AccessTTL, RefreshTTL: h.cfg.RefreshTTL, Logger: h.log}
 	ctx, cancel := context.WithTimeout(h.ctx, startTimeout)
 	defer cancel()
 	b, err := h.controlBucket(ctx, jetkv.Config{Bucket: authBucket, Description: "accounts, tokens, rules"})
@@ -160,6 +160,16 @@ func (d door) mayCall(id *auth.Identity, function, endpoint string, leave manife
 		return wire.Errorf(wire.Unauthorized, "this wants to know who asks: send a token (Authorization: Bearer …). Who runs the host lets anybody in by `public: true` in %s of the function, or by `fnhost rule add %s --scope public`", manifest.FileName, resource)
 	}
 	return auth.Refused(id, d.h.name, resource)
+}
+
+// asksWho reports whether the gateway lets nobody call a function of whom neither a rule nor
+// the manifest says anything.
+func (h *Namespace) asksWho(function string, m *manifest.Manifest) bool {
+	a := h.authority()
+	if a == nil || h.cfg.Public || m == nil || m.Public || len(m.Scopes) > 0 {
+		return false
+	}
+	return !a.Decide(nil, h.name, "function:"+function).Allowed
 }
 
 // adminDoor is the door of the management API.

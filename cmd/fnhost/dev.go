@@ -45,7 +45,8 @@ func (a *app) devCommand() *cobra.Command {
 A function is live again the moment its source is saved; a build that fails keeps the version before.
 
 A subdirectory that holds a handler is a function; so is the folder itself, and, at any depth, a directory
-with a function.yaml. Nothing asks for a token here, so only addresses of this machine are listened on.
+with a function.yaml. It asks nobody who they are, and so listens on addresses of this machine alone. With --auth it asks,
+as serve does: with the root token that the first start prints, accounts, tokens and rules.
 
 The first Ctrl+C lets running invocations end, the second one does not wait.`,
 		Example:     "  fnhost dev functions\n  fnhost dev . --http 127.0.0.1:0",
@@ -66,6 +67,7 @@ The first Ctrl+C lets running invocations end, the second one does not wait.`,
 	flags.StringSliceVar(&f.cfg.Watch, "watch", []string{"."}, "folders to watch, if none are named as DIR")
 	flags.BoolVar(&f.allowExposed, "allow-exposed", false, "listen on addresses that other machines reach, too; then it is asked who comes, as with --auth")
 	flags.BoolVar(&f.cfg.Auth, "auth", false, "ask who comes, as serve does: with accounts, tokens and rules")
+	loginFlags(flags, &f.cfg)
 	completeChoices(cmd)
 	return cmd
 }
@@ -114,7 +116,7 @@ func (f *devFlags) complete() error {
 	}
 	f.cfg.AdminPlain, f.cfg.Index = f.allowExposed, !f.allowExposed
 	for flag, address := range map[string]string{"http": f.cfg.HTTP, "admin": f.cfg.Admin, "nats": f.cfg.NATS} {
-		err := checkAddress(flag, address, f.allowExposed, "use 127.0.0.1, or accept with --allow-exposed that whoever does may run functions")
+		err := checkAddress(flag, address, f.allowExposed, "use 127.0.0.1, or --allow-exposed, which asks whoever does who they are")
 		if err != nil {
 			return err
 		}

@@ -215,6 +215,16 @@ func namespaceOf(r *http.Request) string {
 	return name
 }
 
+// askedIn returns the namespace that the routes ask about a resource in.
+func askedIn(r *http.Request, resource string) string {
+	for _, l := range leaves {
+		if l.host && l.resource == resource {
+			return "*"
+		}
+	}
+	return namespaceOf(r)
+}
+
 // failure answers with an error.
 type failure struct{ err error }
 

@@ -39,7 +39,7 @@ func Refused(id *Identity, namespace, resource string) error {
 	if id == nil {
 		return faultf(wire.Unauthorized, []error{ErrNoToken}, "%s wants to know who asks: send a token, as \"Authorization: Bearer …\"; `fnhost login` or `fnhost token create` gives one", resource)
 	}
-	in := ""
+	in := " -n '*'"
 	if namespace != Everywhere {
 		in = " -n " + namespace
 	}
