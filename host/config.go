@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/fnhost/fnhost/builder"
 	"github.com/fnhost/fnhost/host/audit"
+	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/kv/secrets"
@@ -58,6 +60,10 @@ type Config struct {
 	// Public lets anybody call all functions over HTTP for which no rule says anything
 	// else, as if each had public: true in its manifest. Default: no.
 	Public bool
+	// AccessTTL and RefreshTTL are how long what a login gives is good: the access token, and
+	// the refresh token that gets the next one, at least a second each, and the second no
+	// shorter than the first. Default: [auth.DefaultAccessTTL], [auth.DefaultRefreshTTL].
+	AccessTTL, RefreshTTL time.Duration
 	// AdminPlain allows the management API without TLS on an address that other
 	// machines reach: the token and all sources can be read on the way. Default: no.
 	AdminPlain bool
@@ -150,6 +156,10 @@ func (c *Config) setDefaults() error {
 	}
 	for _, address := range []string{c.HTTP, c.Admin, c.NATS} {
 		c.Auth = c.Auth || address != "" && !isLoopback(address)
+	}
+	c.AccessTTL, c.RefreshTTL = cmp.Or(c.AccessTTL, auth.DefaultAccessTTL), cmp.Or(c.RefreshTTL, auth.DefaultRefreshTTL)
+	if c.AccessTTL < time.Second || c.RefreshTTL < c.AccessTTL {
+		return fmt.Errorf("host: access tokens for %v and refresh tokens for %v: want a second or more, and the latter no shorter", c.AccessTTL, c.RefreshTTL)
 	}
 	c.Domain = strings.ToLower(strings.Trim(c.Domain, "."))
 	if strings.ContainsAny(c.Domain, ":/@* ") {

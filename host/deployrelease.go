@@ -13,6 +13,7 @@ import (
 // release makes a version serve, as the options say.
 func (d *deploy) release(ctx context.Context, p *deployedFunction) (admin.Deployed, error) {
 	r := admin.Deployed{Function: p.Name, Version: registry.VersionName(p.number), Unchanged: p.existing != nil, Subject: rpc.Subject(p.Name, "")}
+	r.Asks = d.h.asksWho(p.Name, p.manifest)
 	if base := d.h.Info().HTTP; base != "" {
 		r.URL = base + d.h.mount() + "/" + p.Name
 	}

@@ -38,7 +38,7 @@ func (h *Host) openAuth(clients *natsDoor) error {
 	changed := make(chan struct{}, 1)
 	keys := outbound.Guard{Private: h.cfg.PrivateIssuers, Hint: "the host must allow issuers at such (--private-issuers)"}.Client(issuerTimeout)
 	h.closers = append(h.closers, keys.CloseIdleConnections)
-	cfg := auth.Config{Root: root, Client: keys, Logger: h.log, Changed: func() {
+	cfg := auth.Config{Root: root, Client: keys, AccessTTL: h.cfg.AccessTTL, RefreshTTL: h.cfg.RefreshTTL, Logger: h.log, Changed: func() {
 		select {
 		case changed <- struct{}{}:
 		default: // somebody looks already, from here on
@@ -182,6 +182,16 @@ func (d door) mayCall(id *auth.Identity, function, endpoint string, leave manife
 		return wire.Errorf(wire.Unauthorized, "this wants to know who asks: send a token (Authorization: Bearer …). Who runs the host lets anybody in by `public: true` in %s of the function, or by `fnhost rule add %s --scope public`", manifest.FileName, resource)
 	}
 	return auth.Refused(id, d.h.name, resource)
+}
+
+// asksWho reports whether the gateway lets nobody call a function of whom neither a rule nor
+// the manifest says anything.
+func (h *Namespace) asksWho(function string, m *manifest.Manifest) bool {
+	a := h.authority()
+	if a == nil || h.cfg.Public || m == nil || m.Public || len(m.Scopes) > 0 {
+		return false
+	}
+	return !a.Decide(nil, h.name, "function:"+function).Allowed
 }
 
 // adminDoor is the door of the management API.

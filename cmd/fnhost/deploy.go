@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/host/admin"
 )
 
@@ -221,7 +223,26 @@ func (a *app) deployed(result []admin.Deployed, err error, id, tree string) erro
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%v\n", d.Function, d.Version, orDash(d.URL), what, round(d.Took))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	a.sayWhoMayCall(result)
+	return nil
+}
+
+// sayWhoMayCall says how to call a function over HTTP that lets nobody yet.
+func (a *app) sayWhoMayCall(result []admin.Deployed) {
+	at := slices.IndexFunc(result, func(d admin.Deployed) bool { return d.Asks && d.URL != "" })
+	if at < 0 || a.quiet {
+		return
+	}
+	d, p := &result[at], a.painter(a.stderr)
+	for _, line := range []string{
+		"this host asks who comes: " + `curl -H "Authorization: Bearer TOKEN" ` + d.URL + ", with one of `fnhost token create` (the scope invoker is enough)",
+		"anybody may call it with public: true in its " + manifest.FileName + ", or after `fnhost rule add function:" + d.Function + " --scope public`",
+	} {
+		fmt.Fprintln(a.stderr, p.paint(dim, line))
+	}
 }
 
 // deployPrinter shows the progress of a deploy.

@@ -50,7 +50,9 @@ A function is live again the moment its source is saved; a build that fails keep
 
 A subdirectory that holds a handler is a function; so is the folder itself, and, at any depth, a directory
 with a function.yaml. Workers reach no network unless it says network: outbound, and files only of their own, as far as the
-machine can wall them in ('fnhost doctor'); --walls off leaves that out. Nothing asks for a token here, so only addresses of this machine are listened on.
+machine can wall them in ('fnhost doctor'); --walls off leaves that out.
+It asks nobody who they are, and so listens on addresses of this machine alone. With --auth it asks,
+as serve does: with the root token that the first start prints, accounts, tokens and rules.
 
 The first Ctrl+C lets running invocations end, the second one does not wait.`,
 		Example:     "  fnhost dev functions\n  fnhost dev . --http 127.0.0.1:0",
@@ -71,6 +73,7 @@ The first Ctrl+C lets running invocations end, the second one does not wait.`,
 	flags.StringSliceVar(&f.cfg.Watch, "watch", []string{"."}, "folders to watch, if none are named as DIR")
 	flags.BoolVar(&f.allowExposed, "allow-exposed", false, "listen on addresses that other machines reach, too; then it is asked who comes, as with --auth")
 	flags.BoolVar(&f.cfg.Auth, "auth", false, "ask who comes, as serve does: with accounts, tokens and rules")
+	loginFlags(flags, &f.cfg)
 	completeChoices(cmd)
 	return cmd
 }
@@ -130,7 +133,7 @@ func (f *devFlags) complete() error {
 	}
 	f.cfg.AdminPlain, f.cfg.Index = f.allowExposed, !f.allowExposed
 	for flag, address := range map[string]string{"http": f.cfg.HTTP, "admin": f.cfg.Admin, "nats": f.cfg.NATS} {
-		err := checkAddress(flag, address, f.allowExposed, "use 127.0.0.1, or accept with --allow-exposed that whoever does may run functions")
+		err := checkAddress(flag, address, f.allowExposed, "use 127.0.0.1, or --allow-exposed, which asks whoever does who they are")
 		if err != nil {
 			return err
 		}

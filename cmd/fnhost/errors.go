@@ -47,6 +47,8 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 		return 0
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.Is(err, errNotAllowed):
+		return exitFailed
 	case errors.As(err, &usage):
 		see := usage.see
 		if see == "" {
@@ -78,6 +80,8 @@ func nextStep(err error) string {
 		return "stop it, or choose other addresses with --http, --admin and --nats: port 0 picks a free one"
 	case errors.Is(err, functions.ErrNoFunction):
 		return "`fnhost list` shows what there is"
+	case isUnauthorized(err):
+		return "`fnhost login` logs in; `fnhost server add` keeps a token, and FNHOST_TOKEN gives one"
 	case errors.Is(err, functions.ErrPanicked), errors.Is(err, functions.ErrCrashed):
 		return "`fnhost logs` shows what happened"
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -117,7 +118,7 @@ func gitOutput(ctx context.Context, dir string, args ...string) (string, error) 
 func (a *app) gitCredentialCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "git-credential OPERATION", Hidden: true, Args: between(1, 1, "OPERATION"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] != "get" {
 				return nil // fnhost alone keeps tokens
 			}
@@ -132,11 +133,14 @@ func (a *app) gitCredentialCommand() *cobra.Command {
 			}
 			u := url.URL{Scheme: asked["protocol"], Host: asked["host"]}
 			s := list.byURL(u.String())
-			if a.token != "" {
-				s.Token = a.token
+			token := cmp.Or(a.token, s.Token)
+			if a.token == "" && s.Login != nil {
+				if token, err = newSession(&s).token(cmd.Context(), ""); err != nil {
+					return err
+				}
 			}
-			if s.Token != "" {
-				fmt.Fprintf(a.stdout, "username=fnhost\npassword=%s\n", s.Token)
+			if token != "" {
+				fmt.Fprintf(a.stdout, "username=fnhost\npassword=%s\n", token)
 			}
 			return nil
 		},

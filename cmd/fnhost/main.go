@@ -124,7 +124,7 @@ a flag beats the variable, which beats the file.`,
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", defaultServer, "admin address, or name, of the host that client commands speak to (default the one that 'server use' has chosen)")
-	flags.StringVar(&a.token, "token", "", "token of that host (default the one that 'server add' keeps)")
+	flags.StringVar(&a.token, "token", "", "token for that host (default what 'login' or 'server add' keeps)")
 	flags.StringVarP(&a.namespace, "namespace", "n", "", "namespace of that host that client commands are about (default the one named default)")
 	flags.BoolVar(&a.noColor, "no-color", false, "no colours, even on a terminal")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "only errors and results")
@@ -136,8 +136,8 @@ a flag beats the variable, which beats the file.`,
 		a.serveCommand(), a.serverCommand(), a.deployCommand(), a.versionsCommand(), a.rollbackCommand(), a.releaseCommand(),
 		a.promoteCommand(), a.removeCommand(), a.statusCommand(), a.gitRemoteCommand(), a.gitCredentialCommand(),
 		a.sendCommand(), a.triggerCommand(), a.eventsCommand(), a.replayCommand(), a.deadCommand(), a.runsCommand(),
-		a.bucketCommand(), a.kvCommand(), a.blobCommand(), a.configCommand(), a.secretCommand(), a.namespaceCommand(), a.backupCommand(), a.restoreCommand())
-	root.AddCommand(a.auditCommand())
+		a.bucketCommand(), a.kvCommand(), a.blobCommand(), a.configCommand(), a.secretCommand(), a.namespaceCommand(), a.backupCommand(), a.restoreCommand(), a.auditCommand(),
+		a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.passwdCommand(), a.accountCommand(), a.tokenCommand(), a.ruleCommand(), a.authCommand(), a.issuerCommand(), a.keysCommand())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if !cmd.Runnable() { // completion, which takes any shell as it comes

@@ -58,7 +58,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "waitfor": waitFor, "exits": exits, "quickly": quickly, "same": same,
 			"cert": cert, "https": https, "natsserver": natsServer, "silent": silent, "request": request,
-			"login": login, "notify": notify, "notified": notified,
+			"login": login, "notify": notify, "notified": notified, "status": status,
 		},
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/kv/secrets"
@@ -50,7 +49,7 @@ a name at most 200 bytes: letters, digits and - _ / = . (no dot at an end, no tw
 		if err != nil {
 			return err
 		}
-		value, err := a.readSecret(args[0], exact)
+		value, err := a.readSecret(cmd.Context(), args[0], exact)
 		defer clear(value)
 		if err != nil {
 			return err
@@ -82,9 +81,13 @@ func oneSecretName(cmd *cobra.Command, args []string) error {
 }
 
 // readSecret reads a value; from a terminal it asks for it twice.
-func (a *app) readSecret(name string, exact bool) ([]byte, error) {
+func (a *app) readSecret(ctx context.Context, name string, exact bool) ([]byte, error) {
 	if isTerminal(a.stdin) {
-		return a.askSecret(name)
+		value, err := a.askTwice(ctx, fmt.Sprintf("value of %s (it is not shown): ", name))
+		if err == nil && value == "" {
+			err = usagef("the value is empty: `fnhost secret rm %s` removes a secret", name)
+		}
+		return []byte(value), err
 	}
 	value, err := io.ReadAll(io.LimitReader(a.stdin, secrets.MaxValue+3))
 	if err != nil {
@@ -102,29 +105,6 @@ func (a *app) readSecret(name string, exact bool) ([]byte, error) {
 		return nil, usagef("standard input is empty: `fnhost secret rm %s` removes a secret", name)
 	}
 	return value, nil
-}
-
-func (a *app) askSecret(name string) ([]byte, error) {
-	ask := func(prompt string) ([]byte, error) {
-		fmt.Fprint(a.stderr, prompt)
-		value, err := term.ReadPassword(int(a.stdin.(*os.File).Fd()))
-		fmt.Fprintln(a.stderr)
-		return value, err
-	}
-	value, err := ask(fmt.Sprintf("value of %s (it is not shown): ", name))
-	if err != nil {
-		return nil, err
-	}
-	again, err := ask("once more: ")
-	defer clear(again)
-	switch {
-	case err != nil:
-	case len(value) == 0:
-		err = usagef("the value is empty: `fnhost secret rm %s` removes a secret", name)
-	case string(value) != string(again):
-		err = usagef("these were two values: nothing is set")
-	}
-	return value, err
 }
 
 func (a *app) secretListCommand() *cobra.Command {

@@ -5,7 +5,10 @@ import (
 	"net"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/fnhost/fnhost/host"
+	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/bus"
 	"github.com/fnhost/fnhost/host/wall"
 	"github.com/fnhost/fnhost/trigger/limit"
@@ -24,8 +27,11 @@ func (a *app) serveCommand() *cobra.Command {
 		Long: `Run the functions that are deployed to this host, and let more be deployed. What is released is live again after a
 restart, however the host ended, without a build.
 
-The management API wants a token, which is printed at the first start, and then is kept as a hash alone. On an address
-that other machines reach it wants TLS, too. The gateway asks nobody for anything.
+It asks who comes at every way in: at the gateway, the management API, for git and for NATS. The first start prints the root
+token, which may do everything, and is kept as a hash alone; accounts, tokens and rules say what others may do ("fnhost
+account", "token" and "rule"). A function lets anybody call it over HTTP with public: true in its function.yaml, or those of some
+scopes; with --public whatever no rule forbids may be called over HTTP by anybody. On an address that other machines reach the
+management API wants TLS, too.
 
 Workers are behind walls, as far as the machine can build them ('fnhost doctor' says what it can): they reach no file of the
 machine, no other process, and, without network: outbound in a function.yaml, no network. --walls strict wants all of it.
@@ -46,8 +52,15 @@ the addresses are served (Type=notify).`,
 	cmd.Flags().StringVar(&f.cfg.Dir, "data", "", "data directory")
 	cmd.Flags().StringSliceVar(&f.cfg.Watch, "watch", nil, "folders whose functions are built and served, too, when they are saved")
 	cmd.Flags().BoolVar(&f.adminPlain, "admin-plain", false, "let other machines reach the management API without TLS: on the way, all can be read, the token too")
+	loginFlags(cmd.Flags(), &f.cfg)
 	completeChoices(cmd)
 	return cmd
+}
+
+// loginFlags adds the flags of hosts that ask who comes.
+func loginFlags(flags *pflag.FlagSet, cfg *host.Config) {
+	flags.DurationVar(&cfg.AccessTTL, "access-ttl", auth.DefaultAccessTTL, "where it is asked who comes: how long the access token of a login is good; commands renew it by themselves")
+	flags.DurationVar(&cfg.RefreshTTL, "refresh-ttl", auth.DefaultRefreshTTL, "after how long a login ends that is not used")
 }
 
 // complete checks the flags and fills in what depends on others.
@@ -132,12 +145,19 @@ func (f *hostFlags) complete() error {
 	return f.checkWatched()
 }
 
-// token shows the token of the management API, which nothing shows again.
+// token shows the root token, which nothing shows again, and what to do with it.
 func (p *printer) token(token, admin string) {
 	if p.json != nil {
-		p.json.Info("token of the management API: shown once, keep it", "token", token)
+		p.json.Info("root token, which may do everything: shown once, keep it", "token", token)
 		return
 	}
-	fmt.Fprintf(p.w, "token of the management API, shown this once: %s\n", p.p.paint(bold, token))
-	fmt.Fprintf(p.w, "%s\n\n", p.p.paint(dim, "  keep it where commands find it: `fnhost server add NAME "+admin+"` asks for it"))
+	fmt.Fprintf(p.w, "root token, shown this once: %s\n", p.p.paint(bold, token))
+	for _, line := range []string{
+		"  it may do everything: make an account with it, and keep it for the day that nobody can log in",
+		"  `fnhost server add NAME " + admin + "` asks for it",
+		"  `fnhost account create ada --scope admin` makes an account, and `fnhost login` logs in",
+	} {
+		fmt.Fprintln(p.w, p.p.paint(dim, line))
+	}
+	fmt.Fprintln(p.w)
 }

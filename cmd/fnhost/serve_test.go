@@ -2,9 +2,11 @@ package main
 
 import (
 	"net"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -34,6 +36,24 @@ func login(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%v", err)
 	}
 	ts.Check(ts.Exec("fnhost", "server", "add", args[0], ts.Getenv("ADMIN"), "--token-file", "token"))
+}
+
+// status checks the status of a GET, with a token if one is given: status CODE URL [TOKEN].
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || len(args) > 3 || neg {
+		ts.Fatalf("usage: status CODE URL [TOKEN]")
+	}
+	req, err := http.NewRequest(http.MethodGet, args[1], nil)
+	ts.Check(err)
+	if len(args) > 2 {
+		req.Header.Set("Authorization", "Bearer "+args[2])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	resp.Body.Close()
+	if got := strconv.Itoa(resp.StatusCode); got != args[0] {
+		ts.Fatalf("%s answers %s, want %s", args[1], got, args[0])
+	}
 }
 
 // notifications are what hosts have told the sockets of notify, by path.

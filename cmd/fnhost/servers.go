@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/host/admin"
@@ -23,9 +22,12 @@ import (
 
 // server is a host that the user has given a name.
 type server struct {
-	URL   string `json:"url"`
-	Token string `json:"token,omitempty"`
-	CA    string `json:"ca,omitempty"` // PEM file of certificates to trust
+	URL   string     `json:"url"`
+	Token string     `json:"token,omitempty"`
+	CA    string     `json:"ca,omitempty"` // PEM file of certificates to trust
+	Login *keptLogin `json:"login,omitempty"`
+
+	name string // that the user has given it, "" for none
 }
 
 // servers is the user's file of hosts.
@@ -63,9 +65,31 @@ func loadServers() (*servers, error) {
 	if s.Servers == nil {
 		s.Servers = make(map[string]server)
 	}
+	for name, one := range s.Servers {
+		one.name = name
+		s.Servers[name] = one
+	}
 	return s, nil
 }
 
+// changeServers changes the file of the user's hosts: one command at a time.
+func changeServers(ctx context.Context, change func(*servers) error) error {
+	unlock, err := lockServers(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	list, err := loadServers()
+	if err == nil {
+		err = change(list)
+	}
+	if err != nil {
+		return err
+	}
+	return list.save()
+}
+
+// save writes the file; the caller has its lock.
 func (s *servers) save() error {
 	path, err := serversFile()
 	if err != nil {
@@ -93,21 +117,32 @@ func (s *servers) save() error {
 	return nil
 }
 
-// byURL returns the server at a URL, so that its token is used however it is named.
+// byURL returns the server at a URL, so that its token is used however it is named: of
+// several the current one, or else the first by name.
 func (s *servers) byURL(url string) server {
-	for _, one := range s.Servers {
-		if strings.TrimSuffix(one.URL, "/") == strings.TrimSuffix(url, "/") {
+	for _, name := range append([]string{s.Current}, sortedKeys(s.Servers)...) {
+		if one := s.Servers[name]; one.URL != "" && strings.TrimSuffix(one.URL, "/") == strings.TrimSuffix(url, "/") {
 			return one
 		}
 	}
 	return server{URL: url}
 }
 
+// client returns a client with a token, or else with what the user has logged in with, or
+// else with the token that was given with the server.
 func (s *server) client(token, namespace string) (*admin.Client, error) {
-	o := admin.ClientOptions{Token: s.Token, Namespace: namespace}
-	if token != "" {
-		o.Token = token
+	o := admin.ClientOptions{Token: token, Namespace: namespace}
+	switch {
+	case token != "":
+	case s.Login != nil:
+		o.Fresh = newSession(s).token
+	default:
+		o.Token = s.Token
 	}
+	return s.connect(o)
+}
+
+func (s *server) connect(o admin.ClientOptions) (*admin.Client, error) {
 	if s.CA != "" {
 		pem, err := os.ReadFile(s.CA)
 		if err != nil {
@@ -134,16 +169,17 @@ func (a *app) serverAddCommand() *cobra.Command {
 	var tokenFile string
 	cmd := &cobra.Command{
 		Use: "add NAME URL", Short: "Name a host, and use it from now on",
-		Long: `Name a host, and use it from now on. One that does not answer is named, but not used; one that wants another token
+		Long: `Name a host, and use it from now on. One that does not answer is named, but not used; one that refuses the token
 is neither.
 
-Its token, which it printed at its first start, is read from standard input, or from a file, so that it stands in no
-history of a shell. It is kept in a file that nobody else may read.`,
+The token, one of "fnhost token create" or the root token that the host printed at its first start, is read from standard
+input, or from a file, so that it stands in no history of a shell. It is kept in a file that nobody else may read. Without a
+token the host is named alone: "fnhost login NAME" logs in to it with account and password.`,
 		Example: "  fnhost server add prod https://functions.example.com:8081 < token\n  fnhost server add local http://127.0.0.1:8081 --token-file token",
 		Args:    between(2, 2, "NAME URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.URL = args[1]
-			token, err := a.readToken(tokenFile)
+			token, err := a.readToken(cmd.Context(), tokenFile)
 			if err != nil {
 				return err
 			}
@@ -158,7 +194,7 @@ history of a shell. It is kept in a file that nobody else may read.`,
 }
 
 // readToken reads a token; from a terminal it asks for it.
-func (a *app) readToken(file string) (string, error) {
+func (a *app) readToken(ctx context.Context, file string) (string, error) {
 	if file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -167,10 +203,8 @@ func (a *app) readToken(file string) (string, error) {
 		return strings.TrimSpace(string(b)), nil
 	}
 	if isTerminal(a.stdin) {
-		fmt.Fprint(a.stderr, "token (it is not shown; empty for none): ")
-		token, err := term.ReadPassword(int(a.stdin.(*os.File).Fd()))
-		fmt.Fprintln(a.stderr)
-		return strings.TrimSpace(string(token)), err
+		token, err := a.askUnseen(ctx, "token (it is not shown; empty for none): ")
+		return strings.TrimSpace(token), err
 	}
 	line, err := bufio.NewReader(a.stdin).ReadString('\n')
 	if line == "" && err != nil {
@@ -195,24 +229,31 @@ func (a *app) serverAdd(ctx context.Context, name string, s server) error {
 		return usageError{err: err}
 	}
 	s.URL = c.URL()
-	list, err := loadServers()
-	if err != nil {
-		return err
-	}
 	info, err := askInfo(ctx, c)
 	away := errors.Is(err, admin.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded)
-	if err != nil && !away {
+	asks := s.Token == "" && isUnauthorized(err)
+	if err != nil && !away && !asks {
 		return fmt.Errorf("%s is not added: %w", name, err)
 	}
-	list.Servers[name] = s
-	if !away {
-		list.Current = name
-	}
-	if err := list.save(); err != nil {
-		return err
+	saved := changeServers(ctx, func(list *servers) error {
+		if before := list.Servers[name]; before.URL == s.URL && s.Token == "" {
+			s.Login = before.Login
+		}
+		list.Servers[name] = s
+		if !away {
+			list.Current = name
+		}
+		return nil
+	})
+	if saved != nil {
+		return saved
 	}
 	if away {
 		return fmt.Errorf("%s is added, but not used, since it does not answer (%v): `fnhost server use %s` does so when it runs", name, err, name)
+	}
+	if asks {
+		a.confirm("%s asks who comes: `fnhost login` logs in; commands speak to it from now on", name)
+		return nil
 	}
 	a.confirm("%s is fnhost %s; commands speak to it from now on", name, info.Version)
 	return nil
@@ -234,22 +275,20 @@ func (a *app) confirm(format string, args ...any) {
 func (a *app) serverUseCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "use NAME", Short: "Choose the host that commands speak to; `-` chooses none", Args: between(1, 1, "NAME"), ValidArgsFunction: completeServers,
-		RunE: func(_ *cobra.Command, args []string) error {
-			list, err := loadServers()
-			if err != nil {
-				return err
-			}
+		RunE: func(cmd *cobra.Command, args []string) error {
 			name, url := args[0], defaultServer
-			if name == "-" {
-				name = ""
-			} else if _, ok := list.Servers[args[0]]; !ok {
-				return usagef("no server %q%s: `fnhost server list` shows them", args[0], nearest.DidYouMean(args[0], sortedKeys(list.Servers)))
-			}
-			if name != "" {
-				url = list.Servers[name].URL
-			}
-			list.Current = name
-			if err := list.save(); err != nil {
+			err := changeServers(cmd.Context(), func(list *servers) error {
+				if name == "-" {
+					name = ""
+				} else if err := list.has(name); err != nil {
+					return err
+				} else {
+					url = list.Servers[name].URL
+				}
+				list.Current = name
+				return nil
+			})
+			if err != nil {
 				return err
 			}
 			a.confirm("commands speak to %s from now on", strings.TrimSpace(name+" "+url))
@@ -258,23 +297,30 @@ func (a *app) serverUseCommand() *cobra.Command {
 	}
 }
 
+// has returns an error if there is no server of the name.
+func (s *servers) has(name string) error {
+	if _, ok := s.Servers[name]; ok {
+		return nil
+	}
+	return usagef("no server %q%s: `fnhost server list` shows them", name, nearest.DidYouMean(name, sortedKeys(s.Servers)))
+}
+
 func (a *app) serverRemoveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "rm NAME", Short: "Forget a host, and its token", Args: between(1, 1, "NAME"), ValidArgsFunction: completeServers,
-		RunE: func(_ *cobra.Command, args []string) error {
-			list, err := loadServers()
-			if err != nil {
-				return err
-			}
-			if _, ok := list.Servers[args[0]]; !ok {
-				return usagef("no server %q%s: `fnhost server list` shows them", args[0], nearest.DidYouMean(args[0], sortedKeys(list.Servers)))
-			}
-			delete(list.Servers, args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
 			next := ""
-			if list.Current == args[0] {
-				list.Current, next = "", "; commands speak to "+defaultServer+" from now on"
-			}
-			if err := list.save(); err != nil {
+			err := changeServers(cmd.Context(), func(list *servers) error {
+				if err := list.has(args[0]); err != nil {
+					return err
+				}
+				delete(list.Servers, args[0])
+				if list.Current == args[0] {
+					list.Current, next = "", "; commands speak to "+defaultServer+" from now on"
+				}
+				return nil
+			})
+			if err != nil {
 				return err
 			}
 			a.confirm("%s is forgotten%s", args[0], next)
@@ -303,6 +349,9 @@ func (a *app) serverListCommand() *cobra.Command {
 				if s.Token != "" {
 					s.Token = "…" // nobody needs it here
 				}
+				if s.Login != nil {
+					s.Login = &keptLogin{Account: s.Login.Account, Expires: s.Login.Expires}
+				}
 				list.Servers[name] = s
 			}
 			return a.printJSON(list)
@@ -312,7 +361,7 @@ func (a *app) serverListCommand() *cobra.Command {
 			return nil
 		}
 		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "\tNAME\tURL\tTOKEN")
+		fmt.Fprintln(w, "\tNAME\tURL\tTOKEN\tLOGIN")
 		for _, name := range sortedKeys(list.Servers) {
 			s := list.Servers[name]
 			mark, token := "", "no"
@@ -322,7 +371,11 @@ func (a *app) serverListCommand() *cobra.Command {
 			if s.Token != "" {
 				token = "yes"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", mark, name, s.URL, token)
+			who := "-"
+			if s.Login != nil {
+				who = s.Login.Account
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", mark, name, s.URL, token, who)
 		}
 		return w.Flush()
 	}

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"text/tabwriter"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // painter colours text where that is wanted.
@@ -15,6 +18,43 @@ type painter struct{ on bool }
 
 func (a *app) painter(w io.Writer) painter {
 	return painter{!a.noColor && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)}
+}
+
+// askUnseen asks for a line on the terminal, which does not show what is typed.
+func (a *app) askUnseen(ctx context.Context, prompt string) (string, error) {
+	fd := int(a.stdin.(*os.File).Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprint(a.stderr, prompt)
+	type answer struct {
+		line []byte
+		err  error
+	}
+	typed := make(chan answer, 1)
+	go func() { // ends with the line, or the program
+		line, err := term.ReadPassword(fd)
+		typed <- answer{line, err}
+	}()
+	select {
+	case got := <-typed:
+		fmt.Fprintln(a.stderr)
+		return string(got.line), got.err
+	case <-ctx.Done():
+		term.Restore(fd, before)
+		fmt.Fprintln(a.stderr)
+		return "", ctx.Err()
+	}
+}
+
+// printTable prints rows in columns.
+func (a *app) printTable(rows [][]string) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
 }
 
 // Colours of the terminal's own palette.

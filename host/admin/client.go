@@ -34,6 +34,9 @@ type Client struct {
 	space string      // namespace, "" for the default one
 	knows atomic.Bool // the host is known to have namespaces
 	http  *http.Client
+
+	fresh  func(ctx context.Context, refused string) (string, error) // ClientOptions.Fresh
+	proved atomic.Bool                                               // the host has taken a token of it
 }
 
 // ClientOptions say how a client is to be let in. The zero value is for hosts
@@ -41,6 +44,11 @@ type Client struct {
 type ClientOptions struct {
 	Token string         // that the host wants
 	CA    *x509.CertPool // to trust, instead of those of the system
+
+	// Fresh returns the token for a request, in place of Token, which is good for a while: it is
+	// asked before each. If the host has refused one, it is asked with that one, and the
+	// request is sent again if it has another. Its error is that of the request.
+	Fresh func(ctx context.Context, refused string) (string, error)
 
 	// Namespace is the one that requests are for. Default: "default".
 	Namespace string
@@ -57,14 +65,14 @@ func NewClient(base string, o ClientOptions) (*Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("admin: %q is not the URL of a host: want http://HOST:PORT", base)
 	}
-	if o.Token != "" && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if (o.Token != "" || o.Fresh != nil) && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 		return nil, fmt.Errorf("admin: the token would go to %s in the clear: use https", base)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if o.CA != nil {
 		transport.TLSClientConfig = &tls.Config{RootCAs: o.CA, MinVersion: tls.VersionTLS12}
 	}
-	return &Client{base: strings.TrimSuffix(base, "/"), token: o.Token, space: o.Namespace, http: &http.Client{Transport: transport}}, nil
+	return &Client{base: strings.TrimSuffix(base, "/"), token: o.Token, fresh: o.Fresh, space: o.Namespace, http: &http.Client{Transport: transport}}, nil
 }
 
 func isLoopback(host string) bool {
@@ -248,13 +256,13 @@ func (c *Client) request(ctx context.Context, method, path string, header http.H
 		return nil, err
 	}
 	maps.Copy(req.Header, header)
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.http.Do(req)
+	resp, err := c.roundTrip(req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if _, ok := err.(*url.Error); !ok { // there was no token to send it with
+			return nil, err
 		}
 		var op *net.OpError
 		if errors.As(err, &op) && op.Op == "dial" {

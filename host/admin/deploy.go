@@ -53,7 +53,8 @@ type Deployed struct {
 	Before    string        `json:"before,omitempty"`    // what served: "v3", or "v3=90 v4=10"
 	URL       string        `json:"url,omitempty"`
 	Subject   string        `json:"subject"`
-	Took      time.Duration `json:"took"` // nanoseconds, from the begin of the deploy
+	Asks      bool          `json:"asks,omitempty"` // over HTTP it is asked who comes, and neither the manifest nor the host lets anybody
+	Took      time.Duration `json:"took"`           // nanoseconds, from the begin of the deploy
 }
 
 // Deploy is a deploy that goes on, or has ended.

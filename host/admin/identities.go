@@ -254,7 +254,7 @@ func (s *Server) checkRule(w http.ResponseWriter, r *http.Request) error {
 	}
 	namespace := q.Get("namespace")
 	if namespace == "" {
-		namespace = NamespaceOf(r)
+		namespace = askedIn(r, q.Get("resource"))
 	}
 	if err := rules.CheckTarget(q.Get("resource")); err != nil {
 		return wire.Errorf(wire.BadRequest, "resource %v", err)

@@ -222,6 +222,16 @@ func NamespaceOf(r *http.Request) string {
 	return name
 }
 
+// askedIn returns the namespace that the routes ask about a resource in.
+func askedIn(r *http.Request, resource string) string {
+	for _, l := range leaves {
+		if l.host && l.resource == resource {
+			return "*"
+		}
+	}
+	return NamespaceOf(r)
+}
+
 // failure answers with an error.
 type failure struct{ err error }
 
