@@ -34,6 +34,7 @@ func startRemote(t *testing.T) *remote {
 	t.Helper()
 	f := start(t, nil, func(c *host.Config) {
 		c.Watch, c.Admin, c.Auth, c.GitPush = nil, "127.0.0.1:0", true, true
+		c.Public = true
 	})
 	r := &remote{fixture: f, token: f.FreshToken()}
 	var err error

@@ -74,6 +74,8 @@ type Config struct {
 	// that are not public: of this machine, and of the networks around it. Default: no,
 	// since whoever may call a function names the address.
 	PrivateCallbacks bool
+	// PrivateIssuers allows other issuers of tokens to publish their keys at such addresses. Default: no.
+	PrivateIssuers bool
 	// PrivateGit allows git repositories that are deployed by their URL to lie at such
 	// addresses, too. Default: no, since whoever may deploy names the address.
 	PrivateGit bool

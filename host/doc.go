@@ -117,6 +117,16 @@
 // What others name and the host connects to, callback URLs and git repositories, are
 // public addresses (package host/outbound), unless Config says otherwise.
 //
+// # Walls
+//
+// Workers are kept in, as far as the machine can: by default they reach no network, no
+// file but the system's programs and libraries and what they write themselves, no
+// process but their own, and a bounded share of memory and processes. A function's
+// manifest says what it needs beyond: network, memory, processes, disk. What a function
+// tries and may not is in its log, with the line that would allow it. Config.Walls says
+// what is done where a machine cannot build all of it: see package wall, which says, too,
+// what a wall does not stop. As root it is whole. Functions in process have none.
+//
 // # Data directory
 //
 // Config.Dir holds the streams of the embedded NATS server (jetstream), with what

@@ -6,16 +6,21 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/host/auth"
+	"github.com/fnhost/fnhost/host/outbound"
 	"github.com/fnhost/fnhost/kv/jetkv"
 	"github.com/fnhost/fnhost/kv/secrets"
 	"github.com/fnhost/fnhost/trigger/gateway"
 )
 
-const authBucket = "auth"
+const (
+	authBucket    = "auth"
+	issuerTimeout = 10 * time.Second // of a request for the keys of another issuer
+)
 
 // ownSecrets is the namespace of the host's own secrets, which no other can be called.
 const ownSecrets = "fnhost"
@@ -31,7 +36,9 @@ func (h *Host) openAuth(clients *natsDoor) error {
 	}
 	h.token = fresh
 	changed := make(chan struct{}, 1)
-	cfg := auth.Config{Root: root, Logger: h.log, Changed: func() {
+	keys := outbound.Guard{Private: h.cfg.PrivateIssuers, Hint: "the host must allow issuers at such (--private-issuers)"}.Client(issuerTimeout)
+	h.closers = append(h.closers, keys.CloseIdleConnections)
+	cfg := auth.Config{Root: root, Client: keys, Logger: h.log, Changed: func() {
 		select {
 		case changed <- struct{}{}:
 		default: // somebody looks already, from here on

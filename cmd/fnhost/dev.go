@@ -49,7 +49,8 @@ func (a *app) devCommand() *cobra.Command {
 A function is live again the moment its source is saved; a build that fails keeps the version before.
 
 A subdirectory that holds a handler is a function; so is the folder itself, and, at any depth, a directory
-with a function.yaml. Nothing asks for a token here, so only addresses of this machine are listened on.
+with a function.yaml. Workers reach no network unless it says network: outbound, and files only of their own, as far as the
+machine can wall them in ('fnhost doctor'); --walls off leaves that out. Nothing asks for a token here, so only addresses of this machine are listened on.
 
 The first Ctrl+C lets running invocations end, the second one does not wait.`,
 		Example:     "  fnhost dev functions\n  fnhost dev . --http 127.0.0.1:0",
@@ -99,6 +100,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.walls, "walls", string(wall.Auto), "around workers: auto (what this machine can), strict (all, or no start), or off")
 	storeFlags(flags, &f.cfg.MasterKeyFile, &f.cfg.MasterKeyCommand, &f.cfg.EncryptStore)
 	flags.BoolVar(&f.cfg.PrivateCallbacks, "private-callbacks", false, "let results of asynchronous calls be sent to addresses of this machine and of the networks around it, too")
+	flags.BoolVar(&f.cfg.PrivateIssuers, "private-issuers", false, "let the keys of other issuers of tokens be fetched from such addresses")
 	flags.BoolVar(&f.cfg.PrivateGit, "private-git", false, "let git repositories at such addresses be deployed by their URL")
 	flags.IntVar(&f.cfg.AuditDays, "audit-days", audit.DefaultDays, "for how many days it is kept who has changed what")
 	flags.StringVar(&f.logFormat, "log-format", "text", "of what is shown: text or json, an object a line")

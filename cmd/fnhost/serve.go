@@ -27,6 +27,9 @@ restart, however the host ended, without a build.
 The management API wants a token, which is printed at the first start, and then is kept as a hash alone. On an address
 that other machines reach it wants TLS, too. The gateway asks nobody for anything.
 
+Workers are behind walls, as far as the machine can build them ('fnhost doctor' says what it can): they reach no file of the
+machine, no other process, and, without network: outbound in a function.yaml, no network. --walls strict wants all of it.
+
 The first SIGTERM lets running invocations end, the second one does not wait. Under systemd the service is ready when
 the addresses are served (Type=notify).`,
 		Example:     "  fnhost serve --data /var/lib/fnhost --http :8080\n  fnhost serve --data /var/lib/fnhost --http :443 --admin :8081 --tls-cert cert.pem --tls-key key.pem\n  fnhost serve --data /var/lib/fnhost --http :443 --acme-domain fn.example.com",

@@ -46,7 +46,11 @@ var kinds = map[string]string{"invoke": "function", "async": "function", "events
 func ResourceOf(pattern, path string) string {
 	_, shape, ok := strings.Cut(pattern, " ")
 	if !ok { // a tree, such as /git/
-		name, _, _ := strings.Cut(strings.TrimPrefix(path, pattern), "/")
+		rest := strings.TrimPrefix(path, pattern)
+		if strings.HasPrefix(rest, "@") { // of another namespace
+			_, rest, _ = strings.Cut(rest, "/")
+		}
+		name, _, _ := strings.Cut(rest, "/")
 		return kinds[strings.Trim(pattern, "/")] + ":" + strings.TrimSuffix(name, ".git")
 	}
 	shape, path = strings.TrimPrefix(shape, "/v1/"), strings.TrimPrefix(path, "/v1/")

@@ -28,6 +28,7 @@ func TestRequestsHaveNamesForTheAudit(t *testing.T) {
 		{"POST /v1/dead/{id}/redrive", "/v1/dead/7/redrive", "dead.redrive", "dead-letter:7"},
 		{"GET /v1/backup", "/v1/backup", "backup.read", "backup"},
 		{"/git/", "/git/orders.git/git-receive-pack", "git.push", "function:orders"},
+		{"/git/", "/git/@acme/orders/git-receive-pack", "git.push", "function:orders"},
 	}
 	for _, test := range tests {
 		if action, resource := ActionOf(test.pattern), ResourceOf(test.pattern, test.path); action != test.action || resource != test.resource {
@@ -41,21 +42,22 @@ func TestChangesAndRefusalsAreToldOfAndReadsAreNot(t *testing.T) {
 	api := NewServer(echo{hub: logs.NewHub(0)}, Options{
 		Door: headerDoor{},
 		Git:  http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { NoteOutcome(r.Context(), errors.New("rejected"), "") }),
-		Audit: func(_ *http.Request, pattern string, status int, err error) {
-			told = append(told, strings.TrimSpace(pattern+" "+http.StatusText(status)+" "+codeOf(err)))
+		Audit: func(r *http.Request, pattern string, status int, err error) {
+			told = append(told, strings.Join(strings.Fields(pattern+" "+http.StatusText(status)+" "+codeOf(err)+" "+AccountOf(r)), " "))
 		},
 	})
 	for _, test := range []struct{ method, path, token, want string }{
 		{"GET", "/v1/info", "x", ""},
 		{"GET", "/v1/functions", "", ""},
-		{"POST", "/v1/invoke/hello", "x", "POST /v1/invoke/{name...} OK"},
-		{"POST", "/v1/invoke/nobody", "x", "POST /v1/invoke/{name...} Not Found no_function"},
+		{"POST", "/v1/invoke/hello", "x", "POST /v1/invoke/{name...} OK x"},
+		{"POST", "/v1/invoke/nobody", "x", "POST /v1/invoke/{name...} Not Found no_function x"},
 		{"POST", "/v1/invoke/hello", "", "POST /v1/invoke/{name...} Unauthorized unauthorized"},
+		{"POST", "/v1/invoke/hello", "viewer", "POST /v1/invoke/{name...} Forbidden forbidden viewer"},
 		{"PUT", "/v1/nothing", "", ""},
-		{"GET", "/v1/backup", "x", "GET /v1/backup OK internal"},
+		{"GET", "/v1/backup", "x", "GET /v1/backup OK internal x"},
 		{"GET", "/git/orders/info/refs", "x", ""},
 		{"POST", "/git/orders/git-upload-pack", "x", ""},
-		{"POST", "/git/orders/git-receive-pack", "x", "/git/ OK internal"},
+		{"POST", "/git/orders/git-receive-pack", "x", "/git/ OK internal x"},
 	} {
 		told = nil
 		r := httptest.NewRequest(test.method, test.path, nil)
@@ -120,12 +122,16 @@ func TestAllAnswersKeepToThemselves(t *testing.T) {
 	}
 }
 
-// headerDoor lets everybody in who has a header.
+// headerDoor lets everybody in who has a header, which names them, but for the viewer.
 type headerDoor struct{}
 
 func (headerDoor) Enter(r *http.Request, _, _ string) (string, error) {
-	if r.Header.Get("Authorization") == "" {
+	switch who := r.Header.Get("Authorization"); who {
+	case "":
 		return "", wire.Errorf(wire.Unauthorized, "no token")
+	case "viewer":
+		return who, wire.Errorf(wire.Forbidden, "%s may not", who)
+	default:
+		return who, nil
 	}
-	return "somebody", nil
 }

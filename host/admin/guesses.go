@@ -1,57 +1,40 @@
 package admin
 
 import (
-	"net"
 	"net/http"
-	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/trigger/limit"
 )
 
-// guesses bounds how often a password can be guessed: by one address, and of one account,
-// whoever guesses.
+// guesses bounds how often a password can be guessed: of one account by one address, and
+// of one account by all addresses together. The second bound is wider, since it lets
+// anybody hold up who owns the account.
 type guesses struct {
-	mu sync.Mutex
-	m  map[string]*rate.Limiter
+	byAddress, ofAccount *limit.Keyed
 }
 
-const (
-	guessEvery   = 10 * time.Second
-	guessBurst   = 5
-	guessAccount = 50 // of one account from all addresses: more, or anybody could lock her out
-	maxGuessers  = 10_000
-)
-
-func guessKeys(r *http.Request, account string) (from, of string) {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+func newGuesses() *guesses {
+	return &guesses{
+		byAddress: limit.NewKeyed(limit.Limit{Events: 6, Per: time.Minute, Burst: 5}, 10_000),
+		ofAccount: limit.NewKeyed(limit.Limit{Events: 6, Per: time.Minute, Burst: 50}, 10_000),
 	}
-	return host + " " + account, " " + account
+}
+
+func guessKeys(r *http.Request, account string) (byAddress, ofAccount string) {
+	if len(account) > 100 { // none has such a name
+		account = account[:100]
+	}
+	return limit.AddrKey(limit.ClientAddr(r, nil)) + " " + account, account
 }
 
 // allow returns an error of code TooMany if there were too many wrong passwords.
 func (g *guesses) allow(r *http.Request, account string) error {
-	if len(account) > 100 {
-		account = account[:100]
-	}
-	from, of := guessKeys(r, account)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.m == nil || len(g.m) >= maxGuessers {
-		g.m = make(map[string]*rate.Limiter)
-	}
-	for key, burst := range map[string]int{from: guessBurst, of: guessAccount} {
-		l := g.m[key]
-		if l == nil {
-			l = rate.NewLimiter(rate.Every(guessEvery), burst)
-			g.m[key] = l
-		}
-		if !l.Allow() {
-			return wire.Errorf(wire.TooMany, "too many wrong passwords: wait for %v", guessEvery)
+	byAddress, ofAccount := guessKeys(r, account)
+	for _, d := range []limit.Decision{g.byAddress.Take(byAddress), g.ofAccount.Take(ofAccount)} {
+		if !d.OK {
+			return wire.Errorf(wire.TooMany, "too many wrong passwords: try again in %v", max(d.Retry, time.Second).Round(time.Second))
 		}
 	}
 	return nil
@@ -59,9 +42,7 @@ func (g *guesses) allow(r *http.Request, account string) error {
 
 // right forgets the guesses of who knew it.
 func (g *guesses) right(r *http.Request, account string) {
-	from, of := guessKeys(r, account)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.m, from)
-	delete(g.m, of)
+	byAddress, ofAccount := guessKeys(r, account)
+	g.byAddress.Forget(byAddress)
+	g.ofAccount.Forget(ofAccount)
 }

@@ -60,7 +60,7 @@ func NewServer(backend Backend, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: new(guesses), audit: o.Audit, mux: http.NewServeMux()}
+	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: newGuesses(), audit: o.Audit, mux: http.NewServeMux()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.handle()
 	if o.Git != nil {

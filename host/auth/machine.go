@@ -170,7 +170,7 @@ func (a *Authority) verifyOpaque(token string) (*Identity, error) {
 	if a.cfg.Root != nil && a.cfg.Root.is(token) {
 		return (&Identity{Account: RootAccount, Namespace: Everywhere, Kind: RootKind, Scopes: []string{AdminScope}}).seal(), nil
 	}
-	wrong := bad("wrong token: it was revoked, or is of another host")
+	wrong := bad("wrong token: it was revoked, or is of another host. `fnhost login` gets one, and `fnhost server add` keeps one")
 	id, _, ok := strings.Cut(strings.TrimPrefix(token, prefix), "_")
 	if !ok {
 		return nil, wrong

@@ -37,7 +37,7 @@ func (a *Authority) Allow(id *Identity, namespace, resource string) error {
 // Refused is the error for who may not do something.
 func Refused(id *Identity, namespace, resource string) error {
 	if id == nil {
-		return faultf(wire.Unauthorized, []error{ErrNoToken}, "%s wants to know who asks: send a token, as \"Authorization: Bearer …\"; `fnhost login` or `fnhost token create` gives one", resource)
+		return faultf(wire.Unauthorized, []error{ErrNoToken}, "%s: who asks? This host wants a token: `fnhost login` gets one, `fnhost server add` keeps one, FNHOST_TOKEN gives it, and over HTTP it is sent as \"Authorization: Bearer …\"", resource)
 	}
 	in := ""
 	if namespace != Everywhere {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +26,7 @@ type controller struct {
 	limit string // the file of the limit
 	// extra are files that are written too, where they are there, and their text; %d is the limit.
 	extra map[string]string
-	count string // the file that says how often the limit was met, "" for none,
+	count string // the file that says how often the limit was met,
 	key   string // in the line that begins with it
 }
 
@@ -49,6 +48,7 @@ type group struct {
 	spec         *Spec
 	enter, leave []*os.File // of version 1: the threads in it, and in the host's own
 	join         []*os.File // of version 2: the processes in it
+	into         *os.File   // and itself
 }
 
 var groupNumber atomic.Int64
@@ -68,13 +68,10 @@ func (c *cgroups) make(s *Spec) (*group, error) {
 
 // bound returns what a controller bounds, in its unit.
 func (s *Spec) bound(controller string) int64 {
-	switch controller {
-	case "memory":
+	if controller == "memory" {
 		return s.Memory
-	case "pids":
-		return int64(s.Processes)
 	}
-	return int64(1024 * runtime.NumCPU()) // of the processor: as much as a thread on each
+	return int64(s.Processes)
 }
 
 // add makes the directory of one controller, bounds it, and opens what is needed to
@@ -86,10 +83,8 @@ func (g *group) add(c *controller, name string) error {
 	}
 	g.dirs = append(g.dirs, path)
 	limit := strconv.FormatInt(g.spec.bound(c.name), 10)
-	if c.limit != "" {
-		if err := os.WriteFile(filepath.Join(path, c.limit), []byte(limit), 0o644); err != nil {
-			return err
-		}
+	if err := os.WriteFile(filepath.Join(path, c.limit), []byte(limit), 0o644); err != nil {
+		return err
 	}
 	for file, text := range c.extra {
 		// Where the kernel does not count swap there is no such file.
@@ -98,10 +93,14 @@ func (g *group) add(c *controller, name string) error {
 	if !g.from.unified {
 		return errors.Join(g.open(&g.enter, filepath.Join(path, "tasks")), g.open(&g.leave, filepath.Join(c.dir, "tasks")))
 	}
-	if len(g.join) == 0 {
-		return g.open(&g.join, filepath.Join(path, "cgroup.procs"))
+	if g.into != nil {
+		return nil
 	}
-	return nil
+	var err error
+	if g.into, err = os.Open(path); err != nil {
+		return err
+	}
+	return g.open(&g.join, filepath.Join(path, "cgroup.procs"))
 }
 
 func (g *group) open(list *[]*os.File, path string) error {
@@ -139,7 +138,10 @@ func (g *group) closeFiles() {
 			f.Close()
 		}
 	}
-	g.enter, g.leave, g.join = nil, nil, nil
+	if g.into != nil {
+		g.into.Close()
+	}
+	g.enter, g.leave, g.join, g.into = nil, nil, nil, nil
 }
 
 // verdict says which limit was met, if one was.
@@ -158,9 +160,6 @@ func (g *group) verdict() string {
 }
 
 func counted(dir string, c *controller) int {
-	if c.count == "" {
-		return 0
-	}
 	data, err := os.ReadFile(filepath.Join(dir, c.count))
 	if err != nil {
 		return 0
@@ -213,7 +212,6 @@ func findGroups() (cgroups, error) {
 	for _, one := range []controller{
 		{name: "memory", limit: "memory.limit_in_bytes", extra: map[string]string{"memory.memsw.limit_in_bytes": "%d"}, count: "memory.oom_control", key: "oom_kill"},
 		{name: "pids", limit: "pids.max", count: "pids.events", key: "max"},
-		{name: "cpu", limit: "cpu.shares"},
 	} {
 		if one.dir = within(mounts[one.name], own[one.name]); one.dir != "" {
 			c.list = append(c.list, one)
@@ -230,21 +228,28 @@ func findGroups() (cgroups, error) {
 
 // findUnified uses the hierarchy of version 2, in which a cgroup has either
 // processes or cgroups with limits. So the host must be in one beside those that it
-// makes: in "host", as systemd has it with DelegateSubgroup=host. There each cgroup has
-// the same part of the processor.
+// makes: in "host", as systemd has it with DelegateSubgroup=host.
 func (c *cgroups) findUnified(own string) error {
 	dir := own
 	if filepath.Base(own) == "host" {
 		dir = filepath.Dir(own)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+memory +pids +cpu"), 0o644); err != nil {
+	there, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	if err != nil {
 		return err
 	}
 	c.unified = true
-	c.list = []controller{
+	for _, one := range []controller{
 		{name: "memory", dir: dir, limit: "memory.max", extra: map[string]string{"memory.swap.max": "0", "memory.oom.group": "1"}, count: "memory.events", key: "oom_kill"},
 		{name: "pids", dir: dir, limit: "pids.max", count: "pids.events", key: "max"},
-		{name: "cpu", dir: dir},
+	} {
+		if !slices.Contains(strings.Fields(string(there)), one.name) {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+one.name), 0o644); err != nil {
+			return err
+		}
+		c.list = append(c.list, one)
 	}
 	return nil
 }

@@ -35,7 +35,15 @@
 // tells [Spec].Refused of it. Limits of open files, core files, memory and processes
 // hold before the first instruction: the process is held until they are set. Memory
 // and processes are bounded by a cgroup for each process, of version 1 or 2, where
-// others can be made in that of the host.
+// others can be made in that of the host. The time of the processor is shared by the
+// kernel, among threads: cgroups for that would add a third to the time of a call.
+//
+// # For who embeds it
+//
+// When a process is started, all descriptors of this process but the standard ones
+// become close-on-exec, as those that Go opens are: what was inherited is for nobody. A
+// host that is killed while it starts a process leaves it held, as it has run nothing; the
+// next host on the machine ends it, where there are cgroups.
 //
 // # What a wall does not do
 //

@@ -29,10 +29,16 @@ type notifyAnswer struct {
 	flags uint32
 }
 
-// quiet is for how long the same kind of refusal is counted, and not told again.
-const quiet = time.Minute
+const (
+	// quiet is for how long the same kind of refusal is counted, and not told again.
+	quiet = time.Minute
+	// mostCalls is how many calls are answered at once within a second; who makes more
+	// waits for each answer, so that answering does not become the host's work.
+	mostCalls = 1000
+	slowdown  = 5 * time.Millisecond
+)
 
-// told counts the refusals of one kind.
+// toldKind counts the refusals of one kind.
 type toldKind struct {
 	last  time.Time
 	count int
@@ -44,6 +50,8 @@ type listener struct {
 	file    *os.File
 	refused func(Refusal)
 	kinds   map[string]*toldKind
+	second  int64 // in which calls were answered
+	calls   int
 	done    chan struct{}
 }
 
@@ -94,11 +102,22 @@ func (l *listener) answer(fd int) (answered, over bool) {
 	if err := ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&call)); err != nil {
 		return true, false // who called has gone
 	}
+	l.slow()
 	r, errno := explain(&call)
 	answer := notifyAnswer{id: call.id, errno: -int32(errno)}
 	ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&answer))
 	l.tell(r)
 	return true, false
+}
+
+// slow waits if there are too many calls.
+func (l *listener) slow() {
+	if now := time.Now().Unix(); now != l.second {
+		l.second, l.calls = now, 0
+	}
+	if l.calls++; l.calls > mostCalls {
+		time.Sleep(slowdown)
+	}
 }
 
 func ioctl(fd int, request uint, arg unsafe.Pointer) error {

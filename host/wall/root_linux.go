@@ -13,6 +13,9 @@ import (
 
 // Paths behind a wall with a root of its own.
 const (
+	// rootBelow is where the root lies in the outermost mount. Whose root is not that of its
+	// mounts makes no user namespace, however it asks: the kernel refuses that.
+	rootBelow    = "/root"
 	innerProgram = "/fn/program"
 	innerTmp     = "/tmp"
 )
@@ -52,10 +55,16 @@ func (s *Spec) enter(at string, uid int) error {
 	if err := unix.Mount("fnhost", at, "tmpfs", unix.MS_NOSUID, "mode=0755,size=1m"); err != nil {
 		return fmt.Errorf("root: %w", err)
 	}
-	if err := s.furnish(at); err != nil {
+	if err := os.Mkdir(at+rootBelow, 0o755); err != nil {
 		return err
 	}
-	if err := s.makeTmp(at + innerTmp); err != nil {
+	if err := s.furnish(at + rootBelow); err != nil {
+		return err
+	}
+	if err := protect(at); err != nil {
+		return err
+	}
+	if err := s.makeTmp(at + rootBelow + innerTmp); err != nil {
 		return err
 	}
 	if err := unix.Chdir(at); err != nil {
@@ -66,6 +75,9 @@ func (s *Spec) enter(at string, uid int) error {
 	}
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil { // what was the root lies on top
 		return fmt.Errorf("unmount: %w", err)
+	}
+	if err := unix.Chroot(rootBelow); err != nil {
+		return fmt.Errorf("chroot: %w", err)
 	}
 	if err := os.Chdir("/"); err != nil {
 		return err
@@ -98,8 +110,12 @@ func (s *Spec) furnish(at string) error {
 			return err
 		}
 	}
-	// An old kernel does not know the call. Landlock and the owners of the files say
-	// the same.
+	return nil
+}
+
+// protect makes all that is mounted at a root read-only. An old kernel does not know
+// the call: Landlock and the owners of the files say the same.
+func protect(at string) error {
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}
 	err := unix.MountSetattr(unix.AT_FDCWD, at, unix.AT_RECURSIVE, &attr)
 	if err != nil && !errors.Is(err, unix.ENOSYS) {

@@ -56,8 +56,10 @@ func (p *program) when(k uint32, then func(p *program)) {
 
 // filter returns the filter of system calls of a wall. What it does not know does
 // not exist. rooted says that the wall has a root of its own, with no sockets of
-// others; told is the answer to what the host is to be told.
-func (s *Spec) filter(rooted bool, told uint32) program {
+// others, and in which nobody makes user namespaces; clone3 says that the host calls
+// that there, whose flags a filter cannot see. told is the answer to what the host is
+// to be told.
+func (s *Spec) filter(rooted, clone3 bool, told uint32) program {
 	var p program
 	p.load(atArch)
 	p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, filterArch)
@@ -87,6 +89,9 @@ func (s *Spec) filter(rooted bool, told uint32) program {
 		p.ifAny(spaces|unix.CLONE_NEWUSER|unix.CLONE_NEWNET|unix.CLONE_NEWCGROUP, told)
 		p.answer(allow)
 	})
+	if clone3 {
+		p.ifEqual(unix.SYS_CLONE3, allow)
+	}
 	p.when(unix.SYS_PTRACE, func(p *program) {
 		p.loadArg(0)
 		p.ifEqual(unix.PTRACE_TRACEME, allow) // the host holds a process by it until its limits are set,

@@ -96,9 +96,9 @@ func (w *Wall) wallIn() (int, error) {
 	}
 	switch {
 	case m.notify:
-		return w.spec.filter(m.rooted, tell).restrict(true)
+		return w.spec.filter(m.rooted, m.bornIn(), tell).restrict(true)
 	case m.seccomp:
-		return w.spec.filter(m.rooted, refuse).restrict(false)
+		return w.spec.filter(m.rooted, m.bornIn(), refuse).restrict(false)
 	}
 	return -1, nil
 }
@@ -168,6 +168,9 @@ func (w *Wall) start(p *Process, c *Command) error {
 			return err
 		}
 	}
+	if w.machine.bornIn() {
+		attr.UseCgroupFD, attr.CgroupFD = true, int(p.group.into.Fd())
+	}
 	if err := move(p.group.enter); err != nil {
 		return err
 	}
@@ -194,8 +197,10 @@ func (w *Wall) start(p *Process, c *Command) error {
 
 // bound sets the limits of a process that does not run yet.
 func (w *Wall) bound(p *Process) error {
-	if err := p.group.take(p.Pid); err != nil {
-		return err
+	if !w.machine.bornIn() {
+		if err := p.group.take(p.Pid); err != nil {
+			return err
+		}
 	}
 	limits := w.spec.limits(w.machine)
 	if w.machine.rooted {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // machines are this machine, and what it would be without namespaces.
@@ -19,8 +21,34 @@ func machines() map[string]*Machine {
 		in := *m
 		in.rooted = false
 		list["in place"] = &in
+		if dir := unifiedGroup(); dir != "" {
+			two := *m
+			two.groups = cgroups{unified: true, list: []controller{{name: "none", dir: dir, limit: "cgroup.max.descendants"}}}
+			list["cgroups of version 2"] = &two
+		}
 	}
 	return list
+}
+
+// Who may make namespaces has a root of its own: that nothing else is in the way is for
+// this test to tell.
+func TestNamespacesAreEnoughForARootOfItsOwn(t *testing.T) {
+	if err := trial(func() error { return unix.Unshare(spaces | unix.CLONE_NEWNET) }); err == nil && !Probe().rooted {
+		t.Errorf("missing: %s", Probe().Summary())
+	}
+}
+
+// unifiedGroup returns a cgroup of version 2 in which others can be made, if there is
+// one, whatever it can bound.
+func unifiedGroup() string {
+	mounts, err := groupMounts()
+	own, ownErr := ownGroups()
+	dir := within(mounts[""], own[""])
+	if err != nil || ownErr != nil || dir == "" || os.Mkdir(filepath.Join(dir, "fnhost-try"), 0o755) != nil {
+		return ""
+	}
+	os.Remove(filepath.Join(dir, "fnhost-try"))
+	return dir
 }
 
 func TestAProcessWorksInADirectoryOfItsOwn(t *testing.T) {

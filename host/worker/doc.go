@@ -12,6 +12,11 @@
 // ends, its whole group is killed; when the host ends, however it ends, the kernel
 // kills it (Linux), and the end of the channel tells it (everywhere).
 //
+// The workers of a pool are behind a wall (package wall), if there is to be one. It is built
+// for the first of them and taken down after the last, so that a pool without workers
+// costs nothing. Behind it a worker is process 1: its children die with it, and
+// orphans among them are its own to wait for.
+//
 // A worker that crashes is started anew when it is wanted: at once after the
 // first time, then with exponential backoff from 100 ms to 30 s, which begins anew
 // after a worker that has run for 10 s or answered 100 invocations. What it was
