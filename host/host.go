@@ -37,8 +37,9 @@ func (closedError) Unwrap() []error {
 	return []error{ErrClosed, wire.Errorf(wire.Unavailable, "%v", ErrClosed)}
 }
 
-// Host runs functions. Make one with [New]. It is its own default namespace, and has
-// what all namespaces share. Its methods are safe for concurrent use.
+// Host runs functions. Make one with [New]. It is its own default namespace, so that it has
+// all methods of a [Namespace], and has what all namespaces share. Its methods are safe for
+// concurrent use.
 type Host struct {
 	*defaultNamespace
 

@@ -9,6 +9,7 @@ import (
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/auth"
+	"github.com/fnhost/fnhost/host/auth/rules"
 )
 
 // Who is of one namespace gets into that one, and learns nothing of others.
@@ -62,5 +63,42 @@ func TestWhoIsOfANamespace(t *testing.T) {
 	}
 	if status, body, _ := f.do("GET", "/@acme/who", ""); status != 401 {
 		t.Errorf("without a token: %d %s", status, body)
+	}
+}
+
+// The next namespace of a name is not that of who had the last one.
+func TestWhoWasOfARemovedNamespaceIsNobody(t *testing.T) {
+	f := start(t, nil, func(c *host.Config) { c.Watch, c.Auth = nil, true })
+	named(t, f.make("acme", host.Limits{}))
+	a, ctx := f.Auth(), t.Context()
+	if _, err := a.CreateAccount(ctx, auth.NewAccount{Name: "bob", Namespace: "acme", Password: doorPassword, Scopes: []string{"invoker"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.CreateAccount(ctx, auth.NewAccount{Name: "ada", Password: doorPassword}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := a.Login(ctx, "bob", doorPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, token, err := a.CreateToken(ctx, auth.NewToken{Name: "ci", Account: auth.RootAccount, Namespace: "acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.AddRule(ctx, rules.Rule{Namespace: "acme", Resource: "function:>", Scope: "public", Access: rules.Grant}); err != nil {
+		t.Fatal(err)
+	}
+	f.await("the rule holds", func() bool { status, _, _ := f.do("GET", "/@acme/who", ""); return status == 200 })
+	if err := f.RemoveNamespace(ctx, "acme", true); err != nil {
+		t.Fatal(err)
+	}
+	named(t, f.make("acme", host.Limits{}))
+	for about, given := range map[string]string{"nobody": "", "bob": l.Access, "a token": token} {
+		if status, body, _ := f.do("GET", "/@acme/who", "", "Authorization", "Bearer "+given); status != 401 {
+			t.Errorf("%s: %d %s", about, status, body)
+		}
+	}
+	if _, err := a.Login(ctx, "ada", doorPassword); err != nil {
+		t.Errorf("who is of all namespaces: %v", err)
 	}
 }

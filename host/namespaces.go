@@ -135,7 +135,8 @@ func (h *Host) SetLimits(ctx context.Context, name string, l Limits) error {
 }
 
 // RemoveNamespace removes a namespace with all that is in it: functions, streams,
-// buckets, configuration, secrets and runs. What runs in it may end within Config.Drain. It
+// buckets, configuration, secrets, runs, what was pushed to it, the accounts, tokens and rules
+// that are of it alone, and its exports. What runs in it may end within Config.Drain. It
 // returns when nothing of it is left; if that fails, or the host is killed meanwhile, the
 // rest is removed later. The error wraps [ErrNoNamespace], or is of code BadRequest for the
 // default one, Conflict if it has functions and force is not set, or while a backup is

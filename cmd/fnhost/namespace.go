@@ -222,8 +222,8 @@ func (a *app) namespaceRemoveCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "rm NAME", Aliases: []string{"remove"}, Short: "Remove a namespace with all that is in it; one with functions only with --force",
-		Long: `Remove a namespace with all that is in it: functions, streams, buckets, configuration, secrets, runs, and what was pushed to it.
-There is no way back but a backup.`,
+		Long: `Remove a namespace with all that is in it: functions, streams, buckets, configuration, secrets, runs, what was pushed to it,
+the accounts, tokens and rules that are of it alone, and its exports. There is no way back but a backup.`,
 		Args: between(1, 1, "NAME"), ValidArgsFunction: a.completeNamespaces,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -150,7 +150,7 @@ func (s *Store) haveKey(ctx context.Context) error {
 		return ErrClosed
 	}
 	if ready {
-		return s.checkKeys(s.keyring())
+		return s.checkNow(ctx)
 	}
 	s.keys.sealing.Lock()
 	defer s.keys.sealing.Unlock()

@@ -240,3 +240,36 @@ func TestRotationTellsWhatItCannotRead(t *testing.T) {
 	}
 	s.want(t, "good", "value", 1)
 }
+
+// A rotation by the store of one namespace is one of all: each reads and sets at once with
+// the new key, also before it has seen what the bucket has of that.
+func TestARotationIsOneOfAllNamespaces(t *testing.T) {
+	b, source := bucket(t, server(t)), own(t)
+	s := mustOpen(t, b, source)
+	defer s.Close()
+	other, err := s.Namespace(t.Context(), "acme", s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.set(t, "db", "acme-0") // which makes the key of both
+	s.set(t, "db", "mine")
+	for i := 1; i <= 20; i++ {
+		if done, err := s.Rotate(t.Context()); err != nil || done.Rewrapped == 0 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		other.want(t, "db", fmt.Sprint("acme-", i-1), i)
+		other.set(t, "db", fmt.Sprint("acme-", i))
+		third, err := s.Namespace(t.Context(), "acme", s.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		third.want(t, "db", fmt.Sprint("acme-", i), i+1)
+		third.Close()
+	}
+	s.want(t, "db", "mine", 1)
+	other.Close()
+	s.set(t, "db", "still") // another one's end is not its own
+	if _, err := other.Set(t.Context(), "db", []byte("x"), ""); !errors.Is(err, ErrClosed) {
+		t.Errorf("after its end: %v", err)
+	}
+}

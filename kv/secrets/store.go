@@ -120,7 +120,7 @@ func openStore(ctx context.Context, cfg Config, k *keys) (*Store, error) {
 		cancel()
 		return nil, fmt.Errorf("secrets: %w", err)
 	}
-	if err := s.checkKeys(s.keyring()); err != nil {
+	if err := s.checkNow(ctx); err != nil {
 		w.Close()
 		cancel()
 		return nil, err
@@ -170,6 +170,21 @@ func (s *Store) checkKeys(ring *Keyring) error {
 		return fmt.Errorf("the record %q of the bucket %q: %w", checkKey, s.bucket.Name(), err)
 	}
 	return nil
+}
+
+// checkNow is checkKeys of the keys in use. The store of another namespace may have changed
+// them just now, with a check that is not seen here yet: then that is read.
+func (s *Store) checkNow(ctx context.Context) error {
+	err := s.checkKeys(s.keyring())
+	if !errors.Is(err, ErrWrongKey) {
+		return err
+	}
+	e, getErr := s.bucket.Get(ctx, checkKey)
+	if getErr != nil {
+		return err
+	}
+	s.applyCheck(e)
+	return s.checkKeys(s.keyring())
 }
 
 func (s *Store) wrongKey(id string, ring *Keyring, what string) error {
