@@ -181,7 +181,7 @@ func copyFile(from, to string) error {
 		return err
 	}
 	_, err = io.Copy(dst, src)
-	return errors.Join(err, dst.Close())
+	return errors.Join(err, dst.Chmod(0o755), dst.Close()) // whatever the umask: another user runs it
 }
 
 // touch makes a program one that is in use, since the version that it is of may

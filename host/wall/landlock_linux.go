@@ -39,8 +39,8 @@ type lockRule struct {
 }
 
 // lock bounds the thread to what the rules name, and the network to what the wall
-// has, as far as the version goes.
-func (s *Spec) lock(version int, rules []lockRule) error {
+// has, as far as the version goes. rooted says that the wall has process IDs of its own.
+func (s *Spec) lock(version int, rooted bool, rules []lockRule) error {
 	var attr unix.LandlockRulesetAttr
 	attr.Handled_access_fs = lockFiles
 	if version >= 2 {
@@ -60,7 +60,11 @@ func (s *Spec) lock(version int, rules []lockRule) error {
 		attr.Handled_access_fs |= lockDevice
 	}
 	if version >= 6 {
-		attr.Scoped = lockScopes
+		if attr.Scoped = lockScopes; rooted {
+			// No other process is in sight, and kernels before 6.15 would keep the thread from
+			// signals to others of this process, by which the Go runtime interrupts them.
+			attr.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
+		}
 		size = unsafe.Offsetof(attr.Quiet_access_fs)
 	}
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)

@@ -144,7 +144,7 @@ func (m *Machine) findLocks() {
 	spec := Spec{Network: None}
 	version, err := landlockVersion()
 	if err == nil {
-		err = trial(func() error { return errors.Join(noNew(), spec.lock(version, nil)) })
+		err = trial(func() error { return errors.Join(noNew(), spec.lock(version, m.rooted, nil)) })
 	}
 	if err != nil {
 		m.miss("landlock", err, "use Linux 5.13 or later with landlock among its lsm")

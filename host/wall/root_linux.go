@@ -49,24 +49,24 @@ func (s *Spec) enter(at string, uid int) error {
 	if err := unix.Unshare(flags); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}
+	unix.Umask(0o022) // of this thread alone, from here on: what the root has is for its user to see
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("private mounts: %w", err)
 	}
 	if err := unix.Mount("fnhost", at, "tmpfs", unix.MS_NOSUID, "mode=0755,size=1m"); err != nil {
 		return fmt.Errorf("root: %w", err)
 	}
-	if err := os.Mkdir(at+rootBelow, 0o755); err != nil {
+	if err := s.furnish(at); err != nil {
 		return err
 	}
-	if err := s.furnish(at + rootBelow); err != nil {
+	if err := pivot(at); err != nil {
 		return err
 	}
-	if err := protect(at); err != nil {
-		return err
-	}
-	if err := s.makeTmp(at + rootBelow + innerTmp); err != nil {
-		return err
-	}
+	return assume(uid)
+}
+
+// pivot makes what is mounted at a directory the root of the thread.
+func pivot(at string) error {
 	if err := unix.Chdir(at); err != nil {
 		return fmt.Errorf("root: %w", err)
 	}
@@ -79,14 +79,26 @@ func (s *Spec) enter(at string, uid int) error {
 	if err := unix.Chroot(rootBelow); err != nil {
 		return fmt.Errorf("chroot: %w", err)
 	}
-	if err := os.Chdir("/"); err != nil {
-		return err
-	}
-	return assume(uid)
+	return os.Chdir("/")
 }
 
-// furnish fills a new root.
+// furnish fills a new root, below what is mounted at a directory.
 func (s *Spec) furnish(at string) error {
+	root := at + rootBelow
+	if err := os.Mkdir(root, 0o755); err != nil {
+		return err
+	}
+	if err := s.showAll(root); err != nil {
+		return err
+	}
+	if err := protect(at); err != nil {
+		return err
+	}
+	return s.makeTmp(root + innerTmp)
+}
+
+// showAll makes visible in a root what processes see of this machine.
+func (s *Spec) showAll(at string) error {
 	for _, path := range system {
 		if err := show(path, at+path); err != nil {
 			return err

@@ -92,6 +92,14 @@ func (s *Spec) filter(rooted, clone3 bool, told uint32) program {
 	if clone3 {
 		p.ifEqual(unix.SYS_CLONE3, allow)
 	}
+	p.processRules(told)
+	p.answer(absent)
+	return p
+}
+
+// processRules are those of calls about processes and terminals, of which some are
+// harmless.
+func (p *program) processRules(told uint32) {
 	p.when(unix.SYS_PTRACE, func(p *program) {
 		p.loadArg(0)
 		p.ifEqual(unix.PTRACE_TRACEME, allow) // the host holds a process by it until its limits are set,
@@ -121,8 +129,6 @@ func (s *Spec) filter(rooted, clone3 bool, told uint32) program {
 		}
 		p.answer(allow)
 	})
-	p.answer(absent)
-	return p
 }
 
 // refuseInPlace refuses what reaches others of the same user: Landlock says nothing

@@ -90,7 +90,7 @@ func (w *Wall) wallIn() (int, error) {
 		return -1, fmt.Errorf("no_new_privs: %w", err)
 	}
 	if m.landlock > 0 {
-		if err := w.spec.lock(m.landlock, rules); err != nil {
+		if err := w.spec.lock(m.landlock, m.rooted, rules); err != nil {
 			return -1, err
 		}
 	}

@@ -69,6 +69,19 @@ func TestAProcessWorksInADirectoryOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestAHostThatHidesItsFilesHasWalls(t *testing.T) {
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	p := run(t, buildWall(t, Probe(), Spec{}), "write")
+	if line := p.line(); line != "<nil> note" {
+		t.Errorf("it wrote a file: %s", line)
+	}
+	p.ended()
+	if mask := unix.Umask(0o077); mask != 0o077 {
+		t.Errorf("the umask of the host is %#o now", mask)
+	}
+}
+
 func TestOutboundReachesOthers(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
