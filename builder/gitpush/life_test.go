@@ -289,10 +289,10 @@ func TestCloseWhileTheClientSends(t *testing.T) {
 
 func TestAPushThatTakesTooLong(t *testing.T) {
 	h := newHeld()
-	r := serve(t, Config{Deploy: h.deploy, Timeout: 500 * time.Millisecond})
+	r := serve(t, Config{Deploy: h.deploy, Timeout: 3 * time.Second}) // git has to have begun by then
 	c := newClone(t, r.url+"hello.git")
 	c.commit("f", "1", "one")
-	c.fails([]string{"push", "fnhost", "main"}, "remote: the push took longer than 500ms and was stopped", "remote rejected")
+	c.fails([]string{"push", "fnhost", "main"}, "remote: the push took longer than 3s and was stopped", "remote rejected")
 	if r.ref("hello", "refs/heads/main") != "" || len(r.objects("hello")) > 0 {
 		t.Errorf("main at %q, objects %q", r.ref("hello", "refs/heads/main"), r.objects("hello"))
 	}
