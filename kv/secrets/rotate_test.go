@@ -254,9 +254,17 @@ func TestARotationIsOneOfAllNamespaces(t *testing.T) {
 	other.set(t, "db", "acme-0") // which makes the key of both
 	s.set(t, "db", "mine")
 	for i := 1; i <= 20; i++ {
-		if done, err := s.Rotate(t.Context()); err != nil || done.Rewrapped == 0 {
+		other.mu.Lock()
+		before, at := other.check, other.checks
+		other.mu.Unlock()
+		done, err := s.Rotate(t.Context())
+		if err != nil || done.Rewrapped == 0 {
 			t.Fatalf("%+v, %v", done, err)
 		}
+		eventually(t, "the new check is seen", func() bool { return other.checkID() == done.Key })
+		other.mu.Lock()
+		other.check, other.checks = before, at // as if it were not yet
+		other.mu.Unlock()
 		other.want(t, "db", fmt.Sprint("acme-", i-1), i)
 		other.set(t, "db", fmt.Sprint("acme-", i))
 		third, err := s.Namespace(t.Context(), "acme", s.log)
