@@ -180,6 +180,22 @@ func TestAnAsynchronousCallCarriesWhoHasAsked(t *testing.T) {
 	if !strings.Contains(body, `"Account":"ada"`) {
 		t.Errorf("%s", body)
 	}
+	for what, header := range map[string][]string{"nobody": nil, "root": {"Authorization", "Bearer " + f.FreshToken()}} {
+		if status, body, _ := f.do("GET", h.Get("Location"), "", header...); status != 404 {
+			t.Errorf("%s gets to know of her run: %d %s", what, status, body)
+		}
+		if status, _, _ := f.do("DELETE", h.Get("Location"), "", header...); status != 404 {
+			t.Errorf("%s may cancel her run: %d", what, status)
+		}
+	}
+	chosen := []string{"Authorization", "Bearer " + ada, "Prefer", "respond-async", "X-Call-Id", "order-1"}
+	if status, body, _ := f.do("POST", "/who", "", chosen...); status != 202 {
+		t.Errorf("an ID of her own: %d %s", status, body)
+	}
+	chosen[1] = "Bearer " + f.FreshToken()
+	if status, body, _ := f.do("POST", "/who", "", chosen...); status != 409 {
+		t.Errorf("somebody else with her ID: %d %s", status, body)
+	}
 	if status, _, _ := f.do("POST", "/who", "", "Prefer", "respond-async"); status != 401 {
 		t.Errorf("without a token: %d", status)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -280,13 +281,22 @@ func sameCall(run *trigger.Run, inv *trigger.Invocation, err error) (*trigger.Ru
 	if err != nil {
 		return nil, err
 	}
-	if run.Function != inv.Function || run.Endpoint != inv.Endpoint {
+	if run.Function != inv.Function || run.Endpoint != inv.Endpoint || run.Account != accountOf(inv.Header) {
 		return nil, wire.Errorf(wire.Conflict, "the ID %s is that of another call: choose one for each call", run.ID)
 	}
 	if run.Input.Hash != "" && run.Input.Hash != hashOf(inv.Payload) {
 		return nil, wire.Errorf(wire.Conflict, "the ID %s is that of a call with another body: choose one for each call", run.ID)
 	}
 	return run, nil
+}
+
+// accountOf returns the account that has proved to ask, "" for none.
+func accountOf(h wire.Header) string {
+	var identity struct{ Account string }
+	if text := h.Get(wire.KeyIdentity); text != "" {
+		json.Unmarshal([]byte(text), &identity) // which the host has written
+	}
+	return identity.Account
 }
 
 // hashOf tells the bodies of calls apart.
@@ -302,7 +312,8 @@ func queuedRun(m *nats.Msg, seq uint64, at time.Time) *trigger.Run {
 		ID: id, Function: function, Endpoint: m.Header.Get(HeaderEndpoint), Trigger: trigger.Async, State: trigger.RunQueued, Queued: at,
 		Callback: m.Header.Get(headerCallback), Input: trigger.RunInput{Stream: CallStream, Sequence: seq, Subject: m.Subject},
 	}
-	if _, body, err := callParts(m.Data); err == nil {
+	if header, body, err := callParts(m.Data); err == nil {
+		run.Account = accountOf(header)
 		run.Input.Size, run.Data = int64(len(body)), body
 		if m.Header.Get(headerGiven) != "" {
 			run.Input.Hash = hashOf(body)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/trigger"
 	"github.com/fnhost/fnhost/trigger/codec"
@@ -147,7 +148,8 @@ func writeRun(w http.ResponseWriter, status int, run *trigger.Run, location stri
 // maxWait bounds how long a request may wait for the end of a run.
 const maxWait = 60 * time.Second
 
-// serveRun answers requests for runs. Who knows the ID of one may read and cancel it.
+// serveRun answers requests for runs. Who knows the ID of one may read and cancel it, unless
+// somebody has proved to have asked for it: then nobody else may.
 func (g *Gateway) serveRun(rt *routes, w http.ResponseWriter, r *http.Request) {
 	id := strings.TrimPrefix(r.URL.Path, runsPath)
 	wait, err := parseWait(r)
@@ -156,6 +158,9 @@ func (g *Gateway) serveRun(rt *routes, w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), wait)
 		defer cancel()
 		run, err = g.cfg.Async.WaitRun(ctx, id)
+	}
+	if err == nil {
+		err = g.mayKnow(r, run)
 	}
 	if err != nil {
 		g.fail(w, r, "", err)
@@ -167,6 +172,19 @@ func (g *Gateway) serveRun(rt *routes, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	next(w, r)
+}
+
+// mayKnow returns an error, the same as if there were no such run, for who may not know of it.
+func (g *Gateway) mayKnow(r *http.Request, run *trigger.Run) error {
+	if g.cfg.Door == nil || run.Account == "" {
+		return nil
+	}
+	// Whether the function may be called is not asked: it was, when the run began.
+	who, err := g.cfg.Door.Enter(r, run.Function, run.Endpoint, manifest.Leave{Public: true})
+	if err == nil && who.Account != run.Account {
+		err = wire.Errorf(wire.NotFound, "no run %.64q: it never was, or is not kept any more", run.ID)
+	}
+	return err
 }
 
 func (g *Gateway) answerRun(w http.ResponseWriter, r *http.Request, run *trigger.Run) {
