@@ -15,7 +15,7 @@
 //
 // What a handler asks of its host is there, too: functions.Call reaches the
 // handlers in [Host.Functions], functions.KV the buckets of [Host.Bucket], which are in
-// memory, functions.Config returns [Host.Config], and functions.Secret what is in [Host.Secrets]; what goes to functions.Publish (under functions.Atomically, if
+// memory, functions.Config returns [Host.Config], functions.Secret what is in [Host.Secrets], and functions.Caller [Host.Caller]; what goes to functions.Publish (under functions.Atomically, if
 // all went well, and once for an event of a Stream and Sequence) is kept for [Host.Published], and what goes to functions.Log for [Host.Logs]. [Host.Send] runs a
 // handler for an event, and [Host.Do] a handler for a whole HTTP request, which is how
 // parameters, status and headers are tested, and endpoints made by httpfn.
@@ -56,6 +56,8 @@ type Host struct {
 
 	// Secrets are what functions.Secret returns, by name.
 	Secrets map[string]string
+	// Caller is who asks, as functions.Caller returns it. Default: nobody.
+	Caller functions.Identity
 
 	feed       functions.Feed
 	configured sync.Once
@@ -314,6 +316,13 @@ func (h *Host) Logs() []Record {
 }
 
 func (h *Host) run(ctx context.Context, name string, handler any, header wire.Header, payload []byte, body io.Reader) (*answer, error) {
+	if h.Caller.Account != "" {
+		who, err := json.Marshal(h.Caller)
+		if err != nil {
+			return nil, fmt.Errorf("functest: %w", err)
+		}
+		header = header.Add(wire.KeyIdentity, string(who))
+	}
 	e, ok := handler.(functions.Endpoint)
 	if !ok {
 		e = functions.Handle("", handler)
