@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,8 +113,9 @@ func (s *session) refresh(ctx context.Context) (admin.Login, error) {
 
 func (s *session) ended(why error) error {
 	text := ""
-	if why != nil {
-		text = " (" + why.Error() + ")"
+	if why != nil { // without what it says to do, which is below
+		what, _, _ := strings.Cut(why.Error(), "`")
+		text = " (" + strings.TrimRight(what, " :;") + ")"
 	}
 	return fmt.Errorf("the login of %s to %s has ended%s: `fnhost login %[2]s` begins a new one, `fnhost logout %[2]s` forgets it", s.login.Account, s.server.name, text)
 }
