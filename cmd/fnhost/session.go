@@ -57,8 +57,10 @@ func (s *session) token(ctx context.Context, refused string) (string, error) {
 	if s.login.fresh(refused) {
 		return s.login.Access, nil
 	}
-	err := s.renew(ctx, refused)
-	return s.login.Access, err
+	if err := s.renew(ctx, refused); err != nil {
+		return "", err
+	}
+	return s.login.Access, nil
 }
 
 // renew gets new tokens, unless another command has done so. A refresh token that came
