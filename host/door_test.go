@@ -223,3 +223,16 @@ func TestWithPublicAllMayBeCalledThatNoRuleForbids(t *testing.T) {
 		t.Errorf("%d: %s", status, body)
 	}
 }
+
+func TestLifetimesOfLoginsThatAreNone(t *testing.T) {
+	tests := []struct{ access, refresh time.Duration }{
+		{time.Millisecond, 0}, {-time.Minute, 0}, {time.Hour, time.Minute}, {0, time.Minute},
+	}
+	for _, test := range tests {
+		h, err := host.New(host.Config{Dir: t.TempDir(), AccessTTL: test.access, RefreshTTL: test.refresh})
+		if err == nil {
+			h.Close()
+			t.Errorf("access tokens for %v and refresh tokens for %v are taken", test.access, test.refresh)
+		}
+	}
+}

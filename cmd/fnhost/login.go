@@ -60,7 +60,7 @@ func (a *app) login(ctx context.Context, s *server, account string, stdin bool) 
 		return usagef("standard input is no terminal: --account and --password-stdin say who logs in; programs need no login, but a token (`fnhost token create`)")
 	}
 	if account == "" {
-		if account, err = a.askAccount(s, stdin); err != nil {
+		if account, err = a.askAccount(ctx, s, stdin); err != nil {
 			return err
 		}
 	}
@@ -78,13 +78,16 @@ func (a *app) login(ctx context.Context, s *server, account string, stdin bool) 
 	}
 	l, err := c.Login(ctx, account, password)
 	if err != nil {
-		return err
+		return wrongPassword(err, account)
 	}
 	name, err := a.keepLogin(ctx, s, l)
 	if err != nil {
 		return err
 	}
 	a.confirm("logged in to %s as %s", name, l.Account)
+	if s.name == "" {
+		a.confirm("that is how the host is called from now on: `fnhost server use %s` has commands speak to it", name)
+	}
 	switch {
 	case a.token != "":
 		a.confirm("but --token or FNHOST_TOKEN is set, which beats it")
@@ -94,7 +97,15 @@ func (a *app) login(ctx context.Context, s *server, account string, stdin bool) 
 	return nil
 }
 
-func (a *app) askAccount(s *server, stdin bool) (string, error) {
+// wrongPassword says what to do about a wrong password.
+func wrongPassword(err error, account string) error {
+	if isUnauthorized(err) {
+		return fmt.Errorf("%w: try again, or have an admin set another one by `fnhost account set %s --generate`", err, account)
+	}
+	return err
+}
+
+func (a *app) askAccount(ctx context.Context, s *server, stdin bool) (string, error) {
 	if stdin {
 		return "", usagef("--password-stdin needs --account: standard input has the password alone")
 	}
@@ -103,11 +114,11 @@ func (a *app) askAccount(s *server, stdin bool) (string, error) {
 		known = " (default " + s.Login.Account + ")"
 	}
 	fmt.Fprintf(a.stderr, "account%s: ", known)
-	line, err := readLine(bufio.NewReader(a.stdin))
-	if line == "" && s.Login != nil {
+	line, err := typed(ctx, func() (string, error) { return readLine(bufio.NewReader(a.stdin)) })
+	if err == nil && line == "" && s.Login != nil {
 		line = s.Login.Account
 	}
-	if line == "" && err == nil {
+	if err == nil && line == "" {
 		err = usagef("the account is missing")
 	}
 	return line, err
@@ -303,7 +314,7 @@ func (a *app) passwd(ctx context.Context, stdin bool) error {
 		return usagef("the new password is empty: nothing is changed")
 	}
 	if _, err := c.ChangeAccount(ctx, id.Account, admin.AccountRequest{Password: &next, Current: current}); err != nil {
-		return badRequest(err)
+		return wrongPassword(badRequest(err), id.Account)
 	}
 	a.confirm("the password of %s is changed, and its other logins have ended", id.Account)
 	if s.Login == nil || a.token != "" {

@@ -8,7 +8,8 @@
 //	fnhost doctor         check what fnhost needs of this machine
 //
 // dev is a host (see package host). The other commands are clients of the
-// management API of one that runs, which --server names.
+// management API of one that runs, which --server names. A host of serve asks who comes: `fnhost login`
+// logs in, and `fnhost server add` and FNHOST_TOKEN give a token.
 //
 // # Settings
 //

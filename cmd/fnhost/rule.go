@@ -137,7 +137,7 @@ decides.`,
 	}
 	check.Flags().StringVar(&as, "as", "", "account, or public for anybody (default who asks)")
 	check.Flags().StringVarP(&namespace, "namespace", "n", "", "namespace; * is what belongs to the host as a whole (default the one that commands are about, or what the resource belongs to)")
-	onlyFlags(check.Flags(), "as", "namespace")
+	onlyFlags(check.Flags(), "as")
 	check.RegisterFlagCompletionFunc("as", a.completeAccounts)
 	a.outputFlag(check, "text", "json")
 	cmd.AddCommand(check)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,8 +57,10 @@ func (s *session) token(ctx context.Context, refused string) (string, error) {
 	if s.login.fresh(refused) {
 		return s.login.Access, nil
 	}
-	err := s.renew(ctx, refused)
-	return s.login.Access, err
+	if err := s.renew(ctx, refused); err != nil {
+		return "", err
+	}
+	return s.login.Access, nil
 }
 
 // renew gets new tokens, unless another command has done so. A refresh token that came
@@ -112,8 +115,9 @@ func (s *session) refresh(ctx context.Context) (admin.Login, error) {
 
 func (s *session) ended(why error) error {
 	text := ""
-	if why != nil {
-		text = " (" + why.Error() + ")"
+	if why != nil { // without what it says to do, which is below
+		what, _, _ := strings.Cut(why.Error(), "`")
+		text = " (" + strings.TrimRight(what, " :;") + ")"
 	}
 	return fmt.Errorf("the login of %s to %s has ended%s: `fnhost login %[2]s` begins a new one, `fnhost logout %[2]s` forgets it", s.login.Account, s.server.name, text)
 }

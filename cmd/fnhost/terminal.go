@@ -28,22 +28,33 @@ func (a *app) askUnseen(ctx context.Context, prompt string) (string, error) {
 		return "", err
 	}
 	fmt.Fprint(a.stderr, prompt)
+	line, err := typed(ctx, func() (string, error) {
+		line, err := term.ReadPassword(fd)
+		return string(line), err
+	})
+	if ctx.Err() != nil {
+		term.Restore(fd, before)
+	}
+	fmt.Fprintln(a.stderr)
+	return line, err
+}
+
+// typed returns what read does, or the error of ctx, as nothing else ends the reading of a
+// terminal; that ends with the line, or the program, then.
+func typed(ctx context.Context, read func() (string, error)) (string, error) {
 	type answer struct {
-		line []byte
+		line string
 		err  error
 	}
-	typed := make(chan answer, 1)
-	go func() { // ends with the line, or the program
-		line, err := term.ReadPassword(fd)
-		typed <- answer{line, err}
+	done := make(chan answer, 1)
+	go func() {
+		line, err := read()
+		done <- answer{line, err}
 	}()
 	select {
-	case got := <-typed:
-		fmt.Fprintln(a.stderr)
-		return string(got.line), got.err
+	case got := <-done:
+		return got.line, got.err
 	case <-ctx.Done():
-		term.Restore(fd, before)
-		fmt.Fprintln(a.stderr)
 		return "", ctx.Err()
 	}
 }

@@ -53,14 +53,24 @@
 //	DELETE /v1/namespaces/{namespace} removes one with all that is in it; query: force
 //	PUT  /v1/namespaces/{namespace}/limits  sets its limits
 //	GET, POST, DELETE /v1/exports     what namespaces export to others; query of DELETE: from, to, function, subject
+//	POST /v1/login                    tokens for account and password; POST /v1/refresh the next ones, /v1/logout ends them
+//	GET  /v1/whoami                   who asks
+//	GET  /v1/auth/check               whether somebody may do something, and why; query: as, namespace, resource
+//	GET, POST /v1/accounts            the accounts, and making one
+//	PATCH, DELETE /v1/accounts/{account}  changes one, removes it; DELETE …/logins ends its logins
+//	GET, POST /v1/tokens              machine tokens, and making one; DELETE /v1/tokens/{id} revokes it
+//	GET, POST /v1/rules               the rules, and adding one; DELETE /v1/rules/{id} removes it
+//	GET, POST /v1/issuers             others whose tokens are good here; DELETE /v1/issuers/{name}
+//	GET  /v1/keys                     the signing keys; POST /v1/keys/rotate makes a new one
+//	GET  /.well-known/jwks.json       their public halves, for others
 //	GET  /v1/openapi.json             this API, as OpenAPI 3.1
 //	GET  /healthz                     200 while the host runs
 //
 // A request is for the default namespace, unless the header X-Fn-Namespace names another
 // one: all but backups, the master key and the namespaces themselves is a namespace's own.
 //
-// A host that wants a token gets it as "Authorization: Bearer …", for all but
-// /healthz and /v1/openapi.json. Each answer tells the API's version, of which
+// A host that asks who comes gets a token as "Authorization: Bearer …", for all but
+// /healthz, /v1/openapi.json, the public keys, and what gives and ends logins. Each answer tells the API's version, of which
 // the major part stands in the paths, in the header Fn-Api.
 package admin
 
