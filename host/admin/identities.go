@@ -413,6 +413,7 @@ func (s *Server) createToken(w http.ResponseWriter, r *http.Request) error {
 		if n.Scopes, err = id.Lend(n.Scopes); err != nil {
 			return err
 		}
+		n.TTL = id.LendFor(n.TTL)
 		if id.Namespace != auth.Everywhere {
 			n.Namespace = id.Namespace
 		}
