@@ -185,6 +185,48 @@ func TestAnAsynchronousCallCarriesWhoHasAsked(t *testing.T) {
 	}
 }
 
+// The ID of a run may be guessed, if a client has chosen it: that alone is no proof.
+func TestARunOfSomebodyIsForNobodyElse(t *testing.T) {
+	f, ada := startAsking(t, nil, "invoker")
+	if _, err := f.Auth().CreateAccount(t.Context(), auth.NewAccount{Name: "eve", Password: doorPassword, Scopes: []string{"invoker"}}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := f.Auth().Login(t.Context(), "eve", doorPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hers, eves := []string{"Authorization", "Bearer " + ada}, []string{"Authorization", "Bearer " + l.Access}
+	call := []string{"Prefer", "respond-async", "X-Call-Id", "order-17"}
+	if status, body, _ := f.do("POST", "/who", "", append(call, hers...)...); status != 202 {
+		t.Fatalf("%d: %s", status, body)
+	}
+	f.await("the run ends", func() bool {
+		status, _, _ := f.do("GET", "/_runs/order-17?wait=5s", "", hers...)
+		return status == 200
+	})
+	for _, method := range []string{"GET", "HEAD", "DELETE"} {
+		if status, body, _ := f.do(method, "/_runs/order-17", ""); status != 401 {
+			t.Errorf("%s by nobody: %d %s", method, status, body)
+		}
+		if status, body, _ := f.do(method, "/_runs/order-17", "", eves...); status != 404 {
+			t.Errorf("%s by another account: %d %s", method, status, body)
+		}
+	}
+	if status, body, _ := f.do("POST", "/who", "", append(call, eves...)...); status != 409 {
+		t.Errorf("the same call of another account: %d %s", status, body)
+	}
+	if status, body, _ := f.do("POST", "/who", "", append(call, hers...)...); status != 202 {
+		t.Errorf("the same call again: %d %s", status, body)
+	}
+	if status, body, _ := f.do("POST", "/public", "", "Prefer", "respond-async", "X-Call-Id", "of-nobody"); status != 202 {
+		t.Errorf("a call of nobody: %d %s", status, body)
+	}
+	f.await("the run of nobody ends", func() bool {
+		status, _, _ := f.do("GET", "/_runs/of-nobody?wait=5s", "")
+		return status == 200
+	})
+}
+
 func TestARevokedTokenIsRefusedWithinASecond(t *testing.T) {
 	f, ada := startAsking(t, nil, "invoker")
 	bearer := []string{"Authorization", "Bearer " + ada}

@@ -31,6 +31,7 @@ type Run struct {
 	Endpoint string   `json:"endpoint,omitempty"`
 	Version  string   `json:"version,omitempty"` // that has answered, or failed
 	Trigger  string   `json:"trigger"`
+	Account  string   `json:"account,omitempty"` // that has proved to have made the call
 	State    RunState `json:"state"`
 	Attempts int      `json:"attempts,omitempty"`
 	// Invocation is that of the latest attempt, as the logs have it.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -225,7 +226,7 @@ func CheckRunID(id string) error {
 
 // Submit stores an asynchronous call, and returns its run, which is queued, or,
 // if one of the given ID was stored before, as it is. The error is of code Conflict if
-// that is one of another function, endpoint or body, TooLarge for a call over the server's
+// that is one of another function, endpoint, caller or body, TooLarge for a call over the server's
 // limit of a message, and Unavailable if it cannot be stored.
 func (t *Trigger) Submit(ctx context.Context, inv *trigger.Invocation, a manifest.Async, o trigger.AsyncOptions) (*trigger.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
@@ -280,7 +281,7 @@ func sameCall(run *trigger.Run, inv *trigger.Invocation, err error) (*trigger.Ru
 	if err != nil {
 		return nil, err
 	}
-	if run.Function != inv.Function || run.Endpoint != inv.Endpoint {
+	if run.Function != inv.Function || run.Endpoint != inv.Endpoint || run.Account != accountOf(inv.Header) {
 		return nil, wire.Errorf(wire.Conflict, "the ID %s is that of another call: choose one for each call", run.ID)
 	}
 	if run.Input.Hash != "" && run.Input.Hash != hashOf(inv.Payload) {
@@ -302,13 +303,22 @@ func queuedRun(m *nats.Msg, seq uint64, at time.Time) *trigger.Run {
 		ID: id, Function: function, Endpoint: m.Header.Get(HeaderEndpoint), Trigger: trigger.Async, State: trigger.RunQueued, Queued: at,
 		Callback: m.Header.Get(headerCallback), Input: trigger.RunInput{Stream: CallStream, Sequence: seq, Subject: m.Subject},
 	}
-	if _, body, err := callParts(m.Data); err == nil {
-		run.Input.Size, run.Data = int64(len(body)), body
+	if header, body, err := callParts(m.Data); err == nil {
+		run.Input.Size, run.Data, run.Account = int64(len(body)), body, accountOf(header)
 		if m.Header.Get(headerGiven) != "" {
 			run.Input.Hash = hashOf(body)
 		}
 	}
 	return run
+}
+
+// accountOf returns the account that has proved to have made a call, "" for none.
+func accountOf(header wire.Header) string {
+	var who struct {
+		Account string `json:"account"`
+	}
+	json.Unmarshal([]byte(header.Get(wire.KeyIdentity)), &who) // of nobody, it is empty
+	return who.Account
 }
 
 // callParts takes the data of a call apart.

@@ -147,7 +147,8 @@ func writeRun(w http.ResponseWriter, status int, run *trigger.Run, location stri
 // maxWait bounds how long a request may wait for the end of a run.
 const maxWait = 60 * time.Second
 
-// serveRun answers requests for runs. Who knows the ID of one may read and cancel it.
+// serveRun answers requests for runs. Who knows the ID of one may read and cancel it, unless
+// it is of somebody who was known.
 func (g *Gateway) serveRun(rt *routes, w http.ResponseWriter, r *http.Request) {
 	id := strings.TrimPrefix(r.URL.Path, runsPath)
 	wait, err := parseWait(r)
@@ -170,6 +171,10 @@ func (g *Gateway) serveRun(rt *routes, w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gateway) answerRun(w http.ResponseWriter, r *http.Request, run *trigger.Run) {
+	if err := g.ownRun(r, run); err != nil {
+		g.fail(w, r, "", err)
+		return
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		g.result(w, r, run)
