@@ -74,7 +74,8 @@ func (h *Host) auditRequest(r *http.Request, pattern string, status int, err err
 	} else if !e.OK {
 		e.Error = strings.ToLower(http.StatusText(status))
 	}
-	if status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusTooManyRequests {
+	refused := status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusTooManyRequests
+	if refused || e.Account == "" && h.authority() != nil { // such as a login that is none
 		skipped, ok := h.refusals.take()
 		if !ok {
 			return

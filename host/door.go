@@ -150,6 +150,15 @@ func (d door) Enter(r *http.Request, function, endpoint string, leave manifest.L
 	return gateway.Identity{Account: id.Account, Encoded: id.Encoded()}, nil
 }
 
+// Who implements the Door of the gateway.
+func (d door) Who(r *http.Request) (gateway.Identity, error) {
+	id, err := d.identify(r, false)
+	if err != nil || id == nil {
+		return gateway.Identity{}, err
+	}
+	return gateway.Identity{Account: id.Account, Encoded: id.Encoded()}, nil
+}
+
 // identifyToken returns who a token of a NATS request proves to ask.
 func (d door) identifyToken(token string) (string, error) {
 	ctx, cancel := context.WithTimeout(d.h.ctx, recheckTimeout)

@@ -180,12 +180,16 @@ func TestAnAsynchronousCallCarriesWhoHasAsked(t *testing.T) {
 	if !strings.Contains(body, `"Account":"ada"`) {
 		t.Errorf("%s", body)
 	}
-	for what, header := range map[string][]string{"nobody": nil, "root": {"Authorization", "Bearer " + f.FreshToken()}} {
-		if status, body, _ := f.do("GET", h.Get("Location"), "", header...); status != 404 {
-			t.Errorf("%s gets to know of her run: %d %s", what, status, body)
+	for _, c := range []struct {
+		who    string
+		header []string
+		want   int
+	}{{"nobody", nil, 401}, {"root", []string{"Authorization", "Bearer " + f.FreshToken()}, 404}} {
+		if status, body, _ := f.do("GET", h.Get("Location"), "", c.header...); status != c.want {
+			t.Errorf("%s gets to know of her run: %d %s", c.who, status, body)
 		}
-		if status, _, _ := f.do("DELETE", h.Get("Location"), "", header...); status != 404 {
-			t.Errorf("%s may cancel her run: %d", what, status)
+		if status, _, _ := f.do("DELETE", h.Get("Location"), "", c.header...); status != c.want {
+			t.Errorf("%s may cancel her run: %d", c.who, status)
 		}
 	}
 	chosen := []string{"Authorization", "Bearer " + ada, "Prefer", "respond-async", "X-Call-Id", "order-1"}
@@ -199,6 +203,48 @@ func TestAnAsynchronousCallCarriesWhoHasAsked(t *testing.T) {
 	if status, _, _ := f.do("POST", "/who", "", "Prefer", "respond-async"); status != 401 {
 		t.Errorf("without a token: %d", status)
 	}
+}
+
+// The ID of a run may be guessed, if a client has chosen it: that alone is no proof.
+func TestARunOfSomebodyIsForNobodyElse(t *testing.T) {
+	f, ada := startAsking(t, nil, "invoker")
+	if _, err := f.Auth().CreateAccount(t.Context(), auth.NewAccount{Name: "eve", Password: doorPassword, Scopes: []string{"invoker"}}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := f.Auth().Login(t.Context(), "eve", doorPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hers, eves := []string{"Authorization", "Bearer " + ada}, []string{"Authorization", "Bearer " + l.Access}
+	call := []string{"Prefer", "respond-async", "X-Call-Id", "order-17"}
+	if status, body, _ := f.do("POST", "/who", "", append(call, hers...)...); status != 202 {
+		t.Fatalf("%d: %s", status, body)
+	}
+	f.await("the run ends", func() bool {
+		status, _, _ := f.do("GET", "/_runs/order-17?wait=5s", "", hers...)
+		return status == 200
+	})
+	for _, method := range []string{"GET", "HEAD", "DELETE"} {
+		if status, body, _ := f.do(method, "/_runs/order-17", ""); status != 401 {
+			t.Errorf("%s by nobody: %d %s", method, status, body)
+		}
+		if status, body, _ := f.do(method, "/_runs/order-17", "", eves...); status != 404 {
+			t.Errorf("%s by another account: %d %s", method, status, body)
+		}
+	}
+	if status, body, _ := f.do("POST", "/who", "", append(call, eves...)...); status != 409 {
+		t.Errorf("the same call of another account: %d %s", status, body)
+	}
+	if status, body, _ := f.do("POST", "/who", "", append(call, hers...)...); status != 202 {
+		t.Errorf("the same call again: %d %s", status, body)
+	}
+	if status, body, _ := f.do("POST", "/public", "", "Prefer", "respond-async", "X-Call-Id", "of-nobody"); status != 202 {
+		t.Errorf("a call of nobody: %d %s", status, body)
+	}
+	f.await("the run of nobody ends", func() bool {
+		status, _, _ := f.do("GET", "/_runs/of-nobody?wait=5s", "")
+		return status == 200
+	})
 }
 
 func TestARevokedTokenIsRefusedWithinASecond(t *testing.T) {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ func (h *Namespace) deployPush(ctx context.Context, p gitpush.Push) (err error) 
 	served := ""
 	defer func() { admin.NoteOutcome(ctx, err, served) }()
 	o := DeployOptions{
-		Name: p.Repo, By: p.Author,
+		Name: p.Repo, By: cmp.Or(admin.WhoIn(ctx), p.Author), // a commit names whom it likes
 		Source: registry.Source{Kind: registry.Push, Ref: strings.TrimPrefix(p.Ref, "refs/heads/"), Commit: p.Commit, Author: p.Author, Message: p.Subject},
 	}
 	if err := pushOptions(p.Options, &o); err != nil {

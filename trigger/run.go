@@ -31,6 +31,7 @@ type Run struct {
 	Endpoint string   `json:"endpoint,omitempty"`
 	Version  string   `json:"version,omitempty"` // that has answered, or failed
 	Trigger  string   `json:"trigger"`
+	Account  string   `json:"account,omitempty"` // that has proved to have made the call
 	State    RunState `json:"state"`
 	Attempts int      `json:"attempts,omitempty"`
 	// Invocation is that of the latest attempt, as the logs have it.
@@ -49,7 +50,6 @@ type Run struct {
 	Error      string    `json:"error,omitempty"`
 	Code       wire.Code `json:"code,omitempty"`
 	Callback   string    `json:"callback,omitempty"` // URL that is told of the end
-	Account    string    `json:"account,omitempty"`  // that has proved to ask for a call: nobody else gets to know of it over HTTP
 
 	// Header and Output are the answer, where it is kept. The Output of a call that
 	// failed is empty, and Data what it was called with.

@@ -178,6 +178,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	l, err := a.Login(r.Context(), c.Account, c.Password)
 	if err == nil {
 		s.guesses.right(r, c.Account)
+		noteAccount(r, l.Account)
 	}
 	return replyOr(w, Login(l), err)
 }
@@ -192,6 +193,7 @@ func (s *Server) refresh(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	l, err := a.Refresh(r.Context(), req.Refresh)
+	noteAccount(r, l.Account)
 	return replyOr(w, Login(l), err)
 }
 
@@ -413,6 +415,7 @@ func (s *Server) createToken(w http.ResponseWriter, r *http.Request) error {
 		if n.Scopes, err = id.Lend(n.Scopes); err != nil {
 			return err
 		}
+		n.TTL = id.LendFor(n.TTL)
 		if id.Namespace != auth.Everywhere {
 			n.Namespace = id.Namespace
 		}

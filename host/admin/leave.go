@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -137,19 +138,20 @@ type Door interface {
 type whoKey struct{}
 
 // Who returns the account that has proved to ask for a request, "" for nobody.
-func Who(r *http.Request) string {
-	who, _ := r.Context().Value(whoKey{}).(string)
+func Who(r *http.Request) string { return WhoIn(r.Context()) }
+
+// WhoIn is [Who] of a request by its context.
+func WhoIn(ctx context.Context) string {
+	who, _ := ctx.Value(whoKey{}).(string)
 	return who
 }
 
 // by returns who is to be noted as having done something: who has proved to, or else
 // whoever the request says.
-func by(r *http.Request) string {
-	if who := Who(r); who != "" {
-		return who
-	}
-	return r.URL.Query().Get("by")
-}
+func by(r *http.Request) string { return byOr(r, r.URL.Query().Get("by")) }
+
+// byOr is by where the request says it in its body.
+func byOr(r *http.Request, said string) string { return cmp.Or(Who(r), said) }
 
 // guard lets a request through to a handler if it may have what that gives.
 func (s *Server) guard(l leave, next http.Handler) http.Handler {

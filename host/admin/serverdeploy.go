@@ -45,6 +45,7 @@ func (s *Server) release(w http.ResponseWriter, r *http.Request) error {
 	if err := codec.Decode(http.MaxBytesReader(w, r.Body, maxRequest), &req); err != nil {
 		return wire.Errorf(wire.BadRequest, "the request: %v", err)
 	}
+	req.By = byOr(r, req.By)
 	v, err := s.backend.Release(r.Context(), r.PathValue("name"), req)
 	return replyOr(w, v, err)
 }
@@ -76,7 +77,7 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
-	req.ID = r.PathValue("id")
+	req.ID, req.By = r.PathValue("id"), by(r)
 	if ct := r.Header.Get("Content-Type"); req.URL == "" && ct != bundleType {
 		return wire.Errorf(wire.BadRequest, "the body is of type %q: want %s, or a parameter url", ct, bundleType)
 	}

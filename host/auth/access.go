@@ -150,7 +150,7 @@ func (a *Authority) verifyAccess(token string) (*Identity, error) {
 		return nil, revoked("the account of the token is gone")
 	case a.state.revoked[claims.ID]:
 		return nil, revoked("the token was revoked: `fnhost login` gets a new one")
-	case login == nil, login.Account != acc.Name, login.Begun.Before(acc.Epoch):
+	case login == nil, login.Account != acc.Name, login.Begun.Before(acc.Epoch), acc.laterThan(login.Begun):
 		return nil, revoked("the login of the token has ended: `fnhost login` begins a new one")
 	}
 	id := &Identity{Account: acc.Name, Namespace: acc.Namespace, Kind: acc.Kind, Scopes: slices.Clone(acc.Scopes), Token: claims.ID, Expires: claims.ExpiresAt.Time, family: claims.Family}

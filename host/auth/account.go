@@ -103,6 +103,10 @@ func (a *Authority) CreateAccount(ctx context.Context, n NewAccount) (Account, e
 	return acc.shown(), nil
 }
 
+// laterThan reports whether the account was made after something that is said to be its: that
+// is of an account of the same name which is gone. Another host, of another clock, may have made it.
+func (acc *Account) laterThan(made time.Time) bool { return made.Before(acc.Created.Add(-leeway)) }
+
 // shown is the account without what nobody needs to see.
 func (acc Account) shown() Account {
 	if acc.Password != "" {

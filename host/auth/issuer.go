@@ -53,20 +53,34 @@ var algorithms = []string{"EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", 
 type issuer struct {
 	Issuer
 
-	mu     sync.Mutex
-	keys   keyfunc.Keyfunc
+	mu    sync.Mutex // held while they are fetched
+	keys  keyfunc.Keyfunc
+	tried time.Time // the last time that they could not be had
+	err   error     // why
+
+	ending sync.Mutex // guards what follows, and is held for nothing else
 	cancel context.CancelFunc
-	tried  time.Time // the last time that they could not be had
-	err    error     // why
+	ended  bool
 }
 
 func (i *issuer) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &i.Issuer) }
 
+// stop ends the following of its keys. It does not wait for who fetches them at the moment.
 func (i *issuer) stop() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
+	i.ending.Lock()
+	defer i.ending.Unlock()
+	i.ended = true
 	if i.cancel != nil {
 		i.cancel()
+	}
+}
+
+// follows notes what ends the following of its keys.
+func (i *issuer) follows(cancel context.CancelFunc) {
+	i.ending.Lock()
+	defer i.ending.Unlock()
+	if i.cancel = cancel; i.ended {
+		cancel()
 	}
 }
 
@@ -203,7 +217,7 @@ func (a *Authority) keyfuncOf(ctx context.Context, i *issuer) (keyfunc.Keyfunc, 
 			i.keys = nil
 			return err
 		}
-		i.cancel = stop
+		i.follows(stop)
 		return nil
 	}()
 	if err != nil {

@@ -165,6 +165,19 @@ func (i *Identity) Lend(scopes []string) ([]string, error) {
 	return scopes, nil
 }
 
+// LendFor returns how long such a token is good: as long as was asked for, 0 being until it is
+// revoked, and no longer than the machine token that makes it. A login may make one that stays.
+func (i *Identity) LendFor(ttl time.Duration) time.Duration {
+	if i.family != "" || i.Expires.IsZero() {
+		return ttl
+	}
+	left := max(time.Until(i.Expires), time.Millisecond)
+	if ttl == 0 {
+		return left
+	}
+	return min(ttl, left)
+}
+
 // verifyOpaque verifies a machine token, or the root token.
 func (a *Authority) verifyOpaque(token string) (*Identity, error) {
 	if a.cfg.Root != nil && a.cfg.Root.is(token) {
@@ -201,6 +214,9 @@ func (a *Authority) lend(t *Token) (*Identity, error) {
 	if t.Account != RootAccount {
 		if acc = a.state.accounts[t.Account]; acc == nil {
 			return nil, revoked("the account of the token is gone")
+		}
+		if acc.laterThan(t.Created) {
+			return nil, revoked("the token is of an account of that name that is gone")
 		}
 	}
 	id := &Identity{Account: acc.Name, Namespace: acc.Namespace, Kind: Service, Token: t.ID, Expires: t.Expires}

@@ -142,7 +142,7 @@ func (a *Authority) Refresh(ctx context.Context, token string) (Login, error) {
 	acc := a.state.accounts[f.Account]
 	a.mu.RUnlock()
 	left := min(a.cfg.RefreshTTL, time.Until(f.Begun.Add(maxLogin))).Truncate(time.Second)
-	if acc == nil || left < time.Second || f.Begun.Before(acc.Epoch) {
+	if acc == nil || left < time.Second || f.Begun.Before(acc.Epoch) || acc.laterThan(f.Begun) {
 		return Login{}, revoked("the login has ended: `fnhost login` begins a new one")
 	}
 	next := f.next(handle)

@@ -226,7 +226,7 @@ func CheckRunID(id string) error {
 
 // Submit stores an asynchronous call, and returns its run, which is queued, or,
 // if one of the given ID was stored before, as it is. The error is of code Conflict if
-// that is one of another function, endpoint or body, TooLarge for a call over the server's
+// that is one of another function, endpoint, caller or body, TooLarge for a call over the server's
 // limit of a message, and Unavailable if it cannot be stored.
 func (t *Trigger) Submit(ctx context.Context, inv *trigger.Invocation, a manifest.Async, o trigger.AsyncOptions) (*trigger.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
@@ -290,15 +290,6 @@ func sameCall(run *trigger.Run, inv *trigger.Invocation, err error) (*trigger.Ru
 	return run, nil
 }
 
-// accountOf returns the account that has proved to ask, "" for none.
-func accountOf(h wire.Header) string {
-	var identity struct{ Account string }
-	if text := h.Get(wire.KeyIdentity); text != "" {
-		json.Unmarshal([]byte(text), &identity) // which the host has written
-	}
-	return identity.Account
-}
-
 // hashOf tells the bodies of calls apart.
 func hashOf(body []byte) string {
 	sum := sha256.Sum256(body)
@@ -313,13 +304,21 @@ func queuedRun(m *nats.Msg, seq uint64, at time.Time) *trigger.Run {
 		Callback: m.Header.Get(headerCallback), Input: trigger.RunInput{Stream: CallStream, Sequence: seq, Subject: m.Subject},
 	}
 	if header, body, err := callParts(m.Data); err == nil {
-		run.Account = accountOf(header)
-		run.Input.Size, run.Data = int64(len(body)), body
+		run.Input.Size, run.Data, run.Account = int64(len(body)), body, accountOf(header)
 		if m.Header.Get(headerGiven) != "" {
 			run.Input.Hash = hashOf(body)
 		}
 	}
 	return run
+}
+
+// accountOf returns the account that has proved to have made a call, "" for none.
+func accountOf(header wire.Header) string {
+	var who struct {
+		Account string `json:"account"`
+	}
+	json.Unmarshal([]byte(header.Get(wire.KeyIdentity)), &who) // of nobody, it is empty
+	return who.Account
 }
 
 // callParts takes the data of a call apart.

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
 	"github.com/fnhost/fnhost/trigger"
 	"github.com/fnhost/fnhost/trigger/codec"
@@ -149,7 +148,7 @@ func writeRun(w http.ResponseWriter, status int, run *trigger.Run, location stri
 const maxWait = 60 * time.Second
 
 // serveRun answers requests for runs. Who knows the ID of one may read and cancel it, unless
-// somebody has proved to have asked for it: then nobody else may.
+// it is of somebody who was known.
 func (g *Gateway) serveRun(rt *routes, w http.ResponseWriter, r *http.Request) {
 	id := strings.TrimPrefix(r.URL.Path, runsPath)
 	wait, err := parseWait(r)
@@ -158,9 +157,6 @@ func (g *Gateway) serveRun(rt *routes, w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), wait)
 		defer cancel()
 		run, err = g.cfg.Async.WaitRun(ctx, id)
-	}
-	if err == nil {
-		err = g.mayKnow(r, run)
 	}
 	if err != nil {
 		g.fail(w, r, "", err)
@@ -174,20 +170,11 @@ func (g *Gateway) serveRun(rt *routes, w http.ResponseWriter, r *http.Request) {
 	next(w, r)
 }
 
-// mayKnow returns an error, the same as if there were no such run, for who may not know of it.
-func (g *Gateway) mayKnow(r *http.Request, run *trigger.Run) error {
-	if g.cfg.Door == nil || run.Account == "" {
-		return nil
-	}
-	// Whether the function may be called is not asked: it was, when the run began.
-	who, err := g.cfg.Door.Enter(r, run.Function, run.Endpoint, manifest.Leave{Public: true})
-	if err == nil && who.Account != run.Account {
-		err = wire.Errorf(wire.NotFound, "no run %.64q: it never was, or is not kept any more", run.ID)
-	}
-	return err
-}
-
 func (g *Gateway) answerRun(w http.ResponseWriter, r *http.Request, run *trigger.Run) {
+	if err := g.ownRun(r, run); err != nil {
+		g.fail(w, r, "", err)
+		return
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		g.result(w, r, run)

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/fnhost/fnhost/builder/manifest"
+	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/trigger"
 )
 
 // Identity is who has proved to ask; its zero value is nobody.
@@ -19,6 +21,8 @@ type Door interface {
 	// a *wire.Error of code Unauthorized if it wants to know who asks, and Forbidden if that
 	// one may not; Unavailable if it cannot be known.
 	Enter(r *http.Request, function, endpoint string, leave manifest.Leave) (Identity, error)
+	// Who returns who has proved to ask, whatever they may. The error is one of Enter's.
+	Who(r *http.Request) (Identity, error)
 	// Cookie returns the name of the cookie that may hold what proves it.
 	Cookie() string
 }
@@ -29,6 +33,34 @@ func (g *Gateway) enter(r *http.Request, fn, endpoint string, leave manifest.Lea
 		return Identity{}, nil
 	}
 	return g.cfg.Door.Enter(r, fn, endpoint, leave)
+}
+
+// enterFor has the door decide on a request for a function. One for another version than the
+// one that serves must be let in by both: what an old version lets in may be what a new one
+// was deployed to keep out.
+func (g *Gateway) enterFor(r *http.Request, t *target) (Identity, error) {
+	who, err := g.enter(r, t.fn.Name, t.endpoint.Name, t.fn.Manifest.LeaveOf(t.route))
+	if err == nil && t.serves != nil && t.serves != t.fn {
+		who, err = g.enter(r, t.fn.Name, t.endpoint.Name, t.serves.Manifest.LeaveOf(t.route))
+	}
+	return who, err
+}
+
+// ownRun returns an error if a run is one that somebody else has proved to have called.
+func (g *Gateway) ownRun(r *http.Request, run *trigger.Run) error {
+	if run.Account == "" || g.cfg.Door == nil {
+		return nil
+	}
+	who, err := g.cfg.Door.Who(r)
+	switch {
+	case err != nil:
+		return err
+	case who.Account == "":
+		return wire.Errorf(wire.Unauthorized, "this run is of somebody who is known: send the token that it was called with, or another one of that account")
+	case who.Account != run.Account: // as of one that there is not
+		return wire.Errorf(wire.NotFound, "no run %.64q: it never was, or is not kept any more", run.ID)
+	}
+	return nil
 }
 
 // forStrangers returns what is to be said of a function that cannot be called: nothing of which
@@ -48,7 +80,7 @@ func (t *target) isProof(header string) bool {
 
 // cookiesFor returns the cookies that a function gets to see.
 func (t *target) cookiesFor(values []string) []string {
-	if t.identity.Account == "" {
+	if t.cookie == "" {
 		return values
 	}
 	var kept []string

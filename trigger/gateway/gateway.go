@@ -16,7 +16,8 @@
 // A request with "Prefer: respond-async" is stored, and answered with 202 and the
 // place of its run, /_runs/<id>, only then. There, GET answers as the function
 // has, once it has (?wait=10s waits, at most 60 s), and with 202 before; DELETE cancels.
-// Who knows the ID may do both; one that the gateway makes cannot be guessed. A client
+// Who knows the ID may do both; one that the gateway makes cannot be guessed. Of a call whose
+// caller was known, only that one may. A client
 // that chooses it, by X-Call-Id, may repeat the request: it is one run all the same, and
 // one of another body is refused with 409. The result is sent to X-Callback-Url, if that
 // is given; that of a run that was canceled is an error of status 499. An event whose
@@ -31,7 +32,8 @@
 // API are not counted.
 //
 // Hop-by-hop headers and X-Fn-… are not passed on. A request asks for a version of
-// the function by X-Fn-Version; without it the release decides. The response names
+// the function by X-Fn-Version; without it the release decides. Who may not call what
+// serves may not call another version. The response names
 // the version and the invocation (X-Fn-Version, X-Fn-Invocation). Errors are problem
 // documents (RFC 9457) with the member "code", one of package wire's.
 package gateway
@@ -95,6 +97,7 @@ func New(cfg Config) *Gateway {
 // target is what a request is for.
 type target struct {
 	fn       *trigger.Function
+	serves   *trigger.Function // of that name, where fn is a version that was asked for; nil for none
 	endpoint *trigger.Endpoint
 	prefix   string // the part of the path that is the function's, not the handler's
 	uri      string // what the handler sees of the path, escaped
@@ -183,7 +186,7 @@ func (g *Gateway) await(r *http.Request, name string) (*trigger.Function, error)
 
 // serve applies CORS, and then invokes.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, rt *routes, t *target) {
-	t.fnLimit = rt.limits[t.fn.Name]
+	t.fnLimit, t.serves = rt.limits[t.fn.Name], rt.functions[t.fn.Name]
 	if c := rt.cors[t.fn.Name]; c != nil {
 		c.ServeHTTP(w, r, func(w http.ResponseWriter, r *http.Request) { g.invoke(w, r, t) })
 		return
@@ -196,11 +199,11 @@ var headers = sync.Pool{New: func() any { h := make(wire.Header, 0, 1<<10); retu
 
 func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, t *target) {
 	var err error
-	if t.identity, err = g.enter(r, t.fn.Name, t.endpoint.Name, t.fn.Manifest.LeaveOf(t.route)); err != nil {
+	if t.identity, err = g.enterFor(r, t); err != nil {
 		g.fail(w, r, "", err)
 		return
 	}
-	if t.identity.Account != "" {
+	if g.cfg.Door != nil { // the cookie is not for functions, whatever has proved who asks
 		t.cookie = g.cfg.Door.Cookie()
 	}
 	if (t.limit != nil || t.fnLimit != nil) && !g.admit(w, r, t.identity, t.limit, t.fnLimit) {

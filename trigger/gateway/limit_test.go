@@ -26,6 +26,10 @@ func (nameDoor) Enter(r *http.Request, _, _ string, _ manifest.Leave) (Identity,
 	return Identity{Account: r.Header.Get("Account")}, nil
 }
 
+func (nameDoor) Who(r *http.Request) (Identity, error) {
+	return Identity{Account: r.Header.Get("Account")}, nil
+}
+
 func (nameDoor) Cookie() string { return "token" }
 
 func startLimited(t *testing.T, functions ...*trigger.Function) *limitedFixture {
