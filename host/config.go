@@ -64,8 +64,8 @@ type Config struct {
 	// the refresh token that gets the next one, at least a second each, and the second no
 	// shorter than the first. Default: [auth.DefaultAccessTTL], [auth.DefaultRefreshTTL].
 	AccessTTL, RefreshTTL time.Duration
-	// AdminPlain allows the management API without TLS on an address that other
-	// machines reach: the token and all sources can be read on the way. Default: no.
+	// AdminPlain allows the management API and NATS without TLS on addresses that other
+	// machines reach: tokens and all sources can be read on the way. Default: no.
 	AdminPlain bool
 	// GitPush makes the management API a git remote, below /git/: a push is a deploy.
 	// git then starts this program anew, as its hook, so that main must begin with
@@ -153,6 +153,9 @@ func (c *Config) setDefaults() error {
 		if !c.hasTLS() && !c.AdminPlain {
 			return fmt.Errorf("host: the management API at %s can be reached by other machines and has no TLS: set a certificate and its key, or allow it explicitly", c.Admin)
 		}
+	}
+	if c.NATS != "" && !isLoopback(c.NATS) && !c.hasTLS() && !c.AdminPlain {
+		return fmt.Errorf("host: NATS at %s can be reached by other machines and has no TLS: set a certificate and its key, or allow it explicitly", c.NATS)
 	}
 	for _, address := range []string{c.HTTP, c.Admin, c.NATS} {
 		c.Auth = c.Auth || address != "" && !isLoopback(address)

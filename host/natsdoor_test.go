@@ -1,13 +1,22 @@
 package host_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/auth/rules"
 	"github.com/fnhost/fnhost/host/bus"
@@ -120,5 +129,41 @@ func TestRootIsLetInOverNATS(t *testing.T) {
 	}
 	if _, err := js.AddStream(&nats.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestNATSOfOtherMachinesWantsTLS(t *testing.T) {
+	if _, err := host.New(host.Config{Dir: t.TempDir(), NATS: "0.0.0.0:0"}); err == nil || !strings.Contains(err.Error(), "has no TLS") {
+		t.Errorf("without: %v", err)
+	}
+	cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	made := httptest.NewTLSServer(http.NotFoundHandler())
+	made.Close()
+	private, err := x509.MarshalPKCS8PrivateKey(made.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made.Certificate().Raw})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	for name, data := range map[string][]byte{cert: certPEM, key: keyPEM} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := start(t, nil, func(c *host.Config) { c.Watch, c.NATS, c.TLSCert, c.TLSKey = nil, "0.0.0.0:0", cert, key })
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(f.Info().NATS, "nats://"))
+	url := "tls://127.0.0.1:" + port
+	trust := nats.Secure(&tls.Config{InsecureSkipVerify: true})
+	if c, err := nats.Connect(url, trust); err == nil {
+		c.Close()
+		t.Error("let in without a token")
+	}
+	c, err := nats.Connect(url, trust, nats.Token(f.FreshToken()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if state, err := c.TLSConnectionState(); err != nil || !state.HandshakeComplete {
+		t.Errorf("no TLS: %v", err)
 	}
 }

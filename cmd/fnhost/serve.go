@@ -51,7 +51,7 @@ the addresses are served (Type=notify).`,
 	f.register(cmd.Flags())
 	cmd.Flags().StringVar(&f.cfg.Dir, "data", "", "data directory")
 	cmd.Flags().StringSliceVar(&f.cfg.Watch, "watch", nil, "folders whose functions are built and served, too, when they are saved")
-	cmd.Flags().BoolVar(&f.adminPlain, "admin-plain", false, "let other machines reach the management API without TLS: on the way, all can be read, the token too")
+	cmd.Flags().BoolVar(&f.adminPlain, "admin-plain", false, "let other machines reach the management API and NATS without TLS: on the way, all can be read, tokens too")
 	loginFlags(cmd.Flags(), &f.cfg)
 	completeChoices(cmd)
 	return cmd
@@ -72,14 +72,16 @@ func (f *serveFlags) complete() error {
 	if err := f.hostFlags.complete(); err != nil {
 		return err
 	}
+	secure := f.adminPlain || f.cfg.TLSCert != "" || len(f.cfg.ACME.Domains) > 0
+	const but = "it wants --tls-cert and --tls-key, --acme-domain, or --admin-plain"
 	for _, l := range []struct {
 		flag, address string
 		exposed       bool
 		but           string
 	}{
 		{"http", f.cfg.HTTP, true, ""},
-		{"admin", f.cfg.Admin, f.adminPlain || f.cfg.TLSCert != "" || len(f.cfg.ACME.Domains) > 0, "it wants --tls-cert and --tls-key, --acme-domain, or --admin-plain"},
-		{"nats", f.cfg.NATS, false, "whoever reaches it may run all functions: use 127.0.0.1"},
+		{"admin", f.cfg.Admin, secure, but},
+		{"nats", f.cfg.NATS, secure, but},
 	} {
 		if err := checkAddress(l.flag, l.address, l.exposed, l.but); err != nil {
 			return err
