@@ -9,6 +9,7 @@ import (
 	"github.com/fnhost/fnhost/host"
 	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/auth"
+	"github.com/fnhost/fnhost/host/auth/rules"
 )
 
 // Who is of one namespace gets into that one, and learns nothing of others.
@@ -62,5 +63,51 @@ func TestWhoIsOfANamespace(t *testing.T) {
 	}
 	if status, body, _ := f.do("GET", "/@acme/who", ""); status != 401 {
 		t.Errorf("without a token: %d %s", status, body)
+	}
+}
+
+// Whoever makes a namespace of the name of one that is gone makes another one.
+func TestWhoIsOfANamespaceThatIsGoneIsNotOfTheNextOneOfItsName(t *testing.T) {
+	f := start(t, nil, func(c *host.Config) { c.Watch, c.Admin, c.Auth = nil, "127.0.0.1:0", true })
+	a := f.Auth()
+	named(t, f.make("acme", host.Limits{}))
+	named(t, f.make("globex", host.Limits{}))
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	secrets := make(map[string]string)
+	for account, namespace := range map[string]string{"ada": "acme", "bob": "globex"} {
+		_, err := a.CreateAccount(t.Context(), auth.NewAccount{Name: account, Namespace: namespace, Scopes: []string{"invoker"}, Password: doorPassword})
+		must(err)
+		_, secrets[account], err = a.CreateToken(t.Context(), auth.NewToken{Name: "ci", Account: account})
+		must(err)
+	}
+	var err error
+	_, secrets["root"], err = a.CreateToken(t.Context(), auth.NewToken{Name: "ci", Account: auth.RootAccount, Namespace: "acme"})
+	must(err)
+	_, err = a.AddRule(t.Context(), rules.Rule{ID: "open", Namespace: "acme", Resource: "function:who", Scope: "public", Access: rules.Grant})
+	must(err)
+	must(a.AddIssuer(t.Context(), auth.Issuer{Name: "corp", URL: "https://id.example.com", Audience: "x", Namespace: "acme"}))
+	must(f.RemoveNamespace(t.Context(), "acme", true))
+	named(t, f.make("acme", host.Limits{}))
+	for account, want := range map[string]int{"ada": 401, "root": 401, "bob": 403} {
+		if status, body, _ := f.do("GET", "/@acme/who", "", "Authorization", "Bearer "+secrets[account]); status != want {
+			t.Errorf("%s: %d %s, want %d", account, status, body, want)
+		}
+	}
+	if status, body, _ := f.do("GET", "/@acme/who", ""); status != 401 {
+		t.Errorf("nobody: %d %s", status, body)
+	}
+	if _, err := a.Login(t.Context(), "ada", doorPassword); !errors.Is(err, auth.ErrLogin) {
+		t.Errorf("login: %v", err)
+	}
+	if list := a.Issuers(); len(list) != 0 {
+		t.Errorf("issuers %v", list)
+	}
+	if status, body, _ := f.do("GET", "/@globex/who", "", "Authorization", "Bearer "+secrets["bob"]); status != 200 {
+		t.Errorf("another namespace: %d %s", status, body)
 	}
 }

@@ -255,6 +255,11 @@ func (s *spaces) bring(sp *space, r *spaceRecord) error {
 		if err := s.unexportAll(s.ctx, sp.name); err != nil {
 			return err
 		}
+		if a := s.h.authority(); a != nil { // who is of it is not of the next one of its name
+			if err := a.RemoveNamespace(s.ctx, sp.name); err != nil {
+				return err
+			}
+		}
 		if err := s.h.erase(s.ctx, sp.name); err != nil {
 			return err
 		}

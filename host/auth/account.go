@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -185,7 +186,12 @@ func (a *Authority) RemoveAccount(ctx context.Context, name string) error {
 	if !namePattern.MatchString(name) {
 		return wire.Errorf(wire.NotFound, "there is no account %.80q", name)
 	}
-	if err := a.remove(ctx, accountKind+"."+name); err != nil {
+	return a.dropAccount(ctx, name)
+}
+
+// dropAccount removes an account and all its tokens.
+func (a *Authority) dropAccount(ctx context.Context, name string) error {
+	if err := kv.Retry(ctx, func() error { return a.remove(ctx, accountKind+"."+name) }); err != nil {
 		return stored("account "+name, err)
 	}
 	// Who makes an account of the name again must not find the tokens of the old one.
@@ -194,13 +200,15 @@ func (a *Authority) RemoveAccount(ctx context.Context, name string) error {
 	}
 	for _, t := range a.Tokens() {
 		if t.Account == name {
-			if err := a.RevokeToken(ctx, t.ID); err != nil {
+			if err := a.RevokeToken(ctx, t.ID); err != nil && !errors.Is(err, errNotFound) {
 				return err
 			}
 		}
 	}
 	return nil
 }
+
+var errNotFound = &wire.Error{Code: wire.NotFound}
 
 // EndLogins ends all logins of an account: access tokens of before are refused from now
 // on, and refresh tokens, too. Machine tokens stay. The error is of code NotFound if there
