@@ -14,33 +14,57 @@ import (
 // another one of its own callers of the moment.
 type callers struct {
 	mu sync.Mutex
-	m  map[string]string // identity, by ID of the invocation
+	m  map[string]asked // by ID of the invocation
 }
 
-// begin notes who asks for an invocation, and returns what forgets that.
+// asked is who asks for the invocations of one ID: a client may choose that of an asynchronous
+// call, and so one that runs already.
+type asked struct {
+	identity string // "" for nobody, and for more than one
+	running  int
+}
+
+// begin notes who asks for an invocation, and returns what forgets that, which may be called
+// more than once. There is nothing to be forgotten of who is nobody, unless the ID is the client's.
 func (c *callers) begin(inv *trigger.Invocation) (end func()) {
 	identity := inv.Header.Get(wire.KeyIdentity)
-	if identity == "" {
+	if identity == "" && inv.Trigger != trigger.Async {
 		return nil
 	}
 	id := inv.ID
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.m == nil {
-		c.m = make(map[string]string)
+		c.m = make(map[string]asked)
 	}
-	c.m[id] = identity
-	c.mu.Unlock()
+	a, runs := c.m[id]
+	if a.running++; !runs {
+		a.identity = identity
+	} else if a.identity != identity {
+		a.identity = ""
+	}
+	c.m[id] = a
+	ended := false
 	return func() {
 		c.mu.Lock()
-		delete(c.m, id)
-		c.mu.Unlock()
+		defer c.mu.Unlock()
+		if ended {
+			return
+		}
+		ended = true
+		if a := c.m[id]; a.running > 1 {
+			a.running--
+			c.m[id] = a
+		} else {
+			delete(c.m, id)
+		}
 	}
 }
 
 // header returns that of a call which a function makes in an invocation.
 func (c *callers) header(invocation string) wire.Header {
 	c.mu.Lock()
-	identity := c.m[invocation]
+	identity := c.m[invocation].identity
 	c.mu.Unlock()
 	if identity == "" {
 		return nil

@@ -3,9 +3,12 @@ package host
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
+	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/audit"
 	"github.com/fnhost/fnhost/trigger/event"
 )
 
@@ -35,15 +38,33 @@ func (h *Namespace) ResumeTrigger(ctx context.Context, function, subject string)
 }
 
 // Events returns messages that streams hold, the oldest first, without their data. The
-// error is of code NotFound for a stream that is not there.
+// error is of code NotFound for a stream that is not there, and Forbidden for one of the host's own state.
 func (h *Namespace) Events(ctx context.Context, q event.Range) ([]event.StoredEvent, error) {
 	list, err := h.events.Events(ctx, q)
+	for i := range list {
+		if err := refuseOwnStream(list[i].Stream); err != nil {
+			return nil, err
+		}
+	}
 	return list, letterError(err)
 }
 
+// refuseOwnStream is refuseOwn for streams.
+func refuseOwnStream(name string) error {
+	bucket, isBucket := strings.CutPrefix(name, "KV_")
+	store, isStore := strings.CutPrefix(name, "OBJ_")
+	if isBucket && manifest.OwnBucket(bucket) || isStore && manifest.OwnBucket(store) || name == audit.Stream {
+		return wire.Errorf(wire.Forbidden, "the stream %s is the host's own", name)
+	}
+	return nil
+}
+
 // StoredEvent returns a message of a stream, with its data. The error is of code
-// NotFound if there is none.
+// NotFound if there is none, and Forbidden for a stream of the host's own state.
 func (h *Namespace) StoredEvent(ctx context.Context, stream string, sequence uint64) (*event.StoredEvent, error) {
+	if err := refuseOwnStream(stream); err != nil {
+		return nil, err
+	}
 	e, err := h.events.Event(ctx, stream, sequence)
 	return e, letterError(err)
 }

@@ -58,7 +58,7 @@ func (k *KV) Wants(op kv.Op) bool { return k.On == nil || slices.Contains(k.On, 
 func (k *KV) String() string { return k.Bucket + "/" + k.Keys }
 
 // ownBuckets are the host's.
-var ownBuckets = []string{"artifacts", "config", "registry", "secrets", "sources"}
+var ownBuckets = []string{"artifacts", "auth", "config", "registry", "secrets", "sources"}
 
 // OwnBucket reports whether a bucket, or a store of blobs, of that name would be the
 // host's own, so that nobody else gets it.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http/httptest"
+	"strconv"
 	"testing"
 )
 
@@ -38,5 +39,29 @@ func TestPasswordsCannotBeGuessedForEver(t *testing.T) {
 	g.right(r, "ada")
 	if err := g.allow(r, "ada"); err != nil {
 		t.Errorf("who knew it: %v", err)
+	}
+}
+
+// Only so many guesses are remembered: who makes many of other accounts must not have those of one forgotten.
+func TestGuessesOfManyAccountsDoNotMakeRoomForMore(t *testing.T) {
+	g := newGuesses()
+	r := httptest.NewRequest("POST", "/v1/login", nil)
+	r.RemoteAddr = "192.0.2.1:1"
+	for g.allow(r, "ada") == nil {
+	}
+	for i := range 30_000 {
+		g.allow(r, "account"+strconv.Itoa(i))
+	}
+	r.RemoteAddr = "192.0.2.2:1" // which has guessed nothing yet
+	if err := g.allow(r, "ada"); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	byAddress, _ := guessKeys(r, "ada")
+	if d := g.byAddress.Peek(byAddress); d.Remaining != 4 {
+		t.Errorf("it has %d guesses left", d.Remaining)
+	}
+	r.RemoteAddr = "192.0.2.1:1"
+	if byAddress, _ = guessKeys(r, "ada"); g.byAddress.Peek(byAddress).Remaining > 2 {
+		t.Error("what it has guessed is forgotten")
 	}
 }

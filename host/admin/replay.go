@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -103,7 +104,19 @@ func (s *Server) storedEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	list, err := s.backend.StoredEvents(r.Context(), q)
-	return replyOr(w, list, err)
+	if err != nil {
+		return err
+	}
+	seen := make(map[string]bool)
+	for i := range list { // a subject may be one of a bucket's
+		if stream := list[i].Stream; !seen[stream] {
+			if err := s.mayReadStream(r, stream); err != nil {
+				return err
+			}
+			seen[stream] = true
+		}
+	}
+	return reply(w, list)
 }
 
 func (s *Server) storedEvent(w http.ResponseWriter, r *http.Request) error {
@@ -111,8 +124,26 @@ func (s *Server) storedEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return wire.Errorf(wire.BadRequest, "%q is no sequence number", r.PathValue("sequence"))
 	}
+	if err := s.mayReadStream(r, r.PathValue("stream")); err != nil {
+		return err
+	}
 	v, err := s.backend.StoredEvent(r.Context(), r.PathValue("stream"), sequence)
 	return replyOr(w, v, err)
+}
+
+// mayReadStream returns an error for the stream of a bucket, or of a store of blobs, that who asks
+// may not read as such.
+func (s *Server) mayReadStream(r *http.Request, stream string) error {
+	if s.door == nil {
+		return nil
+	}
+	var err error
+	if bucket, ok := strings.CutPrefix(stream, "KV_"); ok {
+		_, err = s.door.Enter(r, NamespaceOf(r), "bucket:"+bucket+":read")
+	} else if store, ok := strings.CutPrefix(stream, "OBJ_"); ok {
+		_, err = s.door.Enter(r, NamespaceOf(r), "blob:"+store+":read")
+	}
+	return err
 }
 
 func (s *Server) pause(w http.ResponseWriter, r *http.Request) error {
