@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 )
@@ -317,8 +316,7 @@ func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error 
 		return err
 	}
 	output, err := b.goCommand(ctx, t, p, work, "-o", out)
-	if err != nil && bytes.Contains(output, []byte("GOPROXY=off")) {
-		// Modules are missing: they are fetched by a go command that compiles nothing.
+	if err != nil && b.lacksModules(output) { // they are fetched by a go command that compiles nothing
 		if output, err = b.goCommand(ctx, t, p, work, "-n"); err == nil {
 			output, err = b.goCommand(ctx, t, p, work, "-o", out)
 		}
@@ -343,6 +341,13 @@ func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error 
 	return &Error{Diagnostics: list}
 }
 
+// lacksModules reports whether a go command has failed because a module is not in the
+// cache: it was to ask the proxy, or to write to the cache that it may only read.
+func (b *Builder) lacksModules(output []byte) bool {
+	return bytes.Contains(output, []byte("GOPROXY=off")) || bytes.Contains(output, []byte(filepath.Join(b.env.GOMODCACHE, "cache")+"/")) ||
+		bytes.Contains(output, []byte("mkdir "+filepath.Join(b.env.GOMODCACHE, "cache")+":"))
+}
+
 // goCommand runs go build in a room of its own: with -n as its flags, it reads modules
 // from the network, and compiles nothing; otherwise there is no network.
 func (b *Builder) goCommand(ctx context.Context, t *tree, p *plan, work string, how ...string) ([]byte, error) {
@@ -356,11 +361,16 @@ func (b *Builder) goCommand(ctx context.Context, t *tree, p *plan, work string, 
 		needs.Read = append(needs.Read, p.files)
 	}
 	modules := []string{b.env.GOMODCACHE, filepath.Join(b.cache, "gopath")}
+	for _, dir := range modules { // the go command wants them to be there
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("builder: module cache: %w", err)
+		}
+	}
 	if needs.Network = how[0] == "-n"; needs.Network {
 		needs.Read = append(needs.Read, b.proxyFiles()...)
 		needs.Write = append(needs.Write, modules...)
 	} else {
-		needs.Read = append(needs.Read, existing(modules)...)
+		needs.Read = append(needs.Read, modules...)
 		env = replaced(env, "GOPROXY=off", "GONOPROXY=none")
 	}
 	room, err := b.openRoom(needs)
@@ -371,13 +381,6 @@ func (b *Builder) goCommand(ctx context.Context, t *tree, p *plan, work string, 
 	args := append([]string{b.goCmd, "build", "-json", "-x"}, how...)
 	args = append(append(args, flags...), p.args...)
 	return run(ctx, room, p.dir, env, append(args, p.target)...)
-}
-
-func existing(paths []string) []string {
-	return slices.DeleteFunc(paths, func(path string) bool {
-		_, err := os.Stat(path)
-		return err != nil
-	})
 }
 
 // lockWhileCold lets builds into an empty cache one at a time, so that the
