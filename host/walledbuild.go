@@ -22,8 +22,13 @@ const (
 // buildRoom builds the wall around the programs of one build. They are the host's user
 // without its privileges, since what they write is the host's: the caches.
 func (h *Host) buildRoom(n builder.Needs) (builder.Room, error) {
+	// The new root is put together on a directory of its own: what lies there is not to be seen.
+	root := filepath.Join(h.cfg.Dir, "run", "build")
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, err
+	}
 	spec := wall.Spec{
-		Dir: filepath.Join(h.cfg.Dir, "run"), KeepUser: true, Network: wall.None, FileSize: n.FileSize,
+		Dir: root, KeepUser: true, Network: wall.None, FileSize: n.FileSize,
 		Memory: wall.Memory(80, buildMemory), Processes: max(buildProcesses, 64*runtime.NumCPU()), Disk: buildTmp,
 		Nice: buildNice, Whole: h.cfg.Walls == wall.Strict,
 		Refused: func(r wall.Refusal) {

@@ -190,6 +190,26 @@ func TestWhatABuildStartsEndsWithIt(t *testing.T) {
 	})
 }
 
+// The data directory of fnhost dev lies in the project.
+func TestABuildDoesNotSeeADataDirectoryInItsModule(t *testing.T) {
+	var data string
+	f := openHostile(t, func(c *host.Config) {
+		data = filepath.Join(c.Watch[0], ".fnhost")
+		c.Dir = data
+	})
+	secret := filepath.Join(data, "secret")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.write("go.mod", "module example.com/m\n\ngo 1.26\n")
+	f.write("lib/lib.go", "package lib\n")
+	lib := filepath.Join(f.dir, "lib", "lib.go")
+	got := f.order("in", "read "+lib, "read "+secret)
+	if !strings.Contains(got, "read "+lib+": <nil>") || !strings.Contains(got, "read "+secret+": open ") {
+		t.Errorf("error %q", got)
+	}
+}
+
 // What a build makes is stored by the host, which may read what the build may not.
 func TestABuildThatMakesALinkHasMadeNothing(t *testing.T) {
 	f := openHostile(t, nil)
