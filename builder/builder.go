@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,6 +26,9 @@ type Config struct {
 	Timeout time.Duration
 	// MaxOutput bounds each file that a build writes, in bytes. Default: 256 MiB.
 	MaxOutput int64
+	// Room opens the room in which the programs of a build run. Default: they run as those
+	// of this program's user do.
+	Room func(Needs) (Room, error)
 	// Parallel is how many builds run at once. Default: the number of processors.
 	Parallel int
 	// Logger gets what is not an error of a source. Default: [slog.Default].
@@ -267,7 +271,11 @@ func (b *Builder) compile(ctx context.Context, t *tree, path string) (How, error
 			return "", err
 		}
 	}
-	if info, err := os.Stat(out); err == nil && info.Size() > b.cfg.MaxOutput {
+	info, err := os.Lstat(out)
+	if err != nil || !info.Mode().IsRegular() { // a link would lead whoever stores it elsewhere
+		return "", failure(t.dir, 0, 0, "the build has made no program")
+	}
+	if info.Size() > b.cfg.MaxOutput {
 		return "", failure(t.dir, 0, 0, "the program has %d MiB, more than the limit of %d", info.Size()>>20, b.cfg.MaxOutput>>20)
 	}
 	if again, err := readTree(t.src); err != nil || again.digest != t.digest {
@@ -307,24 +315,72 @@ func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error 
 	if err != nil {
 		return err
 	}
-	args := append([]string{"build", "-json", "-x", "-o", out}, flags...)
-	args = append(append(args, p.args...), p.target)
-	output, err := b.run(ctx, p.dir, b.environ(work), b.goCmd, args...)
+	output, err := b.goCommand(ctx, t, p, work, "-o", out)
+	if err != nil && b.lacksModules(output) { // they are fetched by a go command that compiles nothing
+		if output, err = b.goCommand(ctx, t, p, work, "-n"); err == nil {
+			output, err = b.goCommand(ctx, t, p, work, "-o", out)
+		}
+	}
 	if err == nil {
-		b.learn(t, parseEvents(output))
+		b.learn(t, p, parseEvents(output))
 		return nil
 	}
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		if ctx.Err() == nil {
-			return failure(t.dir, 0, 0, "the go command: %v", err)
-		}
+	var limit errLimit
+	switch {
+	case errors.As(err, &limit):
+		return failure(t.dir, 0, 0, "the build was stopped: %v", limit)
+	case !errors.As(err, &exit) && ctx.Err() == nil:
+		return failure(t.dir, 0, 0, "the go command: %v", err)
+	case !errors.As(err, &exit):
 		return err
 	}
 	list := diagnostics(parseEvents(output), p.dir, p.shim)
 	list = b.explain(t, list, output)
 	AddExcerpts(list)
 	return &Error{Diagnostics: list}
+}
+
+// lacksModules reports whether a go command has failed because a module is not in the
+// cache: it was to ask the proxy, or to write to the cache that it may only read.
+func (b *Builder) lacksModules(output []byte) bool {
+	return bytes.Contains(output, []byte("GOPROXY=off")) || bytes.Contains(output, []byte(filepath.Join(b.env.GOMODCACHE, "cache")+"/")) ||
+		bytes.Contains(output, []byte("mkdir "+filepath.Join(b.env.GOMODCACHE, "cache")+":"))
+}
+
+// goCommand runs go build in a room of its own: with -n as its flags, it reads modules
+// from the network, and compiles nothing; otherwise there is no network.
+func (b *Builder) goCommand(ctx context.Context, t *tree, p *plan, work string, how ...string) ([]byte, error) {
+	sources, err := t.sources()
+	if err != nil {
+		return nil, err
+	}
+	env := b.environ(work)
+	needs := Needs{Dir: t.dir, Read: sources, Write: []string{work, filepath.Join(b.cache, "go-build")}}
+	if p.files != "" {
+		needs.Read = append(needs.Read, p.files)
+	}
+	modules := []string{b.env.GOMODCACHE, filepath.Join(b.cache, "gopath")}
+	for _, dir := range modules { // the go command wants them to be there
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("builder: module cache: %w", err)
+		}
+	}
+	if needs.Network = how[0] == "-n"; needs.Network {
+		needs.Read = append(needs.Read, b.proxyFiles()...)
+		needs.Write = append(needs.Write, modules...)
+	} else {
+		needs.Read = append(needs.Read, modules...)
+		env = replaced(env, "GOPROXY=off", "GONOPROXY=none")
+	}
+	room, err := b.openRoom(needs)
+	if err != nil {
+		return nil, err
+	}
+	defer room.Close()
+	args := append([]string{b.goCmd, "build", "-json", "-x"}, how...)
+	args = append(append(args, flags...), p.args...)
+	return run(ctx, room, p.dir, env, append(args, p.target)...)
 }
 
 // lockWhileCold lets builds into an empty cache one at a time, so that the

@@ -20,8 +20,17 @@
 // links that lead out of [Source.Root] are refused, cgo and version control are
 // off, and the environment is made from scratch. A build runs in a process group
 // of its own, which is killed when its context ends or its time is up, and no
-// file that it writes may exceed a limit. This keeps mistakes in; it is not a
-// wall against source that was written to attack the compiler.
+// file that it writes may exceed a limit. This keeps mistakes in.
+//
+// Against source that was written to attack the compiler there is [Config].Room: it is
+// told what each build needs, and may keep everything else from its programs. A build
+// reads its module (or its directory, without one), what links in that lead to, the
+// toolchain and the caches; it writes its own directory, and the go command the cache of
+// compiled packages. Compiler and linker never need a network: when a module is missing, a
+// go command that compiles nothing (go build -n) fetches it, and the build begins again.
+// What programs write in a build the Builder takes for no more than it is: no link is
+// followed, and no path in their output leads out of the build's directory. All builds share
+// the cache of compiled packages: who takes over the compiler may leave wrong ones for others.
 //
 // # Cache
 //

@@ -23,6 +23,7 @@ import (
 type recipe struct {
 	user, main step
 	link       step
+	files      string // the directory of what was generated
 }
 
 // step is one run of a tool.
@@ -99,13 +100,13 @@ func hashFile(file string) ([sha256.Size]byte, error) {
 
 // learn keeps the recipe that a successful build of t has shown, if it has shown
 // all of it.
-func (b *Builder) learn(t *tree, events []buildEvent) {
+func (b *Builder) learn(t *tree, p *plan, events []buildEvent) {
 	key := b.fastKey(t)
 	if key == "" {
 		return
 	}
 	user, main := t.importPath(), t.importPath()+"/"+shimDir
-	var r recipe
+	r := recipe{files: p.files}
 	work := ""
 	dirs := make(map[string]string)
 	configs := make(map[string]string)
@@ -138,7 +139,7 @@ func (b *Builder) learn(t *tree, events []buildEvent) {
 			r.link = s
 		}
 	}
-	for _, s := range []*step{&r.user, &r.main, &r.link} {
+	for _, s := range r.steps() {
 		if !s.complete(configs) {
 			return
 		}
@@ -212,21 +213,36 @@ func splitWords(line string) (words []string, ok bool) {
 func (s *step) complete(configs map[string]string) bool {
 	content, ok := configs[s.config]
 	s.imports = content
-	return ok && len(s.args) > 0
+	return ok && len(s.args) > 0 && isOfWork(s.config) && isOfWork(s.output())
 }
+
+// isOfWork reports whether a path of a recipe lies in the build's own directory. What
+// else it may say is for the room to bound: a build that writes what -x does can say anything.
+func isOfWork(path string) bool {
+	rest, ok := strings.CutPrefix(path, workVar+"/")
+	return ok && filepath.IsLocal(rest)
+}
+
+// output returns the path of what the step makes.
+func (s *step) output() string {
+	for i, arg := range s.args[:len(s.args)-1] {
+		if arg == "-o" {
+			return s.args[i+1]
+		}
+	}
+	return ""
+}
+
+func (r *recipe) steps() []*step { return []*step{&r.user, &r.main, &r.link} }
 
 // holdsOnlyOwn reports whether all that the recipe reads will be there again:
 // the packages of the cache, and what its own steps make.
 func (r *recipe) holdsOnlyOwn() bool {
 	own := make(map[string]bool)
 	for _, s := range []*step{&r.user, &r.main} {
-		for i, arg := range s.args[:len(s.args)-1] {
-			if arg == "-o" {
-				own[s.args[i+1]] = true
-			}
-		}
+		own[s.output()] = true
 	}
-	for _, s := range []*step{&r.user, &r.main, &r.link} {
+	for _, s := range r.steps() {
 		for line := range strings.Lines(s.imports) {
 			_, file, ok := strings.Cut(strings.TrimSpace(line), "=")
 			if !strings.HasPrefix(line, "packagefile ") || !ok {
@@ -250,42 +266,54 @@ func (b *Builder) relink(ctx context.Context, t *tree, work, out string) bool {
 	if r == nil {
 		return false
 	}
-	env := append(b.environ(work), "GOROOT=", "PWD="+t.dir)
-	for _, s := range []*step{&r.user, &r.main, &r.link} {
-		if err := b.runStep(ctx, s, env, work); err != nil {
+	steps := make([]*step, 0, 3)
+	for _, s := range r.steps() {
+		one, err := s.lay(work, out)
+		if err != nil {
+			return false
+		}
+		steps = append(steps, one)
+	}
+	sources, err := t.sources()
+	if err != nil {
+		return false
+	}
+	room, err := b.openRoom(Needs{Dir: t.dir, Read: append(sources, r.files, filepath.Join(b.cache, "go-build")), Write: []string{work}})
+	if err != nil {
+		return false // the go command's will say why
+	}
+	defer room.Close()
+	env := replaced(b.environ(work), "GOROOT=", "PWD="+t.dir)
+	for _, s := range steps {
+		if _, err := run(ctx, room, s.dir, env, s.args...); err != nil {
 			if ctx.Err() == nil {
 				b.fast.drop(key) // a syntax error, most often; the next build teaches it anew
 			}
 			return false
 		}
 	}
-	made := ""
-	for i, arg := range r.link.args[:len(r.link.args)-1] {
-		if arg == "-o" {
-			made = strings.ReplaceAll(r.link.args[i+1], workVar, work)
-		}
-	}
-	return made != "" && os.Rename(made, out) == nil
+	return true
 }
 
-func (b *Builder) runStep(ctx context.Context, s *step, env []string, work string) error {
+// lay writes what a step reads into the directory of a build, before any of its
+// programs has run, which could put links there. Only the linker makes out.
+func (s *step) lay(work, out string) (*step, error) {
 	expand := func(text string) string { return strings.ReplaceAll(text, workVar, work) }
-	args := make([]string, len(s.args))
-	for i, arg := range s.args {
-		args[i] = expand(arg)
-		if i > 0 && s.args[i-1] == "-o" {
-			if err := os.MkdirAll(filepath.Dir(args[i]), 0o755); err != nil {
-				return err
+	one := &step{dir: expand(s.dir), config: expand(s.config)}
+	for _, arg := range s.args {
+		one.args = append(one.args, expand(arg))
+	}
+	if filepath.Base(s.args[0]) == "link" {
+		for i := range one.args[:len(one.args)-1] {
+			if one.args[i] == "-o" {
+				one.args[i+1] = out
 			}
 		}
 	}
-	config := expand(s.config)
-	if err := os.MkdirAll(filepath.Dir(config), 0o755); err != nil {
-		return err
+	for _, path := range []string{one.output(), one.config} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, err
+		}
 	}
-	if err := os.WriteFile(config, []byte(expand(s.imports)), 0o644); err != nil {
-		return err
-	}
-	_, err := b.run(ctx, expand(s.dir), env, args[0], args[1:]...)
-	return err
+	return one, os.WriteFile(one.config, []byte(expand(s.imports)), 0o644)
 }

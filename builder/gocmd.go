@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,29 +63,69 @@ func (b *Builder) environ(work string) []string {
 // network are the variables that say how to reach a module proxy.
 var network = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
-// run runs a tool in a process group of its own, within the limits of a build,
-// and returns what it wrote. The error is the cause of ctx if that has ended, or
-// an *exec.ExitError.
-func (b *Builder) run(ctx context.Context, dir string, env []string, name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir, cmd.Env = dir, env
-	var out limitedBuffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = 2 * time.Second
-	ownGroup(cmd)
-	if err := cmd.Start(); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
+// errLimit is the error of a tool that has met a limit of its room.
+type errLimit string
+
+func (e errLimit) Error() string { return string(e) }
+
+// run runs a tool in a room, and returns what it wrote. The error is the cause of ctx
+// if that has ended, an errLimit, or an *exec.ExitError.
+func run(ctx context.Context, room Room, dir string, env []string, args ...string) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
 		return nil, err
 	}
-	limitFileSize(cmd.Process.Pid, b.cfg.MaxOutput)
-	err := cmd.Wait()
-	killGroup(cmd.Process.Pid) // what a tool has left behind
-	if ctx.Err() != nil {
-		return out.buf.Bytes(), context.Cause(ctx)
+	defer null.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	p, err := room.Start(Command{Path: args[0], Args: args, Dir: dir, Env: env, Files: []*os.File{null, w, w}})
+	w.Close()
+	if err != nil {
+		return nil, err
+	}
+	var out limitedBuffer
+	copied := make(chan struct{})
+	go func() {
+		io.Copy(&out, r)
+		close(copied)
+	}()
+	killed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		p.Kill()
+		close(killed)
+	})
+	state, limit, err := p.Wait()
+	if !stop() {
+		<-killed
+	}
+	r.SetReadDeadline(time.Now().Add(2 * time.Second)) // somebody else may hold the other end
+	<-copied
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case err == nil && !state.Success() && limit != "":
+		err = errLimit(limit)
+	case err == nil && !state.Success():
+		err = &exec.ExitError{ProcessState: state}
 	}
 	return out.buf.Bytes(), err
+}
+
+// replaced returns env with other values of some variables: of two, programs take
+// the first.
+func replaced(env []string, values ...string) []string {
+	for _, v := range values {
+		name, _, _ := strings.Cut(v, "=")
+		env = slices.DeleteFunc(env, func(one string) bool { return strings.HasPrefix(one, name+"=") })
+		env = append(env, v)
+	}
+	return env
 }
 
 // limitedBuffer keeps the first of what is written to it: a build that fails in

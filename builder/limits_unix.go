@@ -3,14 +3,8 @@
 package builder
 
 import (
-	"os/exec"
 	"syscall"
 )
-
-func ownGroup(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
-}
 
 func killGroup(pid int) error { return syscall.Kill(-pid, syscall.SIGKILL) }
 

@@ -28,6 +28,7 @@ type plan struct {
 	target string   // the package to build
 	args   []string // further flags
 	shim   string   // the generated main file, "" for a program with its own
+	files  string   // the directory of what is generated, "" for nothing
 }
 
 // shimSource generates main.
@@ -104,7 +105,11 @@ func (b *Builder) prepare(t *tree) (*plan, error) {
 		files["overlay.json"] = data
 		p.args = append(p.args, "-overlay="+filepath.Join(dir, "overlay.json"))
 	}
-	if _, err := os.Stat(dir); err == nil || len(files) == 0 {
+	if len(files) == 0 {
+		return p, nil
+	}
+	p.files = dir
+	if _, err := os.Stat(dir); err == nil {
 		return p, nil
 	}
 	if err := writeDir(dir, files); err != nil {

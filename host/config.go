@@ -104,8 +104,8 @@ type Config struct {
 	AuditDays int
 	// Durability says what stored data survives. Default: [bus.Process].
 	Durability bus.Durability
-	// Walls says what is done about walls around workers: what they reach of the machine
-	// and of the network; see package wall. Default: [wall.Auto], what this machine can.
+	// Walls says what is done about walls around workers and builds: what they reach of the
+	// machine and of the network; see package wall. Default: [wall.Auto], what this machine can.
 	Walls wall.Mode
 	// Builder says how sources are built; see [builder.Config].
 	Builder builder.Config

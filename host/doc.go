@@ -127,6 +127,12 @@
 // what is done where a machine cannot build all of it: see package wall, which says, too,
 // what a wall does not stop. As root it is whole. Functions in process have none.
 //
+// So are builds behind walls: each sees its module (or its directory, without one), the
+// toolchain and the caches, and nothing else of the machine or of Config.Dir. Compilers and
+// linkers have no network; only a go command that fetches modules has. They are
+// the host's user, without its privileges, since the caches belong to the host; they stand back
+// for workers, and are bounded to 4 GiB, or 80 % of the memory, and to 512 processes.
+//
 // # Data directory
 //
 // Config.Dir holds the streams of the embedded NATS server (jetstream), with what

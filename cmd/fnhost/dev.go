@@ -100,7 +100,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "addresses and networks whose X-Forwarded-For says where a request comes from, for limits and the audit")
 	flags.DurationVar(&f.cfg.Drain, "drain", 30*time.Second, "how long running invocations may go on, of a replaced version or when stopping")
 	flags.StringVar(&f.durability, "durability", "process", "what stored data survives: process (its end), or power (the loss of it; slower)")
-	flags.StringVar(&f.walls, "walls", string(wall.Auto), "around workers: auto (what this machine can), strict (all, or no start), or off")
+	flags.StringVar(&f.walls, "walls", string(wall.Auto), "around workers and builds: auto (what this machine can), strict (all, or no start), or off")
 	storeFlags(flags, &f.cfg.MasterKeyFile, &f.cfg.MasterKeyCommand, &f.cfg.EncryptStore)
 	flags.BoolVar(&f.cfg.PrivateCallbacks, "private-callbacks", false, "let results of asynchronous calls be sent to addresses of this machine and of the networks around it, too")
 	flags.BoolVar(&f.cfg.PrivateIssuers, "private-issuers", false, "let the keys of other issuers of tokens be fetched from such addresses")

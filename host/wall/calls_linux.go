@@ -69,12 +69,20 @@ var inPlaceRefused = append([]uint32{
 	unix.SYS_SEMTIMEDOP, unix.SYS_SEMCTL, unix.SYS_MSGGET, unix.SYS_MSGSND, unix.SYS_MSGRCV, unix.SYS_MSGCTL, unix.SYS_MQ_OPEN, unix.SYS_MQ_UNLINK,
 }, machineInPlaceRefused...)
 
-// inPlaceSelf are allowed there for the caller itself: with 0 as the argument that
-// says who.
-var inPlaceSelf = []struct {
+// callArg is a call, and which of its arguments matters.
+type callArg struct {
 	number uint32
 	arg    int
-}{
+}
+
+// modeCalls are those that give a file its mode, and the argument that does.
+var modeCalls = append([]callArg{
+	{unix.SYS_FCHMOD, 1}, {unix.SYS_FCHMODAT, 2}, {unix.SYS_FCHMODAT2, 2}, {unix.SYS_OPENAT, 3}, {unix.SYS_MKNODAT, 2},
+}, machineModeCalls...)
+
+// inPlaceSelf are allowed there for the caller itself: with 0 as the argument that
+// says who.
+var inPlaceSelf = []callArg{
 	{unix.SYS_PRLIMIT64, 0}, {unix.SYS_SCHED_SETAFFINITY, 0}, {unix.SYS_SCHED_SETPARAM, 0}, {unix.SYS_SCHED_SETSCHEDULER, 0},
 	{unix.SYS_IOPRIO_SET, 1},
 }

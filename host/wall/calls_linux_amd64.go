@@ -19,5 +19,8 @@ var machineCalls = []uint32{
 	unix.SYS_NEWFSTATAT, unix.SYS_RENAMEAT,
 }
 
+// machineModeCalls are those of modeCalls that this machine alone has.
+var machineModeCalls = []callArg{{unix.SYS_CHMOD, 1}, {unix.SYS_CREAT, 1}, {unix.SYS_OPEN, 2}, {unix.SYS_MKNOD, 1}}
+
 // machineInPlaceRefused are those of inPlaceRefused that this machine alone has.
 var machineInPlaceRefused = []uint32{unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_UTIME, unix.SYS_UTIMES, unix.SYS_FUTIMESAT}

@@ -12,5 +12,8 @@ var machineCalls = []uint32{
 	unix.SYS_FSTATAT, unix.SYS_RENAMEAT,
 }
 
+// machineModeCalls are those of modeCalls that this machine alone has.
+var machineModeCalls = []callArg{}
+
 // machineInPlaceRefused are those of inPlaceRefused that this machine alone has.
 var machineInPlaceRefused = []uint32{}

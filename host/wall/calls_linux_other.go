@@ -8,3 +8,5 @@ const (
 )
 
 var machineCalls, machineInPlaceRefused []uint32
+
+var machineModeCalls []callArg

@@ -151,12 +151,20 @@ func (g *group) verdict() string {
 		switch n := counted(dir, c); {
 		case n == 0:
 		case c.name == "memory":
-			return fmt.Sprintf("it was killed at its limit of memory, %d MiB: write more memory in its function.yaml", g.spec.Memory>>20)
+			return fmt.Sprintf("it was killed at its limit of memory, %d MiB%s", g.spec.Memory>>20, g.spec.advice("memory"))
 		case c.name == "pids":
-			return fmt.Sprintf("it met its limit of %d processes and threads: write more processes in its function.yaml", g.spec.Processes)
+			return fmt.Sprintf("it met its limit of %d processes and threads%s", g.spec.Processes, g.spec.advice("processes"))
 		}
 	}
 	return ""
+}
+
+// advice says how to get more, to who has a function.yaml that says how much.
+func (s *Spec) advice(key string) string {
+	if s.Program == "" {
+		return ""
+	}
+	return ": write more " + key + " in its function.yaml"
 }
 
 func counted(dir string, c *controller) int {

@@ -21,6 +21,12 @@
 // its own. On top of that it has all that follows, so that there are two walls where one
 // has a hole.
 //
+// Who is to write what belongs to the host, as compilers do to its caches, keeps its user
+// ([Spec].KeepUser). It has no capabilities but that of reading what belongs to others, sees of the
+// system only libraries and of /etc no keys, and what is [Spec].Shown under the paths that it
+// has outside. What it may write is of disk, so it makes no programs there that run with
+// the rights of their owner.
+//
 // # Without root
 //
 // User namespaces cannot be made by a program of many threads, so a process stays

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var roles = map[string]func(){"echo": echo, "attack": attack, "eat": eat, "files": files, "fork": fork, "write": writeNote, "dial": dial, "nothing": func() {}}
+var roles = map[string]func(){"echo": echo, "attack": attack, "eat": eat, "files": files, "fork": fork, "write": writeNote, "visit": visit, "dial": dial, "nothing": func() {}}
 
 // attack tries to get out, in all ways that leave it alive, and writes for each a
 // line: its name and what stopped it, nothing if it went through. Its arguments say
@@ -268,6 +268,23 @@ func writeNote() {
 	fmt.Println(errors.Join(err, readErr, os.Rename("note", "note2")), string(data))
 }
 
+// visit does to files what its arguments say.
+func visit() {
+	for _, arg := range os.Args[1:] {
+		what, path, _ := strings.Cut(arg, " ")
+		var err error
+		switch what {
+		case "read":
+			_, err = os.ReadFile(path)
+		case "write":
+			err = os.WriteFile(path, []byte("was here"), 0o600)
+		case "setuid":
+			err = errors.Join(os.WriteFile(path, nil, 0o700), os.Chmod(path, 0o700|os.ModeSetuid))
+		}
+		fmt.Println(arg, err == nil)
+	}
+}
+
 func dial() {
 	c, err := net.Dial("tcp", os.Args[1])
 	if err == nil {
@@ -318,18 +335,19 @@ func TestNoAttackGetsThrough(t *testing.T) {
 			if !m.seccomp || !m.rooted && m.landlock < 6 {
 				t.Skip("what is tried here would get through, and harm this machine")
 			}
-			noAttackGetsThrough(t, m)
+			noAttackGetsThrough(t, m, false)
+			t.Run("user", func(t *testing.T) { noAttackGetsThrough(t, m, true) })
 		})
 	}
 }
 
-func noAttackGetsThrough(t *testing.T, m *Machine) {
+func noAttackGetsThrough(t *testing.T, m *Machine, keepUser bool) {
 	for _, network := range []Network{None, Outbound} {
 		t.Run(string(network), func(t *testing.T) {
 			g := newTarget(t, m)
 			var mu sync.Mutex
 			var told []string
-			w := buildWall(t, m, Spec{Network: network, Refused: func(r Refusal) {
+			w := buildWall(t, m, Spec{Network: network, KeepUser: keepUser, Refused: func(r Refusal) {
 				mu.Lock()
 				defer mu.Unlock()
 				told = append(told, r.String())
@@ -338,7 +356,7 @@ func noAttackGetsThrough(t *testing.T, m *Machine) {
 			stopped := 0
 			for line := a.line(); line != ""; line = a.line() {
 				name, why, _ := strings.Cut(line, "\t")
-				if why == "<nil>" && !expected(m, network, name) {
+				if why == "<nil>" && !expected(m, network, name, keepUser) {
 					t.Errorf("%s: it went through", name)
 				}
 				stopped++
@@ -371,12 +389,14 @@ func noAttackGetsThrough(t *testing.T, m *Machine) {
 }
 
 // expected reports whether an attack is none: what a wall lets through that is as it is.
-func expected(m *Machine, network Network, name string) bool {
+func expected(m *Machine, network Network, name string, keepUser bool) bool {
 	switch name {
 	case "tcp to host", "udp", "ipv6":
 		return network == Outbound
 	case "setuid": // to what it is
-		return unix.Getuid() == 0 && !m.rooted
+		return unix.Getuid() == 0 && (!m.rooted || keepUser)
+	case "write to /tmp": // which is in memory, and the wall's own
+		return keepUser && m.rooted
 	case "unix to host":
 		return network == Outbound && !m.rooted
 	}

@@ -34,9 +34,12 @@ func landlockVersion() (int, error) {
 
 // lockRule lets what is at path be read, or written, too.
 type lockRule struct {
-	path  string
-	write bool
+	path   string
+	access Access
 }
+
+// names lets the names in a directory be read, and not what is in it.
+const names Access = -1
 
 // lock bounds the thread to what the rules name, and the network to what the wall
 // has, as far as the version goes. rooted says that the wall has process IDs of its own.
@@ -99,7 +102,10 @@ func (r lockRule) add(ruleset int, handled uint64) error {
 		return err
 	}
 	rule := unix.LandlockPathBeneathAttr{Allowed_access: lockRead, Parent_fd: int32(fd)}
-	if r.write {
+	switch r.access {
+	case names:
+		rule.Allowed_access = unix.LANDLOCK_ACCESS_FS_READ_DIR
+	case Write:
 		rule.Allowed_access = handled &^ (unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK)
 	}
 	if stat.Mode&unix.S_IFMT != unix.S_IFDIR {

@@ -11,13 +11,13 @@ import (
 // openFiles is how many descriptors a process may have.
 const openFiles = 4096
 
-// halfOfMemory returns half of the machine's memory in bytes.
-func halfOfMemory() int64 {
+// Memory returns a part of the machine's memory, in bytes, and no more than most.
+func Memory(percent, most int64) int64 {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
-		return 0
+		return most
 	}
-	return int64(uint64(info.Totalram) * uint64(info.Unit) / 2)
+	return min(int64(uint64(info.Totalram)*uint64(info.Unit)/100)*percent, most)
 }
 
 // limit is one of setrlimit(2).
@@ -28,14 +28,16 @@ type limit struct {
 }
 
 // limits are those of one process, on a machine that can do what it says.
-func (s *Spec) limits(m *Machine) []limit {
+func (s *Spec) limits(m *Machine, rooted bool) []limit {
 	list := []limit{
 		{"core", unix.RLIMIT_CORE, 0},
 		{"files", unix.RLIMIT_NOFILE, openFiles},
 		{"locked memory", unix.RLIMIT_MEMLOCK, 64 << 10},
 		{"message queues", unix.RLIMIT_MSGQUEUE, 0},
 	}
-	if !m.rooted {
+	if s.FileSize > 0 {
+		list = append(list, limit{"file size", unix.RLIMIT_FSIZE, uint64(s.FileSize)})
+	} else if !rooted {
 		list = append(list, limit{"file size", unix.RLIMIT_FSIZE, uint64(s.Disk)}) // of each, where nothing bounds their sum
 	}
 	if !m.groups.has("memory") {
@@ -43,7 +45,7 @@ func (s *Spec) limits(m *Machine) []limit {
 		list = append(list, limit{"data", unix.RLIMIT_DATA, uint64(2*s.Memory + 256<<20)})
 	}
 	if !m.groups.has("pids") {
-		list = append(list, limit{"processes", unix.RLIMIT_NPROC, s.mostOfUser(m.rooted)})
+		list = append(list, limit{"processes", unix.RLIMIT_NPROC, s.mostOfUser(rooted && !s.KeepUser)})
 	}
 	return list
 }

@@ -18,6 +18,7 @@ type Machine struct {
 	Missing []Missing
 
 	rooted   bool // namespaces, and users that are nobody
+	protects bool // mounts can be made read-only
 	capable  bool // capabilities can be dropped
 	landlock int  // version, 0 without
 	seccomp  bool
@@ -136,7 +137,8 @@ func (m *Machine) tryStart(program string, attr *syscall.SysProcAttr) error {
 
 // findLocks tries what needs no privilege, and what root gives up.
 func (m *Machine) findLocks() {
-	err := trial(dropCapabilities)
+	m.protects = !errors.Is(unix.MountSetattr(-1, "", 0, &unix.MountAttr{}), unix.ENOSYS)
+	err := trial(new(Spec).dropCapabilities)
 	if m.capable = err == nil; !m.capable && os.Geteuid() == 0 {
 		m.miss("dropped capabilities", err, "")
 	}

@@ -62,6 +62,9 @@ func (s *Spec) enter(at string, uid int) error {
 	if err := pivot(at); err != nil {
 		return err
 	}
+	if s.KeepUser {
+		return nil
+	}
 	return assume(uid)
 }
 
@@ -91,20 +94,24 @@ func (s *Spec) furnish(at string) error {
 	if err := s.showAll(root); err != nil {
 		return err
 	}
-	if err := protect(at); err != nil {
+	if err := s.makeTmp(root + innerTmp); err != nil {
 		return err
 	}
-	return s.makeTmp(root + innerTmp)
+	if err := s.showMore(root); err != nil {
+		return err
+	}
+	return s.protect(at)
 }
 
 // showAll makes visible in a root what processes see of this machine.
 func (s *Spec) showAll(at string) error {
-	for _, path := range system {
+	libs, names := s.ofSystem()
+	for _, path := range libs {
 		if err := show(path, at+path); err != nil {
 			return err
 		}
 	}
-	for _, name := range etc {
+	for _, name := range names {
 		if err := show("/etc/"+name, at+"/etc/"+name); err != nil {
 			return err
 		}
@@ -114,8 +121,10 @@ func (s *Spec) showAll(at string) error {
 			return err
 		}
 	}
-	if err := bind(s.Program, at+innerProgram); err != nil {
-		return err
+	if s.Program != "" {
+		if err := bind(s.Program, at+innerProgram); err != nil {
+			return err
+		}
 	}
 	for _, empty := range []string{"/proc", "/sys", "/run", "/var", innerTmp} {
 		if err := os.Mkdir(at+empty, 0o755); err != nil {
@@ -125,13 +134,22 @@ func (s *Spec) showAll(at string) error {
 	return nil
 }
 
-// protect makes all that is mounted at a root read-only. An old kernel does not know
-// the call: Landlock and the owners of the files say the same.
-func protect(at string) error {
+// protect makes all that is mounted at a root read-only, but for what may be written. An
+// old kernel does not know the call: Landlock and the owners of the files say the same.
+func (s *Spec) protect(at string) error {
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}
 	err := unix.MountSetattr(unix.AT_FDCWD, at, unix.AT_RECURSIVE, &attr)
-	if err != nil && !errors.Is(err, unix.ENOSYS) {
+	if errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("read-only mounts: %w", err)
+	}
+	write := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV, Attr_clr: unix.MOUNT_ATTR_RDONLY}
+	for _, path := range append(s.paths(Write), innerTmp) {
+		if err := unix.MountSetattr(unix.AT_FDCWD, at+rootBelow+path, 0, &write); err != nil {
+			return fmt.Errorf("mount %s to be written: %w", path, err)
+		}
 	}
 	return nil
 }
@@ -168,7 +186,9 @@ func bind(path, target string) error {
 	if err != nil {
 		return err
 	}
-	if info.IsDir() {
+	if _, there := os.Lstat(target); there == nil {
+		// In what is shown already, which is not to be written to.
+	} else if info.IsDir() {
 		err = os.MkdirAll(target, 0o755)
 	} else if err = os.MkdirAll(filepath.Dir(target), 0o755); err == nil {
 		err = os.WriteFile(target, nil, 0o644)

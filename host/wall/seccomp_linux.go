@@ -70,6 +70,9 @@ func (s *Spec) filter(rooted, clone3 bool, told uint32) program {
 	if !rooted {
 		p.refuseInPlace()
 	}
+	if s.KeepUser {
+		p.refusePrivileged()
+	}
 	for _, number := range allowedCalls() {
 		p.ifEqual(number, allow)
 	}
@@ -144,6 +147,19 @@ func (p *program) refuseInPlace() {
 			p.answer(refuse)
 		})
 	}
+}
+
+// refusePrivileged refuses to make programs that run with the rights of their owner,
+// which is the host's user: others on this machine may see what is written.
+func (p *program) refusePrivileged() {
+	for _, c := range modeCalls {
+		p.when(c.number, func(p *program) {
+			p.loadArg(c.arg)
+			p.ifAny(unix.S_ISUID|unix.S_ISGID, refuse)
+			p.answer(allow)
+		})
+	}
+	p.ifEqual(unix.SYS_OPENAT2, absent) // a filter does not see its mode; programs go on with openat
 }
 
 // socketRules are those of socket(2).

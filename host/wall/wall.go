@@ -3,6 +3,7 @@ package wall
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 )
@@ -39,8 +40,20 @@ const (
 
 // Spec says what the processes behind one wall may have.
 type Spec struct {
-	// Program is the program that they run, with its path on this machine.
+	// Program is the program that they run, with its path on this machine. Default: each
+	// [Command] names its own, in what is Shown.
 	Program string
+	// Shown is what of this machine they see besides, under the same paths, which are
+	// absolute and without links. What lies in another one may be shown otherwise.
+	Shown []Shown
+	// KeepUser has them run as the user of the host, without its privileges but that
+	// of reading what is not its own, for programs that write what belongs to the host. Of the
+	// system they see no more than libraries then. Default: a user that is nobody else's.
+	KeepUser bool
+	// FileSize bounds each of their files, in bytes. Default: what Disk says.
+	FileSize int64
+	// Nice says how far they stand back for others on a busy machine, as nice(1) does.
+	Nice int
 	// Dir is a directory of the host in which, on a machine without namespaces, the
 	// processes' own directories lie.
 	Dir string
@@ -65,6 +78,22 @@ type Spec struct {
 	Refused func(Refusal)
 }
 
+// Access is what may be done with what is [Shown].
+type Access int
+
+// The kinds of access.
+const (
+	Read  Access = iota // and execute
+	Write               // and read, and execute
+	Hide                // nothing: it is empty, or not there
+)
+
+// Shown is a file or a directory, with all below it.
+type Shown struct {
+	Path   string
+	Access Access
+}
+
 // Refusal is something that a process tried, and that its wall has refused.
 type Refusal struct {
 	What  string // "open a network connection"
@@ -72,9 +101,12 @@ type Refusal struct {
 	Count int    // how many times since the one before was told
 }
 
-// String returns a sentence of it.
-func (r Refusal) String() string {
-	s := "the function tried to " + r.What
+// String returns a sentence of it, for a function.
+func (r Refusal) String() string { return r.By("the function") }
+
+// By returns a sentence of it that says who it was.
+func (r Refusal) By(who string) string {
+	s := who + " tried to " + r.What
 	if r.Count > 1 {
 		s += fmt.Sprintf(", %d times", r.Count)
 	}
@@ -128,6 +160,8 @@ type Command struct {
 	// Name is that of the process's directory and cgroup, of letters, digits and
 	// hyphens, unlike those of others behind the wall.
 	Name  string
+	Path  string   // of the program. Default: that of the wall
+	Dir   string   // that it works in. Default: its own
 	Args  []string // the first is its own name
 	Env   []string
 	Files []*os.File // its descriptors
@@ -139,7 +173,7 @@ func (s *Spec) setDefaults() {
 		s.Network = None
 	}
 	if s.Memory == 0 {
-		s.Memory = halfOfMemory()
+		s.Memory = Memory(50, math.MaxInt64)
 	}
 	if s.Processes == 0 {
 		s.Processes = DefaultProcesses

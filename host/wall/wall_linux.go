@@ -1,6 +1,7 @@
 package wall
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -18,7 +19,8 @@ type Wall struct {
 	machine *Machine
 	spec    Spec
 	thread  *thread
-	uid     int    // of its processes, if it has a root of its own
+	rooted  bool   // it has a root of its own
+	uid     int    // of its processes, if that is not the host's
 	dir     string // of its processes' directories, as they see it
 	told    *listener
 	closing sync.Once
@@ -43,6 +45,7 @@ func (m *Machine) Build(spec Spec) (*Wall, error) {
 	}
 	spec.setDefaults()
 	w := &Wall{machine: m, spec: spec, thread: newThread(), dir: innerTmp}
+	w.rooted = m.rooted && (!spec.KeepUser || m.protects) // what the user owns, only the mounts keep from it
 	if err := w.build(); err != nil {
 		w.Close()
 		return nil, fmt.Errorf("wall: %w", err)
@@ -51,12 +54,14 @@ func (m *Machine) Build(spec Spec) (*Wall, error) {
 }
 
 func (w *Wall) build() (err error) {
-	if w.machine.rooted {
+	if w.rooted && !w.spec.KeepUser {
 		if w.uid, err = takeUser(); err != nil {
 			return err
 		}
-	} else if w.dir, err = os.MkdirTemp(w.spec.Dir, "wall-"); err != nil {
-		return err
+	} else if !w.rooted {
+		if w.dir, err = os.MkdirTemp(w.spec.Dir, "wall-"); err != nil {
+			return err
+		}
 	}
 	fd := -1
 	err = w.thread.do(func() (err error) {
@@ -72,8 +77,9 @@ func (w *Wall) build() (err error) {
 // wallIn builds the wall around the calling thread: what it starts is born behind it.
 func (w *Wall) wallIn() (int, error) {
 	m := w.machine
-	rules := []lockRule{{"/", false}, {innerTmp, true}}
-	if m.rooted {
+	rules := []lockRule{{"/", Read}, {innerTmp, Write}}
+	if w.rooted {
+		rules = append(rules, w.spec.lockRules()...)
 		if err := w.spec.enter(w.spec.Dir, w.uid); err != nil {
 			return -1, err
 		}
@@ -81,10 +87,13 @@ func (w *Wall) wallIn() (int, error) {
 		rules = w.rulesInPlace()
 	}
 	for _, name := range []string{"null", "zero", "full"} {
-		rules = append(rules, lockRule{"/dev/" + name, true})
+		rules = append(rules, lockRule{"/dev/" + name, Write})
 	}
-	if err := dropCapabilities(); err != nil && m.capable {
+	if err := w.spec.dropCapabilities(); err != nil && m.capable {
 		return -1, err
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, w.spec.Nice); err != nil && w.spec.Nice > 0 {
+		return -1, fmt.Errorf("nice: %w", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return -1, fmt.Errorf("no_new_privs: %w", err)
@@ -96,39 +105,60 @@ func (w *Wall) wallIn() (int, error) {
 	}
 	switch {
 	case m.notify:
-		return w.spec.filter(m.rooted, m.bornIn(), tell).restrict(true)
+		return w.spec.filter(w.rooted, m.bornIn(), tell).restrict(true)
 	case m.seccomp:
-		return w.spec.filter(m.rooted, m.bornIn(), refuse).restrict(false)
+		return w.spec.filter(w.rooted, m.bornIn(), refuse).restrict(false)
 	}
 	return -1, nil
 }
 
 // rulesInPlace are those of a wall without a root of its own.
 func (w *Wall) rulesInPlace() []lockRule {
-	rules := []lockRule{{w.spec.Program, false}, {w.dir, true}}
-	for _, path := range system {
-		rules = append(rules, lockRule{path, false})
+	rules := append(w.spec.lockRulesInPlace(), lockRule{w.dir, Write})
+	if w.spec.Program != "" {
+		rules = append(rules, lockRule{w.spec.Program, Read})
 	}
-	for _, name := range etc {
-		rules = append(rules, lockRule{"/etc/" + name, false})
+	libs, names := w.spec.ofSystem()
+	for _, path := range libs {
+		rules = append(rules, lockRule{path, Read})
+	}
+	for _, name := range names {
+		rules = append(rules, lockRule{"/etc/" + name, Read})
 	}
 	for _, name := range devices {
-		rules = append(rules, lockRule{"/dev/" + name, false})
+		rules = append(rules, lockRule{"/dev/" + name, Read})
 	}
 	return rules
 }
 
 // dropCapabilities takes from what the thread starts all that root may do, also
-// from programs of root's.
-func dropCapabilities() error {
+// from programs of root's; who stays root may read what belongs to others.
+func (s *Spec) dropCapabilities() error {
 	for c := uintptr(0); c < 64; c++ {
+		if s.KeepUser && c == unix.CAP_DAC_READ_SEARCH {
+			continue
+		}
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); errors.Is(err, unix.EINVAL) {
 			break // the kernel has no more
 		} else if err != nil {
 			return fmt.Errorf("capabilities: %w", err)
 		}
 	}
-	return unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	return errors.Join(unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), inheritNone())
+}
+
+// inheritNone takes from what the thread starts what root itself has inherited.
+func inheritNone() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	return nil
 }
 
 // Dir returns the directory of the process with a name, as it sees it: it works
@@ -160,9 +190,14 @@ func (w *Wall) start(p *Process, c *Command) error {
 	if err := os.Mkdir(p.dir, 0o700); err != nil {
 		return err
 	}
-	program, attr := w.spec.Program, &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: w.machine.holds}
-	if w.machine.rooted {
-		program, attr.Cloneflags = innerProgram, syscall.CLONE_NEWPID
+	program, dir, attr := cmp.Or(c.Path, w.spec.Program), cmp.Or(c.Dir, p.dir), &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: w.machine.holds}
+	if w.rooted {
+		attr.Cloneflags = syscall.CLONE_NEWPID
+		if c.Path == "" {
+			program = innerProgram
+		}
+	}
+	if w.rooted && !w.spec.KeepUser {
 		attr.Credential = &syscall.Credential{Uid: uint32(w.uid), Gid: uint32(w.uid)}
 		if err := os.Chown(p.dir, w.uid, w.uid); err != nil {
 			return err
@@ -178,7 +213,7 @@ func (w *Wall) start(p *Process, c *Command) error {
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil && w.machine.closes {
 		return err
 	}
-	proc, err := os.StartProcess(program, c.Args, &os.ProcAttr{Dir: p.dir, Env: c.Env, Files: c.Files, Sys: attr})
+	proc, err := os.StartProcess(program, c.Args, &os.ProcAttr{Dir: dir, Env: c.Env, Files: c.Files, Sys: attr})
 	if err := errors.Join(err, move(p.group.leave)); err != nil {
 		return err
 	}
@@ -202,8 +237,8 @@ func (w *Wall) bound(p *Process) error {
 			return err
 		}
 	}
-	limits := w.spec.limits(w.machine)
-	if w.machine.rooted {
+	limits := w.spec.limits(w.machine, w.rooted)
+	if w.rooted {
 		return apply(p.Pid, limits) // this thread is of its user
 	}
 	result := make(chan error, 1)

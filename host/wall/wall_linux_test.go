@@ -2,6 +2,7 @@ package wall
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -79,6 +80,51 @@ func TestAHostThatHidesItsFilesHasWalls(t *testing.T) {
 	p.ended()
 	if mask := unix.Umask(0o077); mask != 0o077 {
 		t.Errorf("the umask of the host is %#o now", mask)
+	}
+}
+
+func TestWhatIsShownIsSeenAndNoMore(t *testing.T) {
+	for name, m := range machines() {
+		t.Run(name, func(t *testing.T) {
+			if m.landlock == 0 && !m.rooted {
+				t.Skip("nothing here keeps files from a process")
+			}
+			dir := t.TempDir()
+			for _, file := range []string{"read/file", "read/hidden/secret", "read/hidden/open/file", "write/file", "write/fixed/file", "other/file"} {
+				path := filepath.Join(dir, file)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("text"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			at := func(name string) string { return filepath.Join(dir, name) }
+			if err := errors.Join(os.Symlink(at("other"), at("read/link")), os.Chown(at("read/file"), 1234, 1234)); err != nil && os.Getuid() == 0 {
+				t.Fatal(err)
+			}
+			w := buildWall(t, m, Spec{KeepUser: true, Shown: []Shown{
+				{at("write"), Write}, {at("read/hidden/open"), Read}, {at("read"), Read}, {at("read/hidden"), Hide}, {at("nowhere"), Hide},
+			}})
+			var args, want []string
+			for _, one := range []struct {
+				what, file string
+				want       bool
+			}{
+				{"read", "read/file", true}, {"read", "read/hidden/open/file", true}, {"read", "write/file", true}, {"write", "write/file", true}, {"write", "write/new", true},
+				{"read", "read/hidden/secret", false}, {"read", "read/link/file", false}, {"read", "other/file", false}, {"write", "read/file", false},
+				{"write", "read/new", false}, {"write", "read/hidden/new", false}, {"write", "read/hidden/open/file", false}, {"write", "other/new", false}, {"setuid", "write/program", false},
+			} {
+				args = append(args, one.what+" "+at(one.file))
+				want = append(want, fmt.Sprint(one.what, " ", at(one.file), " ", one.want))
+			}
+			p := run(t, w, "visit", args...)
+			for _, line := range want {
+				if got := p.line(); got != line {
+					t.Errorf("got %s, want %s", got, line)
+				}
+			}
+			if data, err := os.ReadFile(at("read/hidden/secret")); err != nil || string(data) != "text" {
+				t.Errorf("what is hidden holds %q, %v", data, err)
+			}
+		})
 	}
 }
 
