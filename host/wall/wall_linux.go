@@ -92,8 +92,8 @@ func (w *Wall) wallIn() (int, error) {
 	if err := w.spec.dropCapabilities(); err != nil && m.capable {
 		return -1, err
 	}
-	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, w.spec.Nice); err != nil && w.spec.Nice > 0 {
-		return -1, fmt.Errorf("nice: %w", err)
+	if err := w.spec.standBack(); err != nil {
+		return -1, err
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return -1, fmt.Errorf("no_new_privs: %w", err)
@@ -110,6 +110,21 @@ func (w *Wall) wallIn() (int, error) {
 		return w.spec.filter(w.rooted, m.bornIn(), refuse).restrict(false)
 	}
 	return -1, nil
+}
+
+// standBack lowers the priority of the calling thread, and of what it starts.
+func (s *Spec) standBack() error {
+	if s.Nice == 0 {
+		return nil
+	}
+	now, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 less what nice(1) says
+	if err == nil {
+		err = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-now+s.Nice)
+	}
+	if err != nil {
+		return fmt.Errorf("nice: %w", err)
+	}
+	return nil
 }
 
 // rulesInPlace are those of a wall without a root of its own.
