@@ -108,7 +108,7 @@ func TestOneIDIsOneDeploy(t *testing.T) {
 		t.Errorf("events differ: %v", streams)
 	}
 	versions, err := r.client.Versions(t.Context(), "hello")
-	if err != nil || len(versions) != 1 || versions[0].Source.Author != "me" || versions[0].Source.Message != "the first" || versions[0].Weight != 100 {
+	if err != nil || len(versions) != 1 || versions[0].Source.Author != "root" || versions[0].Source.Message != "the first" || versions[0].Weight != 100 {
 		t.Errorf("versions %+v, %v", versions, err)
 	}
 	deploys, err := r.client.Deploys(t.Context())
