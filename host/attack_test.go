@@ -138,3 +138,29 @@ func TestTheStreamOfABucketIsForWhomTheBucketIs(t *testing.T) {
 		}
 	}
 }
+
+func TestATokenThatEndsMakesNoneThatStays(t *testing.T) {
+	f := start(t, nil, func(c *host.Config) { c.Watch, c.Admin, c.Auth = nil, "127.0.0.1:0", true })
+	_, token, err := f.Auth().CreateToken(t.Context(), auth.NewToken{Name: "ci", Account: auth.RootAccount, TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "POST", f.Info().Admin+"/v1/tokens", strings.NewReader(`{"name":"stays"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	for _, made := range f.Auth().Tokens() {
+		if made.Expires.IsZero() || time.Until(made.Expires) > time.Hour {
+			t.Errorf("%s: %s, a token that expires at %v", resp.Status, made.Name, made.Expires)
+		}
+	}
+	if n := len(f.Auth().Tokens()); n != 2 {
+		t.Errorf("%s: %d tokens", resp.Status, n)
+	}
+}
