@@ -341,7 +341,12 @@ func (s *Server) removeAccount(w http.ResponseWriter, r *http.Request) error {
 
 // mine returns an error if what is the account's may not be seen or changed by who asks.
 func (s *Server) mine(r *http.Request, account string) error {
-	if who := Who(r); who != "" && who == account {
+	id, err := s.verified(r)
+	if err != nil {
+		return err
+	}
+	// A machine's token is for what the machine does, and not for making and ending others.
+	if id != nil && id.Account == account && !id.ByMachineToken() {
 		return nil
 	}
 	return s.may(r, auth.Admin)

@@ -235,6 +235,13 @@ func (s *Server) invocation(w http.ResponseWriter, r *http.Request) (*trigger.In
 	if query != "" {
 		inv.Header = inv.Header.Add(wire.KeyQuery, query)
 	}
+	id, err := s.verified(r)
+	if err != nil {
+		return nil, err
+	}
+	if id != nil {
+		inv.Header = inv.Header.Add(wire.KeyIdentity, id.Encoded())
+	}
 	return inv, nil
 }
 

@@ -207,7 +207,12 @@ type verified struct {
 type known struct {
 	id         *Identity
 	generation uint64 // of the state at which it was verified
+	until      time.Time
 }
+
+// foreignFresh is how long a token of another issuer is not verified again: its keys may
+// be taken back.
+const foreignFresh = 5 * time.Minute
 
 // maxVerified bounds how many are kept: some MB.
 const maxVerified = 10_000
@@ -216,7 +221,7 @@ func (v *verified) get(sum *[sha256.Size]byte, generation uint64) *Identity {
 	v.mu.RLock()
 	k, ok := v.m[*sum]
 	v.mu.RUnlock()
-	if !ok || k.generation != generation || !k.id.Expires.IsZero() && !time.Now().Before(k.id.Expires) {
+	if !ok || k.generation != generation || !k.until.IsZero() && !time.Now().Before(k.until) {
 		return nil
 	}
 	return k.id
@@ -228,7 +233,11 @@ func (v *verified) put(sum *[sha256.Size]byte, generation uint64, id *Identity) 
 	if v.m == nil || len(v.m) >= maxVerified {
 		v.m = make(map[[sha256.Size]byte]known) // all are verified anew, once
 	}
-	v.m[*sum] = known{id, generation}
+	until := id.Expires
+	if fresh := time.Now().Add(foreignFresh); id.Kind == External && until.After(fresh) {
+		until = fresh
+	}
+	v.m[*sum] = known{id, generation, until}
 }
 
 // encodeIdentity returns what functions get to know of an identity.

@@ -321,3 +321,33 @@ func TestDamagedRecordsLetNobodyIn(t *testing.T) {
 	again := open(t, Config{Bucket: b, Secrets: a.cfg.Secrets})
 	refuses(t, again, l.Access, ErrToken)
 }
+
+// Nobody knows what a rule has forbidden that cannot be read.
+func TestADamagedRuleLetsNobodyDoAnything(t *testing.T) {
+	root, fresh, err := OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBucket(t)
+	a := open(t, Config{Bucket: b, Root: root})
+	id := proves(t, a, fresh, RootAccount)
+	for name, record := range map[string]string{"no-json": "{", "no-rule": `{"id":"no-rule","access":"perhaps"}`} {
+		if _, err := b.Put(t.Context(), "rule."+name, []byte(record)); err != nil {
+			t.Fatal(err)
+		}
+		within(t, func() bool { return !a.Decide(id, "default", "function:pay").Allowed })
+		again := open(t, Config{Bucket: b, Root: root})
+		if again.Decide(id, "default", "function:pay").Allowed || len(again.Permissions(id, "default").Publish) > 0 {
+			t.Errorf("%s: after a start root may call", name)
+		}
+		if !a.Decide(id, Everywhere, Admin).Allowed {
+			t.Errorf("%s: root may not mend it", name)
+		}
+		if err := a.RemoveRule(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if !a.Decide(id, "default", "function:pay").Allowed {
+			t.Errorf("%s: removed, and root may not call", name)
+		}
+	}
+}

@@ -82,6 +82,7 @@ type Authority struct {
 	generation atomic.Uint64 // of the state: what was verified under another one is verified again
 	verified   verified
 	set        atomic.Pointer[rules.Set]
+	closed     atomic.Bool // a rule is damaged: nobody may do anything but mend that
 
 	mu     sync.RWMutex
 	state  state
@@ -159,6 +160,11 @@ func (i *Identity) seal() *Identity {
 	i.principal = rules.Principal{Account: i.Account, Namespace: i.Namespace, Scopes: i.Scopes}
 	i.encoded = encodeIdentity(i)
 	return i
+}
+
+// ByMachineToken reports whether a machine token has proved it, and not a login.
+func (i *Identity) ByMachineToken() bool {
+	return i != nil && i.family == "" && i.Kind != RootKind && i.Kind != External
 }
 
 // Principal returns the identity as rules see it; nil for nobody.

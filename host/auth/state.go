@@ -22,6 +22,7 @@ type state struct {
 	families  map[string]*family
 	revoked   map[string]bool // IDs of access tokens
 	rules     map[string]*rules.Rule
+	damaged   map[string]bool // rules that cannot be read: nobody knows what they forbid
 	issuers   map[string]*issuer
 	keys      keySet
 	stale     bool // nobody tells of changes any more: what is revoked cannot be known
@@ -29,7 +30,7 @@ type state struct {
 
 func (s *state) init() {
 	*s = state{revisions: make(map[string]uint64), accounts: make(map[string]*Account), tokens: make(map[string]*Token), families: make(map[string]*family),
-		revoked: make(map[string]bool), rules: make(map[string]*rules.Rule), issuers: make(map[string]*issuer)}
+		revoked: make(map[string]bool), rules: make(map[string]*rules.Rule), damaged: make(map[string]bool), issuers: make(map[string]*issuer)}
 }
 
 // Kinds of records, the first word of their keys.
@@ -150,7 +151,14 @@ func (a *Authority) apply(e kv.Entry, told bool) {
 	case familyKind:
 		err = put(s.families, name, e, gone)
 	case ruleKind:
-		err = put(s.rules, name, e, gone)
+		if err = put(s.rules, name, e, gone); err == nil && !gone {
+			if err = s.rules[name].Validate(); err != nil {
+				delete(s.rules, name)
+			}
+		}
+		if delete(s.damaged, name); err != nil {
+			s.damaged[name] = true
+		}
 	case issuerKind:
 		if old := s.issuers[name]; old != nil {
 			old.stop()
@@ -171,7 +179,10 @@ func (a *Authority) apply(e kv.Entry, told bool) {
 		}
 	}
 	a.mu.Unlock()
-	if err != nil { // what it was before is gone: nobody gets in by it
+	switch {
+	case err != nil && kind == ruleKind: // it may be one that forbids something
+		a.log.Error("a rule is damaged, and nobody may do anything until it is removed: `fnhost rule rm "+name+"`: "+err.Error(), "key", e.Key)
+	case err != nil: // what it was before is gone: nobody gets in by it
 		a.log.Error("a record of identities is damaged, and counts as if it were not there: "+err.Error(), "key", e.Key)
 	}
 	if kind == ruleKind {
@@ -210,6 +221,7 @@ func (a *Authority) compile() {
 		set, _ = rules.Compile(nil)
 	}
 	a.set.Store(set)
+	a.closed.Store(len(a.state.damaged) > 0)
 }
 
 // write stores a record, and takes it in at once.
