@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -339,48 +338,6 @@ func (b *Builder) goBuild(ctx context.Context, t *tree, work, out string) error 
 	list = b.explain(t, list, output)
 	AddExcerpts(list)
 	return &Error{Diagnostics: list}
-}
-
-// lacksModules reports whether a go command has failed because a module is not in the
-// cache: it was to ask the proxy, or to write to the cache that it may only read.
-func (b *Builder) lacksModules(output []byte) bool {
-	return bytes.Contains(output, []byte("GOPROXY=off")) || bytes.Contains(output, []byte(filepath.Join(b.env.GOMODCACHE, "cache")+"/")) ||
-		bytes.Contains(output, []byte("mkdir "+filepath.Join(b.env.GOMODCACHE, "cache")+":"))
-}
-
-// goCommand runs go build in a room of its own: with -n as its flags, it reads modules
-// from the network, and compiles nothing; otherwise there is no network.
-func (b *Builder) goCommand(ctx context.Context, t *tree, p *plan, work string, how ...string) ([]byte, error) {
-	sources, err := t.sources()
-	if err != nil {
-		return nil, err
-	}
-	env := b.environ(work)
-	needs := Needs{Dir: t.dir, Read: sources, Write: []string{work, filepath.Join(b.cache, "go-build")}}
-	if p.files != "" {
-		needs.Read = append(needs.Read, p.files)
-	}
-	modules := []string{b.env.GOMODCACHE, filepath.Join(b.cache, "gopath")}
-	for _, dir := range modules { // the go command wants them to be there
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("builder: module cache: %w", err)
-		}
-	}
-	if needs.Network = how[0] == "-n"; needs.Network {
-		needs.Read = append(needs.Read, b.proxyFiles()...)
-		needs.Write = append(needs.Write, modules...)
-	} else {
-		needs.Read = append(needs.Read, modules...)
-		env = replaced(env, "GOPROXY=off", "GONOPROXY=none")
-	}
-	room, err := b.openRoom(needs)
-	if err != nil {
-		return nil, err
-	}
-	defer room.Close()
-	args := append([]string{b.goCmd, "build", "-json", "-x"}, how...)
-	args = append(append(args, flags...), p.args...)
-	return run(ctx, room, p.dir, env, append(args, p.target)...)
 }
 
 // lockWhileCold lets builds into an empty cache one at a time, so that the

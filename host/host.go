@@ -192,8 +192,8 @@ func (h *Host) start() error {
 // openBuilder makes the builder. Without a go command there may be none, or one
 // that only has what was built before.
 func (h *Host) openBuilder() error {
-	if h.walls != nil && h.cfg.Builder.Room == nil {
-		h.cfg.Builder.Room = h.buildRoom
+	if err := h.wallBuilds(); err != nil {
+		return fmt.Errorf("host: data directory: %w", err)
 	}
 	h.builder, h.noBuild = builder.New(h.cfg.Builder)
 	err := h.noBuild

@@ -22,13 +22,8 @@ const (
 // buildRoom builds the wall around the programs of one build. They are the host's user
 // without its privileges, since what they write is the host's: the caches.
 func (h *Host) buildRoom(n builder.Needs) (builder.Room, error) {
-	// The new root is put together on a directory of its own: what lies there is not to be seen.
-	root := filepath.Join(h.cfg.Dir, "run", "build")
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, err
-	}
 	spec := wall.Spec{
-		Dir: root, KeepUser: true, Network: wall.None, FileSize: n.FileSize,
+		Dir: h.buildRoot(), KeepUser: true, Network: wall.None, FileSize: n.FileSize,
 		Memory: wall.Memory(80, buildMemory), Processes: max(buildProcesses, 64*runtime.NumCPU()), Disk: buildTmp,
 		Nice: buildNice, Whole: h.cfg.Walls == wall.Strict,
 		Refused: func(r wall.Refusal) {
@@ -58,6 +53,19 @@ func (h *Host) buildRoom(n builder.Needs) (builder.Room, error) {
 		return nil, err
 	}
 	return &walledRoom{wall: w}, nil
+}
+
+// buildRoot is the directory on which the root that a build sees is put together. It has
+// nothing in it, since that would not be seen.
+func (h *Host) buildRoot() string { return filepath.Join(h.cfg.Dir, "run", "build") }
+
+// wallBuilds has builds run behind walls, where there are any.
+func (h *Host) wallBuilds() error {
+	if h.walls == nil || h.cfg.Builder.Room != nil {
+		return nil
+	}
+	h.cfg.Builder.Room = h.buildRoom
+	return os.MkdirAll(h.buildRoot(), 0o700)
 }
 
 // walledRoom is a builder.Room behind a wall.
