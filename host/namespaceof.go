@@ -24,13 +24,29 @@ func (h *Host) serveGateway(w http.ResponseWriter, r *http.Request) {
 		ns, err = h.Namespace(name)
 	}
 	if err != nil {
-		h.gateway.Fail(w, r, err)
+		h.gateway.Fail(w, r, h.forStrangers(r, err))
 		return
 	}
 	if prefix != "" {
 		r = without(r, prefix)
 	}
 	ns.gateway.ServeHTTP(w, r)
+}
+
+// forStrangers returns what is to be said of a namespace that there is not: to who has proved
+// nothing, no more than of one that there is.
+func (h *Host) forStrangers(r *http.Request, err error) error {
+	if h.authority() == nil {
+		return err
+	}
+	id, refused := door{h.first}.identify(r, true)
+	switch {
+	case refused != nil:
+		return refused
+	case id == nil:
+		return wire.Errorf(wire.Unauthorized, "this wants to know who asks: send a token (Authorization: Bearer …)")
+	}
+	return err
 }
 
 // namespaceOf returns the namespace that a request to the gateway is for, "" if it names
