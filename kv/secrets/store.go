@@ -305,8 +305,18 @@ func (s *Store) putNext(ctx context.Context, r *record, value []byte) error {
 		key := recordKey(r.Namespace, r.Name, r.Version)
 		revision, err := s.bucket.Put(ctx, key, r.encode(), kv.IfAbsent())
 		if err == nil {
-			s.learn(r, revision)
-			return nil
+			late, err := s.isLate(ctx, r)
+			if err == nil && !late {
+				s.learn(r, revision)
+				return nil
+			}
+			if err == nil {
+				err = s.bucket.Delete(ctx, key, kv.IfRevision(revision))
+			}
+			if err != nil && !errors.Is(err, kv.ErrConflict) { // a conflict: it was pruned once more
+				return err
+			}
+			continue
 		}
 		if !errors.Is(err, kv.ErrExists) {
 			return err
@@ -321,6 +331,24 @@ func (s *Store) putNext(ctx context.Context, r *record, value []byte) error {
 			return err
 		}
 	}
+}
+
+// isLate reports whether a version was stored that had been there before, and was pruned: by
+// who has waited so long that others have stored as many as are kept. The newer ones are
+// learnt then.
+func (s *Store) isLate(ctx context.Context, r *record) (bool, error) {
+	late := false
+	versions := kv.Filter{Prefix: r.Namespace + ".", Suffix: "." + r.Name}
+	for e, err := range kv.All(ctx, s.bucket, kv.Query{Filter: versions, Values: true}) {
+		if err != nil {
+			return false, err
+		}
+		if _, name, version, ok := parseRecordKey(e.Key); ok && name == r.Name && version >= r.Version+Keep {
+			late = true
+			s.apply(e)
+		}
+	}
+	return late, nil
 }
 
 // prune removes versions that are too old. What it leaves the next one removes.
