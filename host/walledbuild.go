@@ -65,6 +65,7 @@ func (h *Host) wallBuilds() error {
 		return nil
 	}
 	h.cfg.Builder.Room = h.buildRoom
+	h.closers = append(h.closers, func() { os.Remove(h.buildRoot()) })
 	return os.MkdirAll(h.buildRoot(), 0o700)
 }
 
