@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -34,7 +35,7 @@ func (a *app) accountCreateCommand() *cobra.Command {
 		Long: `Make an account. A person logs in with a password of at least 12 characters, which on a terminal is asked for, twice;
 a service gets tokens ("fnhost token create"), and needs none.
 
-An account belongs to all namespaces, or with --in to one: there its scopes count, and elsewhere it is a stranger.`,
+An account belongs to all namespaces, or with --in (or -n) to one: there its scopes count, and elsewhere it is a stranger.`,
 		Example: "  fnhost account create ada --scope developer\n  fnhost account create grace --scope admin --generate\n  fnhost account create ci --service --scope developer",
 		Args:    between(1, 1, "NAME"),
 	}
@@ -43,6 +44,7 @@ An account belongs to all namespaces, or with --in to one: there its scopes coun
 		if service {
 			req.Kind = "service"
 		}
+		req.Namespace = cmp.Or(req.Namespace, a.namespace)
 		c, err := a.client()
 		if err != nil {
 			return err
@@ -59,7 +61,7 @@ An account belongs to all namespaces, or with --in to one: there its scopes coun
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&scopes, "scope", nil, "scope that it has, such as developer; may be repeated")
-	flags.StringVar(&req.Namespace, "in", "", "namespace that it belongs to (default all)")
+	flags.StringVar(&req.Namespace, "in", "", "namespace that it belongs to, * is all (default the one of --namespace, or else all)")
 	flags.BoolVar(&service, "service", false, "it is a program, and no person")
 	onlyFlags(flags, "scope", "in", "service")
 	p.register(cmd)

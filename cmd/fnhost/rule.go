@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (a *app) ruleAddCommand() *cobra.Command {
 		Args: between(1, 1, "RESOURCE"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r.Resource, r.Access = args[0], rules.Grant
+		r.Resource, r.Access, r.Namespace = args[0], rules.Grant, cmp.Or(r.Namespace, a.namespace)
 		if deny {
 			r.Access = rules.Deny
 		}
@@ -69,7 +70,7 @@ func (a *app) ruleAddCommand() *cobra.Command {
 	flags.StringVar(&r.Scope, "scope", "", "scope of those that it is for; public is anybody, * any account")
 	flags.BoolVar(&deny, "deny", false, "deny it, and do not allow it")
 	flags.IntVar(&r.Priority, "priority", 0, "from -1000 to 1000: the highest decides; the rules of the roles that each host has are at -1000")
-	flags.StringVar(&r.Namespace, "in", "", "namespace in which it holds (default all, and what belongs to the host as a whole)")
+	flags.StringVar(&r.Namespace, "in", "", "namespace in which it holds, * is all, and what belongs to the host as a whole (default the one of --namespace, or else *)")
 	flags.StringVar(&r.ID, "id", "", "name of the rule (default: one is made)")
 	flags.StringVar(&r.Note, "note", "", "why there is this rule")
 	onlyFlags(flags, "scope", "deny", "priority", "in", "id", "note")
