@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/auth"
 )
 
 func (a *app) accountCommand() *cobra.Command {
@@ -85,7 +86,7 @@ func (a *app) newPassword(cmd *cobra.Command, p *passwordFlags, what string, nee
 	case !need:
 		return nil, nil
 	case isTerminal(a.stdin):
-		password, err = a.askTwice(cmd.Context(), what+" (it is not shown): ")
+		password, err = a.askTwice(cmd.Context(), what+" (it is not shown): ", auth.CheckNewPassword)
 	default:
 		return nil, usagef("no password, and standard input is no terminal: --password-stdin reads one there, --generate makes one, and a --service needs none")
 	}
@@ -216,7 +217,7 @@ func (a *app) onEach(cmd *cobra.Command, what, done string, complete cobra.Compl
 
 func (a *app) accountEndCommand() *cobra.Command {
 	return a.onEach(&cobra.Command{Use: "end NAME...", Short: "End all logins of accounts; their tokens stay"},
-		"NAME", "is logged out everywhere", a.completeAccounts, (*admin.Client).EndLogins)
+		"NAME", "is logged out everywhere; its tokens of `fnhost token create` stay", a.completeAccounts, (*admin.Client).EndLogins)
 }
 
 func (a *app) accountRemoveCommand() *cobra.Command {

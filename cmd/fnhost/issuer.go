@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -103,7 +104,7 @@ func (a *app) issuerListCommand() *cobra.Command {
 			i := &list[n]
 			var scopes []string
 			for _, value := range sortedKeys(i.Scopes) {
-				scopes = append(scopes, cmp.Or(i.ScopesClaim, "scope")+" "+value+"="+strings.Join(i.Scopes[value], "+"))
+				scopes = append(scopes, fmt.Sprintf("%s (%s %s)", strings.Join(i.Scopes[value], "+"), cmp.Or(i.ScopesClaim, "scope"), value))
 			}
 			scopes = slices.Concat(i.Always, scopes)
 			rows = append(rows, []string{i.Name, i.URL, i.Audience, i.Namespace, orDash(strings.Join(scopes, ", ")), orDash(i.By)})

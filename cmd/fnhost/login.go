@@ -152,7 +152,12 @@ func (a *app) askAccount(ctx context.Context, s *server, stdin bool) (string, er
 		known = " (default " + s.Login.Account + ")"
 	}
 	fmt.Fprintf(a.stderr, "account%s: ", known)
-	line, err := typed(ctx, func() (string, error) { return readLine(bufio.NewReader(a.stdin)) })
+	line, err := typed(ctx, func() (string, error) { return bufio.NewReader(a.stdin).ReadString('\n') })
+	if err == io.EOF {
+		fmt.Fprintln(a.stderr)
+		return "", errNoAnswer
+	}
+	line = strings.TrimSpace(line)
 	if err == nil && line == "" && s.Login != nil {
 		line = s.Login.Account
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/auth"
 )
 
 func (a *app) passwdCommand() *cobra.Command {
@@ -48,7 +49,7 @@ func (a *app) passwd(ctx context.Context, stdin bool) error {
 			next, err = readLine(lines)
 		}
 	} else if current, err = a.askUnseen(ctx, fmt.Sprintf("password of %s until now (it is not shown): ", id.Account)); err == nil {
-		next, err = a.askTwice(ctx, "new password: ")
+		next, err = a.askTwice(ctx, "new password: ", auth.CheckNewPassword)
 	}
 	if err != nil {
 		return err
@@ -57,7 +58,10 @@ func (a *app) passwd(ctx context.Context, stdin bool) error {
 		return usagef("the new password is empty: nothing is changed")
 	}
 	if _, err := c.ChangeAccount(ctx, id.Account, admin.AccountRequest{Password: &next, Current: current}); err != nil {
-		return wrongPassword(badRequest(err), id.Account)
+		if isUnauthorized(err) {
+			return fmt.Errorf("that is not the password until now, and nothing is changed: try again, or have an admin set another one by `fnhost account set %s --generate`", id.Account)
+		}
+		return badRequest(err)
 	}
 	a.confirm("the password of %s is changed, and its other logins have ended", id.Account)
 	if s.Login == nil || a.token != "" {
@@ -83,11 +87,14 @@ func (f *passwordFlags) register(cmd *cobra.Command) {
 	onlyFlags(cmd.Flags(), "password-stdin", "generate")
 }
 
-// askTwice asks for something that is not shown, and once more.
-func (a *app) askTwice(ctx context.Context, prompt string) (string, error) {
+// askTwice asks for something that is not shown, and once more if it passes a check.
+func (a *app) askTwice(ctx context.Context, prompt string, check func(string) error) (string, error) {
 	one, err := a.askUnseen(ctx, prompt)
 	if err != nil {
 		return "", err
+	}
+	if err := check(one); err != nil {
+		return "", usageError{err: err}
 	}
 	two, err := a.askUnseen(ctx, "once more: ")
 	if err == nil && one != two {

@@ -80,6 +80,7 @@ func (a *app) ruleAddCommand() *cobra.Command {
 }
 
 func (a *app) ruleListCommand() *cobra.Command {
+	var wide bool
 	cmd := &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the rules, with those that are always there", Args: between(0, 0, "")}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := a.client()
@@ -93,13 +94,22 @@ func (a *app) ruleListCommand() *cobra.Command {
 		if a.output == "json" {
 			return a.printJSON(list)
 		}
-		rows := [][]string{{"ID", "ACCESS", "RESOURCE", "SCOPE", "NAMESPACE", "PRIORITY", "BY", "NOTE"}}
+		rows := [][]string{{"ID", "ACCESS", "RESOURCE", "SCOPE", "NAMESPACE", "PRIORITY", "BY"}}
+		if wide {
+			rows[0] = append(rows[0], "NOTE")
+		}
 		for i := range list {
 			r := &list[i]
-			rows = append(rows, []string{r.ID, string(r.Access), r.Resource, r.Scope, r.Namespace, strconv.Itoa(r.Priority), orDash(r.By), orDash(oneLine(r.Note))})
+			row := []string{r.ID, string(r.Access), r.Resource, r.Scope, r.Namespace, strconv.Itoa(r.Priority), orDash(r.By)}
+			if wide {
+				row = append(row, orDash(oneLine(r.Note)))
+			}
+			rows = append(rows, row)
 		}
 		return a.printTable(rows)
 	}
+	cmd.Flags().BoolVar(&wide, "wide", false, "with the notes that say why there is a rule")
+	onlyFlags(cmd.Flags(), "wide")
 	a.outputFlag(cmd, "table", "json")
 	return cmd
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,8 +37,14 @@ func (a *app) askUnseen(ctx context.Context, prompt string) (string, error) {
 		term.Restore(fd, before)
 	}
 	fmt.Fprintln(a.stderr)
+	if errors.Is(err, io.EOF) {
+		err = errNoAnswer
+	}
 	return line, err
 }
+
+// errNoAnswer ends a command whose question is answered by Ctrl-D.
+var errNoAnswer = errors.New("the input has ended, without an answer: nothing is done")
 
 // typed returns what read does, or the error of ctx, as nothing else ends the reading of a
 // terminal; that ends with the line, or the program, then.
