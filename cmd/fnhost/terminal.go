@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -29,18 +30,39 @@ func (a *app) askUnseen(ctx context.Context, prompt string) (string, error) {
 		return "", err
 	}
 	fmt.Fprint(a.stderr, prompt)
-	line, err := typed(ctx, func() (string, error) {
-		line, err := term.ReadPassword(fd)
-		return string(line), err
-	})
-	if ctx.Err() != nil {
-		term.Restore(fd, before)
+	if err := hideTyping(fd); err != nil {
+		return "", err
 	}
+	defer term.Restore(fd, before)
+	line, err := typed(ctx, func() (string, error) { return bufio.NewReader(a.stdin).ReadString('\n') })
 	fmt.Fprintln(a.stderr)
 	if errors.Is(err, io.EOF) {
 		err = errNoAnswer
 	}
-	return line, err
+	return strings.TrimRight(line, "\r\n"), err
+}
+
+// hideTyping has a terminal not show what is typed. term.ReadPassword would go on reading
+// after Ctrl-D.
+func hideTyping(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, readTermios)
+	if err != nil {
+		return err
+	}
+	t.Lflag &^= unix.ECHO
+	t.Lflag |= unix.ICANON | unix.ISIG
+	t.Iflag |= unix.ICRNL
+	return unix.IoctlSetTermios(fd, writeTermios, t)
+}
+
+// isTerminal reports whether a person is at the other end of f.
+func isTerminal(f any) bool {
+	file, ok := f.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), readTermios)
+	return err == nil
 }
 
 // errNoAnswer ends a command whose question is answered by Ctrl-D.
