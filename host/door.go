@@ -10,6 +10,7 @@ import (
 
 	"github.com/fnhost/fnhost/builder/manifest"
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/admin"
 	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/host/outbound"
 	"github.com/fnhost/fnhost/kv/jetkv"
@@ -188,7 +189,11 @@ func (d door) mayCall(id *auth.Identity, function, endpoint string, leave manife
 		return nil
 	}
 	if id == nil {
-		return wire.Errorf(wire.Unauthorized, "this wants to know who asks: send a token (Authorization: Bearer …). Who runs the host lets anybody in by `public: true` in %s of the function, or by `fnhost rule add %s --scope public`", manifest.FileName, resource)
+		in := ""
+		if d.h.name != admin.DefaultNamespace { // or the rule would be about all
+			in = " -n " + d.h.name
+		}
+		return wire.Errorf(wire.Unauthorized, "this wants to know who asks: send a token (Authorization: Bearer …). Who runs the host lets anybody in by `public: true` in %s of the function, or by `fnhost rule add %s --scope public%s`", manifest.FileName, resource, in)
 	}
 	return auth.Refused(id, d.h.name, resource)
 }

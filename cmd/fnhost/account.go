@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/auth"
 )
 
 func (a *app) accountCommand() *cobra.Command {
@@ -34,7 +36,7 @@ func (a *app) accountCreateCommand() *cobra.Command {
 		Long: `Make an account. A person logs in with a password of at least 12 characters, which on a terminal is asked for, twice;
 a service gets tokens ("fnhost token create"), and needs none.
 
-An account belongs to all namespaces, or with --in to one: there its scopes count, and elsewhere it is a stranger.`,
+An account belongs to all namespaces, or with --in (or -n) to one: there its scopes count, and elsewhere it is a stranger.`,
 		Example: "  fnhost account create ada --scope developer\n  fnhost account create grace --scope admin --generate\n  fnhost account create ci --service --scope developer",
 		Args:    between(1, 1, "NAME"),
 	}
@@ -43,6 +45,7 @@ An account belongs to all namespaces, or with --in to one: there its scopes coun
 		if service {
 			req.Kind = "service"
 		}
+		req.Namespace = cmp.Or(req.Namespace, a.namespace)
 		c, err := a.client()
 		if err != nil {
 			return err
@@ -59,7 +62,7 @@ An account belongs to all namespaces, or with --in to one: there its scopes coun
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&scopes, "scope", nil, "scope that it has, such as developer; may be repeated")
-	flags.StringVar(&req.Namespace, "in", "", "namespace that it belongs to (default all)")
+	flags.StringVar(&req.Namespace, "in", "", "namespace that it belongs to, * is all (default the one of --namespace, or else all)")
 	flags.BoolVar(&service, "service", false, "it is a program, and no person")
 	onlyFlags(flags, "scope", "in", "service")
 	p.register(cmd)
@@ -83,7 +86,7 @@ func (a *app) newPassword(cmd *cobra.Command, p *passwordFlags, what string, nee
 	case !need:
 		return nil, nil
 	case isTerminal(a.stdin):
-		password, err = a.askTwice(cmd.Context(), what+" (it is not shown): ")
+		password, err = a.askTwice(cmd.Context(), what+" (it is not shown): ", auth.CheckNewPassword)
 	default:
 		return nil, usagef("no password, and standard input is no terminal: --password-stdin reads one there, --generate makes one, and a --service needs none")
 	}
@@ -214,7 +217,7 @@ func (a *app) onEach(cmd *cobra.Command, what, done string, complete cobra.Compl
 
 func (a *app) accountEndCommand() *cobra.Command {
 	return a.onEach(&cobra.Command{Use: "end NAME...", Short: "End all logins of accounts; their tokens stay"},
-		"NAME", "is logged out everywhere", a.completeAccounts, (*admin.Client).EndLogins)
+		"NAME", "is logged out everywhere; its tokens of `fnhost token create` stay", a.completeAccounts, (*admin.Client).EndLogins)
 }
 
 func (a *app) accountRemoveCommand() *cobra.Command {

@@ -31,6 +31,7 @@ func (a *app) chosenServer() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.warnOfReaders(list)
 	name := a.server
 	if !a.settings.serverChosen && list.Current != "" {
 		name = list.Current

@@ -236,10 +236,14 @@ func (a *app) sayWhoMayCall(result []admin.Deployed) {
 	if at < 0 || a.quiet {
 		return
 	}
+	in := ""
+	if a.namespace != "" && a.namespace != admin.DefaultNamespace { // or the command would be about all
+		in = " -n " + a.namespace
+	}
 	d, p := &result[at], a.painter(a.stderr)
 	for _, line := range []string{
-		"this host asks who comes: " + `curl -H "Authorization: Bearer TOKEN" ` + d.URL + ", with one of `fnhost token create` (the scope invoker is enough)",
-		"anybody may call it with public: true in its " + manifest.FileName + ", or after `fnhost rule add function:" + d.Function + " --scope public`",
+		"this host asks who comes: " + `curl -H "Authorization: Bearer TOKEN" ` + d.URL + ", with one of `fnhost token create" + in + "` (the scope invoker is enough)",
+		"anybody may call it with public: true in its " + manifest.FileName + ", or after `fnhost rule add function:" + d.Function + " --scope public" + in + "`",
 	} {
 		fmt.Fprintln(a.stderr, p.paint(dim, line))
 	}

@@ -91,7 +91,7 @@ func (f *hostFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.cfg.Public, "public", false, "where it is asked who comes: let anybody call all functions over HTTP for which no rule says anything else")
 	flags.StringVar(&f.cfg.NATSURL, "nats-url", "", "use the NATS server at this URL instead of the embedded one")
 	flags.StringVar(&f.cfg.Domain, "domain", "", "host name of the gateway, whose subdomains are namespaces: acme.DOMAIN is that of acme")
-	flags.StringVar(&f.cfg.TLSCert, "tls-cert", "", "PEM file of the certificate, for the gateway and the management API")
+	flags.StringVar(&f.cfg.TLSCert, "tls-cert", "", "PEM file of the certificate, for the gateway, and for the management API on an address that other machines reach")
 	flags.StringVar(&f.cfg.TLSKey, "tls-key", "", "PEM file of its key")
 	flags.StringSliceVar(&f.cfg.ACME.Domains, "acme-domain", nil, "domains to have certificates for from an ACME authority, instead of --tls-cert; it must reach the gateway on port 443 (you agree to its terms)")
 	flags.StringVar(&f.cfg.ACME.Email, "acme-email", "", "address for its messages")

@@ -15,6 +15,7 @@ import (
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/functions"
 	"github.com/fnhost/fnhost/host/admin"
+	"github.com/fnhost/fnhost/host/auth"
 )
 
 // Exit codes.
@@ -65,7 +66,8 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 }
 
 func (a *app) complain(err error, next string) {
-	fmt.Fprintf(a.stderr, "%s %s\n", a.painter(a.stderr).paint(red, "fnhost:"), strings.TrimRight(err.Error(), "\n"))
+	text := strings.ReplaceAll(err.Error(), auth.SendToken, "") // what a command does instead is said next
+	fmt.Fprintf(a.stderr, "%s %s\n", a.painter(a.stderr).paint(red, "fnhost:"), strings.TrimRight(text, "\n"))
 	if next != "" {
 		fmt.Fprintln(a.stderr, next)
 	}
@@ -74,7 +76,7 @@ func (a *app) complain(err error, next string) {
 // nextStep says what to do about errors that do not say it themselves.
 func nextStep(err error) string {
 	switch {
-	case strings.Contains(err.Error(), "`fnhost "):
+	case strings.Contains(strings.ReplaceAll(err.Error(), auth.SendToken, ""), "`fnhost "):
 		return "" // it does
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "stop it, or choose other addresses with --http, --admin and --nats: port 0 picks a free one"

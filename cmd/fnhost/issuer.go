@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -32,7 +33,7 @@ What is in a claim of the token (--scopes-claim) stands for scopes here as --map
 		Example: "  fnhost issuer add corp https://login.example.com --audience fnhost --scopes-claim groups --map platform=developer --always viewer",
 		Args:    between(2, 2, "NAME URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			i.Name, i.URL = args[0], args[1]
+			i.Name, i.URL, i.Namespace = args[0], args[1], cmp.Or(i.Namespace, a.namespace)
 			var err error
 			if i.Scopes, err = parseScopeMap(scopes); err != nil {
 				return err
@@ -48,7 +49,7 @@ What is in a claim of the token (--scopes-claim) stands for scopes here as --map
 			if err := c.AddIssuer(cmd.Context(), i); err != nil {
 				return badRequest(err)
 			}
-			a.confirm("tokens of %s that are for %s are good from now on", i.URL, i.Audience)
+			a.confirm("tokens of %s that are for %s are good from now on, in namespace %s", i.URL, i.Audience, everywhere(cmp.Or(i.Namespace, admin.DefaultNamespace)))
 			if len(i.Scopes) == 0 && len(i.Always) == 0 {
 				a.confirm("who brings one has no scopes: --map and --always give some")
 			}
@@ -58,7 +59,7 @@ What is in a claim of the token (--scopes-claim) stands for scopes here as --map
 	flags := cmd.Flags()
 	flags.StringVar(&i.Audience, "audience", "", "audience (aud) that tokens must have")
 	flags.StringVar(&i.JWKS, "jwks", "", "URL of the keys (default what the discovery document says)")
-	flags.StringVar(&i.Namespace, "in", "", "namespace that those who bring one belong to, * is all (default \"default\")")
+	flags.StringVar(&i.Namespace, "in", "", "namespace that those who bring one belong to, * is all (default the one of --namespace, or else \"default\")")
 	flags.StringVar(&i.AccountClaim, "account-claim", "", "claim that tells people apart (default sub)")
 	flags.StringVar(&i.ScopesClaim, "scopes-claim", "", "claim that is mapped, such as groups (default scope)")
 	flags.StringSliceVar(&scopes, "map", nil, "VALUE=SCOPE: what a value of that claim stands for; may be repeated")
@@ -103,7 +104,7 @@ func (a *app) issuerListCommand() *cobra.Command {
 			i := &list[n]
 			var scopes []string
 			for _, value := range sortedKeys(i.Scopes) {
-				scopes = append(scopes, cmp.Or(i.ScopesClaim, "scope")+" "+value+"="+strings.Join(i.Scopes[value], "+"))
+				scopes = append(scopes, fmt.Sprintf("%s (%s %s)", strings.Join(i.Scopes[value], "+"), cmp.Or(i.ScopesClaim, "scope"), value))
 			}
 			scopes = slices.Concat(i.Always, scopes)
 			rows = append(rows, []string{i.Name, i.URL, i.Audience, i.Namespace, orDash(strings.Join(scopes, ", ")), orDash(i.By)})

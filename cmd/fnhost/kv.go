@@ -139,6 +139,7 @@ func (a *app) kvPutCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		a.sayServer()
 		var revision uint64
 		err = a.withBucket(cmd.Context(), c, args[0], func() (err error) {
 			revision, err = c.PutKey(cmd.Context(), args[0], args[1], value, options...)
@@ -210,6 +211,7 @@ func (a *app) kvRemoveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		a.sayServer()
 		for _, key := range args[1:] {
 			_, _, missing := c.Key(cmd.Context(), args[0], key)
 			if err := c.DeleteKey(cmd.Context(), args[0], key, options...); err != nil {
@@ -273,6 +275,7 @@ func (a *app) kvIncrCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		a.sayServer()
 		var sum int64
 		err = a.withBucket(cmd.Context(), c, args[0], func() (err error) {
 			sum, err = c.AddKey(cmd.Context(), args[0], args[1], by, options...)

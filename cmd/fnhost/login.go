@@ -18,7 +18,7 @@ import (
 
 func (a *app) loginCommand() *cobra.Command {
 	var account string
-	var stdin bool
+	var stdin, forget bool
 	cmd := &cobra.Command{
 		Use: "login [NAME]", Short: "Log in to a host with account and password",
 		Long: `Log in to a host, the one that commands speak to or the one of that name, with account and password. On a terminal
@@ -26,7 +26,10 @@ both are asked for.
 
 From then on commands come as this account. What proves that is good for some minutes, and is renewed by each command that
 needs it; it is kept with the name of the host in a file that nobody else may read. A login that is not used ends after 30
-days, if the host says nothing else. For programs there are tokens: "fnhost token create".`,
+days, if the host says nothing else. For programs there are tokens: "fnhost token create".
+
+A token that "fnhost server add" keeps of the host, such as the root token, would be used again after "fnhost logout": on a
+terminal it is asked whether to forget it.`,
 		Example: "  fnhost login\n  fnhost login prod --account ada\n  pass show fnhost/ada | fnhost login prod --account ada --password-stdin",
 		Args:    between(0, 1, "NAME"), ValidArgsFunction: completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,12 +37,13 @@ days, if the host says nothing else. For programs there are tokens: "fnhost toke
 			if err != nil {
 				return err
 			}
-			return a.login(cmd.Context(), s, account, stdin)
+			return a.login(cmd.Context(), s, account, stdin, forget)
 		},
 	}
 	cmd.Flags().StringVar(&account, "account", "", "account (default: it is asked for)")
 	cmd.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from standard input, its first line")
-	onlyFlags(cmd.Flags(), "account", "password-stdin")
+	cmd.Flags().BoolVar(&forget, "forget-token", false, "forget the token that server add keeps of the host")
+	onlyFlags(cmd.Flags(), "account", "password-stdin", "forget-token")
 	return cmd
 }
 
@@ -51,7 +55,7 @@ func (a *app) serverOf(args []string) (*server, error) {
 	return a.chosenServer()
 }
 
-func (a *app) login(ctx context.Context, s *server, account string, stdin bool) error {
+func (a *app) login(ctx context.Context, s *server, account string, stdin, forget bool) error {
 	c, err := s.connect(admin.ClientOptions{})
 	if err != nil {
 		return usageError{err: err}
@@ -88,13 +92,47 @@ func (a *app) login(ctx context.Context, s *server, account string, stdin bool) 
 	if s.name == "" {
 		a.confirm("that is how the host is called from now on: `fnhost server use %s` has commands speak to it", name)
 	}
-	switch {
-	case a.token != "":
+	if a.token != "" {
 		a.confirm("but --token or FNHOST_TOKEN is set, which beats it")
-	case s.Token != "":
-		a.confirm("the token of `fnhost server add` is kept, and is used again after `fnhost logout`")
 	}
-	return nil
+	return a.afterLogin(ctx, s, name, stdin, forget)
+}
+
+// afterLogin deals with the token that is kept of a host: with it who logs out would be
+// somebody else, and often root.
+func (a *app) afterLogin(ctx context.Context, s *server, name string, stdin, forget bool) error {
+	if s.Token == "" {
+		return nil
+	}
+	if !forget && !stdin && !a.quiet {
+		fmt.Fprint(a.stderr, "forget the token that `fnhost server add` keeps of it, and which `fnhost logout` would leave you with? [y/N] ")
+		line, err := typed(ctx, func() (string, error) { return readLine(bufio.NewReader(a.stdin)) })
+		if err != nil {
+			return err
+		}
+		answer := strings.ToLower(strings.TrimSpace(line))
+		forget = answer == "y" || answer == "yes"
+	}
+	if !forget {
+		a.confirm("the token of `fnhost server add` is kept, and is used again after `fnhost logout`, unless that has --forget-token")
+		return nil
+	}
+	return a.forgetToken(ctx, name)
+}
+
+// forgetToken forgets the token that is kept of a host.
+func (a *app) forgetToken(ctx context.Context, name string) error {
+	err := changeServers(ctx, func(list *servers) error {
+		if entry, ok := list.Servers[name]; ok {
+			entry.Token = ""
+			list.Servers[name] = entry
+		}
+		return nil
+	})
+	if err == nil {
+		a.confirm("the token of `fnhost server add` is forgotten here; the host takes it as before")
+	}
+	return err
 }
 
 // wrongPassword says what to do about a wrong password.
@@ -114,7 +152,12 @@ func (a *app) askAccount(ctx context.Context, s *server, stdin bool) (string, er
 		known = " (default " + s.Login.Account + ")"
 	}
 	fmt.Fprintf(a.stderr, "account%s: ", known)
-	line, err := typed(ctx, func() (string, error) { return readLine(bufio.NewReader(a.stdin)) })
+	line, err := typed(ctx, func() (string, error) { return bufio.NewReader(a.stdin).ReadString('\n') })
+	if err == io.EOF {
+		fmt.Fprintln(a.stderr)
+		return "", errNoAnswer
+	}
+	line = strings.TrimSpace(line)
 	if err == nil && line == "" && s.Login != nil {
 		line = s.Login.Account
 	}
@@ -177,7 +220,8 @@ func (s *servers) nameFor(address string) string {
 }
 
 func (a *app) logoutCommand() *cobra.Command {
-	return &cobra.Command{
+	var forget bool
+	cmd := &cobra.Command{
 		Use: "logout [NAME]", Short: "End the login to a host, there and here",
 		Long: `End the login to a host, the one that commands speak to or the one of that name: its tokens prove nothing any more, and are
 forgotten. Other logins of the account go on; "fnhost account end" ends them all.`,
@@ -187,17 +231,19 @@ forgotten. Other logins of the account go on; "fnhost account end" ends them all
 			if err != nil {
 				return err
 			}
-			return a.logout(cmd.Context(), s)
+			return a.logout(cmd.Context(), s, forget)
 		},
 	}
+	cmd.Flags().BoolVar(&forget, "forget-token", false, "forget the token that server add keeps of the host, too")
+	onlyFlags(cmd.Flags(), "forget-token")
+	return cmd
 }
 
-func (a *app) logout(ctx context.Context, s *server) error {
+func (a *app) logout(ctx context.Context, s *server, forget bool) error {
 	var before *keptLogin
-	kept := false
 	err := changeServers(ctx, func(list *servers) error {
 		entry := list.Servers[s.name]
-		before, kept = entry.Login, entry.Token != ""
+		before = entry.Login
 		if entry.Login = nil; before != nil {
 			list.Servers[s.name] = entry
 		}
@@ -205,6 +251,16 @@ func (a *app) logout(ctx context.Context, s *server) error {
 	})
 	if err != nil {
 		return err
+	}
+	forget = forget && s.Token != ""
+	if forget {
+		if err := a.forgetToken(ctx, s.name); err != nil {
+			return err
+		}
+		s.Token = ""
+	}
+	if before == nil && forget {
+		return nil
 	}
 	if before == nil {
 		return fmt.Errorf("nobody is logged in to %s: `fnhost server list` shows where somebody is", a.serverName)
@@ -219,10 +275,30 @@ func (a *app) logout(ctx context.Context, s *server) error {
 		}
 	}
 	a.confirm("%s is logged out of %s", before.Account, s.name)
-	if kept {
-		a.confirm("commands use the token of `fnhost server add` again; `fnhost server rm %s` forgets it", s.name)
-	}
+	s.Login = nil
+	a.sayWhoNow(ctx, s)
 	return nil
+}
+
+// sayWhoNow says as whom commands come after a logout.
+func (a *app) sayWhoNow(ctx context.Context, s *server) {
+	from := "the token of `fnhost server add`, which `fnhost logout --forget-token " + s.name + "` forgets"
+	switch {
+	case a.token != "":
+		from = "--token or FNHOST_TOKEN"
+	case s.Token == "":
+		a.confirm("commands come to it as nobody now")
+		return
+	}
+	who := "who has it"
+	if c, err := s.client(a.token, ""); err == nil {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if id, err := c.Whoami(ctx); err == nil && id.Account != "" {
+			who = id.Account
+		}
+	}
+	a.confirm("commands come to it as %s now, by %s", who, from)
 }
 
 func (a *app) whoamiCommand() *cobra.Command {
@@ -265,92 +341,6 @@ func everywhere(namespace string) string {
 		return "* (all)"
 	}
 	return namespace
-}
-
-func (a *app) passwdCommand() *cobra.Command {
-	var stdin bool
-	cmd := &cobra.Command{
-		Use: "passwd", Short: "Change the own password",
-		Long: `Change the password of the account that commands come as. All its logins end, but for this one. Somebody else's password
-is set by "fnhost account set".`,
-		Example: "  fnhost passwd\n  printf '%s\\n%s\\n' \"$OLD\" \"$NEW\" | fnhost passwd --password-stdin",
-		Args:    between(0, 0, ""),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.passwd(cmd.Context(), stdin) },
-	}
-	cmd.Flags().BoolVar(&stdin, "password-stdin", false, "read two lines from standard input: the password before, and the new one")
-	onlyFlags(cmd.Flags(), "password-stdin")
-	return cmd
-}
-
-func (a *app) passwd(ctx context.Context, stdin bool) error {
-	s, err := a.chosenServer()
-	if err != nil {
-		return err
-	}
-	c, err := s.client(a.token, a.namespace)
-	if err != nil {
-		return usageError{err: err}
-	}
-	id, err := c.Whoami(ctx)
-	if err != nil {
-		return err
-	}
-	if id.Account == "" || id.Kind != "person" {
-		return fmt.Errorf("%s has no password to change: `fnhost login` comes as an account that has one", orDash(id.Account))
-	}
-	var current, next string
-	if stdin {
-		lines := bufio.NewReader(a.stdin)
-		if current, err = readLine(lines); err == nil {
-			next, err = readLine(lines)
-		}
-	} else if current, err = a.askUnseen(ctx, fmt.Sprintf("password of %s until now (it is not shown): ", id.Account)); err == nil {
-		next, err = a.askTwice(ctx, "new password: ")
-	}
-	if err != nil {
-		return err
-	}
-	if next == "" {
-		return usagef("the new password is empty: nothing is changed")
-	}
-	if _, err := c.ChangeAccount(ctx, id.Account, admin.AccountRequest{Password: &next, Current: current}); err != nil {
-		return wrongPassword(badRequest(err), id.Account)
-	}
-	a.confirm("the password of %s is changed, and its other logins have ended", id.Account)
-	if s.Login == nil || a.token != "" {
-		return nil
-	}
-	if c, err = s.connect(admin.ClientOptions{}); err != nil {
-		return err
-	}
-	l, err := c.Login(ctx, id.Account, next)
-	if err != nil {
-		return fmt.Errorf("the password is changed, but the new login failed: %w; `fnhost login` begins one", err)
-	}
-	_, err = a.keepLogin(ctx, s, l)
-	return err
-}
-
-// passwordFlags say where a new password comes from.
-type passwordFlags struct{ stdin, generate bool }
-
-func (f *passwordFlags) register(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.stdin, "password-stdin", false, "read the password from standard input, its first line")
-	cmd.Flags().BoolVar(&f.generate, "generate", false, "make a password, and print it, once")
-	onlyFlags(cmd.Flags(), "password-stdin", "generate")
-}
-
-// askTwice asks for something that is not shown, and once more.
-func (a *app) askTwice(ctx context.Context, prompt string) (string, error) {
-	one, err := a.askUnseen(ctx, prompt)
-	if err != nil {
-		return "", err
-	}
-	two, err := a.askUnseen(ctx, "once more: ")
-	if err == nil && one != two {
-		err = usagef("these were two values: nothing is set")
-	}
-	return one, err
 }
 
 // isUnauthorized reports whether the host does not know who asks.

@@ -71,6 +71,7 @@ type app struct {
 	output         string
 	noColor        bool
 	quiet          bool
+	warned         bool               // of others who may read the file of the user's hosts
 	stop           context.CancelFunc // of the listening for signals
 	misused        error              // what was wrong where help was asked for
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (a *app) ruleAddCommand() *cobra.Command {
 		Args: between(1, 1, "RESOURCE"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r.Resource, r.Access = args[0], rules.Grant
+		r.Resource, r.Access, r.Namespace = args[0], rules.Grant, cmp.Or(r.Namespace, a.namespace)
 		if deny {
 			r.Access = rules.Deny
 		}
@@ -69,7 +70,7 @@ func (a *app) ruleAddCommand() *cobra.Command {
 	flags.StringVar(&r.Scope, "scope", "", "scope of those that it is for; public is anybody, * any account")
 	flags.BoolVar(&deny, "deny", false, "deny it, and do not allow it")
 	flags.IntVar(&r.Priority, "priority", 0, "from -1000 to 1000: the highest decides; the rules of the roles that each host has are at -1000")
-	flags.StringVar(&r.Namespace, "in", "", "namespace in which it holds (default all, and what belongs to the host as a whole)")
+	flags.StringVar(&r.Namespace, "in", "", "namespace in which it holds, * is all, and what belongs to the host as a whole (default the one of --namespace, or else *)")
 	flags.StringVar(&r.ID, "id", "", "name of the rule (default: one is made)")
 	flags.StringVar(&r.Note, "note", "", "why there is this rule")
 	onlyFlags(flags, "scope", "deny", "priority", "in", "id", "note")
@@ -79,6 +80,7 @@ func (a *app) ruleAddCommand() *cobra.Command {
 }
 
 func (a *app) ruleListCommand() *cobra.Command {
+	var wide bool
 	cmd := &cobra.Command{Use: "ls", Aliases: []string{"list"}, Short: "List the rules, with those that are always there", Args: between(0, 0, "")}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := a.client()
@@ -92,13 +94,22 @@ func (a *app) ruleListCommand() *cobra.Command {
 		if a.output == "json" {
 			return a.printJSON(list)
 		}
-		rows := [][]string{{"ID", "ACCESS", "RESOURCE", "SCOPE", "NAMESPACE", "PRIORITY", "BY", "NOTE"}}
+		rows := [][]string{{"ID", "ACCESS", "RESOURCE", "SCOPE", "NAMESPACE", "PRIORITY", "BY"}}
+		if wide {
+			rows[0] = append(rows[0], "NOTE")
+		}
 		for i := range list {
 			r := &list[i]
-			rows = append(rows, []string{r.ID, string(r.Access), r.Resource, r.Scope, r.Namespace, strconv.Itoa(r.Priority), orDash(r.By), orDash(oneLine(r.Note))})
+			row := []string{r.ID, string(r.Access), r.Resource, r.Scope, r.Namespace, strconv.Itoa(r.Priority), orDash(r.By)}
+			if wide {
+				row = append(row, orDash(oneLine(r.Note)))
+			}
+			rows = append(rows, row)
 		}
 		return a.printTable(rows)
 	}
+	cmd.Flags().BoolVar(&wide, "wide", false, "with the notes that say why there is a rule")
+	onlyFlags(cmd.Flags(), "wide")
 	a.outputFlag(cmd, "table", "json")
 	return cmd
 }

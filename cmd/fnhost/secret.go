@@ -83,10 +83,12 @@ func oneSecretName(cmd *cobra.Command, args []string) error {
 // readSecret reads a value; from a terminal it asks for it twice.
 func (a *app) readSecret(ctx context.Context, name string, exact bool) ([]byte, error) {
 	if isTerminal(a.stdin) {
-		value, err := a.askTwice(ctx, fmt.Sprintf("value of %s (it is not shown): ", name))
-		if err == nil && value == "" {
-			err = usagef("the value is empty: `fnhost secret rm %s` removes a secret", name)
-		}
+		value, err := a.askTwice(ctx, fmt.Sprintf("value of %s (it is not shown): ", name), func(value string) error {
+			if value == "" {
+				return fmt.Errorf("the value is empty: `fnhost secret rm %s` removes a secret", name)
+			}
+			return nil
+		})
 		return []byte(value), err
 	}
 	value, err := io.ReadAll(io.LimitReader(a.stdin, secrets.MaxValue+3))

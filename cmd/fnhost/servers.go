@@ -4,10 +4,9 @@ import (
 	"bufio"
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,103 +18,6 @@ import (
 	"github.com/fnhost/fnhost/builder/nearest"
 	"github.com/fnhost/fnhost/host/admin"
 )
-
-// server is a host that the user has given a name.
-type server struct {
-	URL   string     `json:"url"`
-	Token string     `json:"token,omitempty"`
-	CA    string     `json:"ca,omitempty"` // PEM file of certificates to trust
-	Login *keptLogin `json:"login,omitempty"`
-
-	name string // that the user has given it, "" for none
-}
-
-// servers is the user's file of hosts.
-type servers struct {
-	Current string            `json:"current,omitempty"` // the one that commands speak to
-	Servers map[string]server `json:"servers"`
-}
-
-// serversFile is where the user's hosts are kept. It holds tokens, so that nobody
-// else may read it.
-func serversFile() (string, error) {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "", fmt.Errorf("servers: %w", err)
-	}
-	return filepath.Join(dir, "fnhost", "servers.json"), nil
-}
-
-func loadServers() (*servers, error) {
-	s := &servers{Servers: make(map[string]server)}
-	path, err := serversFile()
-	if err != nil {
-		return s, nil // no home: no servers
-	}
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, s)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if s.Servers == nil {
-		s.Servers = make(map[string]server)
-	}
-	for name, one := range s.Servers {
-		one.name = name
-		s.Servers[name] = one
-	}
-	return s, nil
-}
-
-// changeServers changes the file of the user's hosts: one command at a time.
-func changeServers(ctx context.Context, change func(*servers) error) error {
-	unlock, err := lockServers(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	list, err := loadServers()
-	if err == nil {
-		err = change(list)
-	}
-	if err != nil {
-		return err
-	}
-	return list.save()
-}
-
-// save writes the file; the caller has its lock.
-func (s *servers) save() error {
-	path, err := serversFile()
-	if err != nil {
-		return err
-	}
-	data, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("servers: %w", err)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".servers-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("servers: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(append(data, '\n'))
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("servers: %w", err)
-	}
-	return nil
-}
 
 // byURL returns the server at a URL, so that its token is used however it is named: of
 // several the current one, or else the first by name.
@@ -196,11 +98,7 @@ token the host is named alone: "fnhost login NAME" logs in to it with account an
 // readToken reads a token; from a terminal it asks for it.
 func (a *app) readToken(ctx context.Context, file string) (string, error) {
 	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return "", usagef("--token-file: %w", err)
-		}
-		return strings.TrimSpace(string(b)), nil
+		return readTokenFile(file)
 	}
 	if isTerminal(a.stdin) {
 		token, err := a.askUnseen(ctx, "token (it is not shown; empty for none): ")
@@ -212,6 +110,30 @@ func (a *app) readToken(ctx context.Context, file string) (string, error) {
 	}
 	return strings.TrimSpace(line), nil
 }
+
+// readTokenFile reads a file that nobody else may read.
+func readTokenFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", usagef("--token-file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", usagef("--token-file: %w", err)
+	}
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 { // a pipe is the shell's matter
+		return "", usagef("--token-file: %s has mode %04o, so that others may read it: `chmod 600 %[1]s`, and consider whether somebody has", path, mode.Perm())
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxTokenFile))
+	if err != nil {
+		return "", usagef("--token-file: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// maxTokenFile bounds what is read of a file with a token, in bytes.
+const maxTokenFile = 64 << 10
 
 func (a *app) serverAdd(ctx context.Context, name string, s server) error {
 	if strings.ContainsAny(name, ":/ ") || name == "" {
@@ -344,6 +266,7 @@ func (a *app) serverListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		a.warnOfReaders(list)
 		if a.output == "json" {
 			for name, s := range list.Servers {
 				if s.Token != "" {

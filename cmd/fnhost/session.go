@@ -117,7 +117,9 @@ func (s *session) ended(why error) error {
 	text := ""
 	if why != nil { // without what it says to do, which is below
 		what, _, _ := strings.Cut(why.Error(), "`")
-		text = " (" + strings.TrimRight(what, " :;") + ")"
+		if what = strings.TrimRight(what, " :;"); what != "the login has ended" {
+			text = " (" + what + ")"
+		}
 	}
 	return fmt.Errorf("the login of %s to %s has ended%s: `fnhost login %[2]s` begins a new one, `fnhost logout %[2]s` forgets it", s.login.Account, s.server.name, text)
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,16 +30,43 @@ func (a *app) askUnseen(ctx context.Context, prompt string) (string, error) {
 		return "", err
 	}
 	fmt.Fprint(a.stderr, prompt)
-	line, err := typed(ctx, func() (string, error) {
-		line, err := term.ReadPassword(fd)
-		return string(line), err
-	})
-	if ctx.Err() != nil {
-		term.Restore(fd, before)
+	if err := hideTyping(fd); err != nil {
+		return "", err
 	}
+	defer term.Restore(fd, before)
+	line, err := typed(ctx, func() (string, error) { return bufio.NewReader(a.stdin).ReadString('\n') })
 	fmt.Fprintln(a.stderr)
-	return line, err
+	if errors.Is(err, io.EOF) {
+		err = errNoAnswer
+	}
+	return strings.TrimRight(line, "\r\n"), err
 }
+
+// hideTyping has a terminal not show what is typed. term.ReadPassword would go on reading
+// after Ctrl-D.
+func hideTyping(fd int) error {
+	t, err := unix.IoctlGetTermios(fd, readTermios)
+	if err != nil {
+		return err
+	}
+	t.Lflag &^= unix.ECHO
+	t.Lflag |= unix.ICANON | unix.ISIG
+	t.Iflag |= unix.ICRNL
+	return unix.IoctlSetTermios(fd, writeTermios, t)
+}
+
+// isTerminal reports whether a person is at the other end of f.
+func isTerminal(f any) bool {
+	file, ok := f.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), readTermios)
+	return err == nil
+}
+
+// errNoAnswer ends a command whose question is answered by Ctrl-D.
+var errNoAnswer = errors.New("the input has ended, without an answer: nothing is done")
 
 // typed returns what read does, or the error of ctx, as nothing else ends the reading of a
 // terminal; that ends with the line, or the program, then.

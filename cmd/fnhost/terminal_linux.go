@@ -1,17 +1,9 @@
 package main
 
-import (
-	"os"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
+// Requests of the settings of a terminal.
+const (
+	readTermios  = unix.TCGETS
+	writeTermios = unix.TCSETS
 )
-
-// isTerminal reports whether a person is at the other end of f.
-func isTerminal(f any) bool {
-	file, ok := f.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
-	return err == nil
-}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -28,13 +29,13 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 		Use: "create NAME", Short: "Make a token, and print it, once",
 		Long: `Make a token of that name, and print it. Nothing shows it again.
 
-It comes as the account, the own one unless --account names another, with all that it may do, or with --scope less. --in limits
-it to a namespace. If the account is removed, or loses a scope, so does the token.`,
+It comes as the account, the own one unless --account names another, with all that it may do, or with --scope less. --in (or -n)
+limits it to a namespace. If the account is removed, or loses a scope, so does the token.`,
 		Example: "  fnhost token create ci --scope developer --ttl 720h\n  fnhost token create shop --account shop --scope invoker > token",
 		Args:    between(1, 1, "NAME"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		req.Name = args[0]
+		req.Name, req.Namespace = args[0], cmp.Or(req.Namespace, a.namespace)
 		switch {
 		case ttl < 0 || ttl == 0 && cmd.Flags().Changed("ttl"):
 			return usagef("--ttl %v: want a duration such as 720h", ttl)
@@ -60,7 +61,7 @@ it to a namespace. If the account is removed, or loses a scope, so does the toke
 	flags := cmd.Flags()
 	flags.StringVar(&req.Account, "account", "", "account that it comes as (default the own one)")
 	flags.StringSliceVar(&req.Scopes, "scope", nil, "scope that it has, of those of the account; may be repeated (default all of them)")
-	flags.StringVar(&req.Namespace, "in", "", "namespace that it is good for (default those of the account)")
+	flags.StringVar(&req.Namespace, "in", "", "namespace that it is good for (default the one of --namespace, or else those of the account)")
 	flags.DurationVar(&ttl, "ttl", 0, "how long it is good, such as 720h (default until it is revoked)")
 	onlyFlags(flags, "account", "scope", "in", "ttl")
 	cmd.RegisterFlagCompletionFunc("account", a.completeAccounts)

@@ -264,6 +264,9 @@ func (c *Client) request(ctx context.Context, method, path string, header http.H
 		if _, ok := err.(*url.Error); !ok { // there was no token to send it with
 			return nil, err
 		}
+		if errors.Is(err, http.ErrSchemeMismatch) {
+			return nil, fmt.Errorf("%s speaks no TLS: use http://%s; a management API has TLS only on an address that other machines reach", c.base, strings.TrimPrefix(c.base, "https://"))
+		}
 		var op *net.OpError
 		if errors.As(err, &op) && op.Op == "dial" {
 			return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, errors.Unwrap(err))
@@ -278,6 +281,9 @@ func (c *Client) request(ctx context.Context, method, path string, header http.H
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, codec.MaxSize))
 	theirs := resp.Header.Get(versionHeader)
 	if codec.Unmarshal(data, &p) != nil || p.Code == "" || theirs == "" && p.Code != string(wire.NotFound) {
+		if strings.HasPrefix(c.base, "http://") && bytes.Contains(data, []byte("HTTP request to an HTTPS server")) {
+			return nil, fmt.Errorf("%s speaks TLS: use https://%s", c.base, strings.TrimPrefix(c.base, "http://"))
+		}
 		return nil, fmt.Errorf("%s answers %s: it is a gateway, or something else, but no admin address: try port 8081", c.base, resp.Status)
 	}
 	if p.Code == string(wire.NotFound) && older(theirs, APIVersion) {

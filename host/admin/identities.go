@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -263,6 +264,9 @@ func (s *Server) checkRule(w http.ResponseWriter, r *http.Request) error {
 	}
 	why := a.Explain(p, namespace, q.Get("resource"))
 	d := Decision{Allowed: why.Allowed, Rule: why.Rule, Why: why.Why}
+	if !why.Decided && strings.HasPrefix(q.Get("resource"), "function:") {
+		d.Why += "; over HTTP public and scopes in the function's own function.yaml count then"
+	}
 	if s.may(r, auth.Admin) == nil {
 		d.Rules = why.Rules
 	}
@@ -315,8 +319,9 @@ func (s *Server) changeAccount(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name := r.PathValue("account")
-	if name == Who(r) && req.Scopes == nil && req.Password != nil && s.may(r, auth.Admin) != nil {
-		// Who has found a terminal that is logged in must not keep the account.
+	if name == Who(r) && req.Scopes == nil && req.Password != nil && (req.Current != "" || s.may(r, auth.Admin) != nil) {
+		// Who has found a terminal that is logged in must not keep the account; an admin could do
+		// without, but is told if the password is another one than they think.
 		if err := s.guesses.allow(r, name); err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func (a *Authority) issue(ctx context.Context, acc *Account, family string) (tok
 func (a *Authority) Verify(ctx context.Context, token string) (*Identity, error) {
 	switch {
 	case token == "":
-		return nil, faultf(wire.Unauthorized, []error{ErrNoToken}, "this wants to know who asks: send a token, as \"Authorization: Bearer …\"; `fnhost login` or `fnhost token create` gives one")
+		return nil, faultf(wire.Unauthorized, []error{ErrNoToken}, "this wants to know who asks"+SendToken)
 	case len(token) > MaxToken:
 		return nil, bad("the token has %d bytes: at most %d are looked at", len(token), MaxToken)
 	}

@@ -103,6 +103,14 @@ func (a *Authority) CreateAccount(ctx context.Context, n NewAccount) (Account, e
 	return acc.shown(), nil
 }
 
+// notRoot refuses what is asked of the host's own account.
+func notRoot(name string) error {
+	if name != RootAccount {
+		return nil
+	}
+	return wire.Errorf(wire.Forbidden, "root is the account of the host's own token, which is always there, and has no logins: who removes the file %s in the data directory and starts the host again gets another token", FileName)
+}
+
 // laterThan reports whether the account was made after something that is said to be its: that
 // is of an account of the same name which is gone. Another host, of another clock, may have made it.
 func (acc *Account) laterThan(made time.Time) bool { return made.Before(acc.Created.Add(-leeway)) }
@@ -131,6 +139,9 @@ func (a *Authority) Accounts() []Account {
 // there is no such account, and Forbidden if nobody could change rules any more.
 func (a *Authority) ChangeAccount(ctx context.Context, name string, scopes *[]string, password *string) (Account, error) {
 	if err := a.withoutBucket(); err != nil {
+		return Account{}, err
+	}
+	if err := notRoot(name); err != nil {
 		return Account{}, err
 	}
 	var list []string
@@ -179,6 +190,9 @@ func (a *Authority) RemoveAccount(ctx context.Context, name string) error {
 	if err := a.withoutBucket(); err != nil {
 		return err
 	}
+	if err := notRoot(name); err != nil {
+		return err
+	}
 	if err := a.keepsAdmin(a.Rules(), name); err != nil {
 		return err
 	}
@@ -207,6 +221,9 @@ func (a *Authority) RemoveAccount(ctx context.Context, name string) error {
 // is no such account.
 func (a *Authority) EndLogins(ctx context.Context, name string) error {
 	if err := a.withoutBucket(); err != nil {
+		return err
+	}
+	if err := notRoot(name); err != nil {
 		return err
 	}
 	if !namePattern.MatchString(name) {

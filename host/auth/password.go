@@ -30,13 +30,22 @@ const (
 	maxPassword = 512 // bytes
 )
 
-// hashPassword returns the encoded hash of a password.
-func (a *Authority) hashPassword(ctx context.Context, password string) (string, error) {
+// CheckNewPassword returns an *[wire.Error] of code BadRequest for what is too short or too
+// long for a password.
+func CheckNewPassword(password string) error {
 	switch {
 	case utf8.RuneCountInString(password) < minPassword:
-		return "", wire.Errorf(wire.BadRequest, "a password has at least %d characters: several words make a good one", minPassword)
+		return wire.Errorf(wire.BadRequest, "a password has at least %d characters: several words make a good one", minPassword)
 	case len(password) > maxPassword:
-		return "", wire.Errorf(wire.BadRequest, "a password has at most %d bytes", maxPassword)
+		return wire.Errorf(wire.BadRequest, "a password has at most %d bytes", maxPassword)
+	}
+	return nil
+}
+
+// hashPassword returns the encoded hash of a password.
+func (a *Authority) hashPassword(ctx context.Context, password string) (string, error) {
+	if err := CheckNewPassword(password); err != nil {
+		return "", err
 	}
 	salt := make([]byte, saltSize)
 	rand.Read(salt)

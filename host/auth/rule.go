@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -37,10 +38,14 @@ func (a *Authority) Allow(id *Identity, namespace, resource string) error {
 	return Refused(id, namespace, resource)
 }
 
-// Refused is the error for who may not do something.
+// SendToken ends the texts for who has to prove who asks: what a program does about it.
+const SendToken = ": send a token, as \"Authorization: Bearer …\"; `fnhost login` or `fnhost token create` gives one"
+
+// Refused is the error for who may not do something; resource is "" for what everybody may
+// who proves to be somebody.
 func Refused(id *Identity, namespace, resource string) error {
 	if id == nil {
-		return faultf(wire.Unauthorized, []error{ErrNoToken}, "%s wants to know who asks: send a token, as \"Authorization: Bearer …\"; `fnhost login` or `fnhost token create` gives one", resource)
+		return faultf(wire.Unauthorized, []error{ErrNoToken}, "%s wants to know who asks"+SendToken, cmp.Or(resource, "this"))
 	}
 	in := " -n '*'"
 	if namespace != Everywhere {
