@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -49,6 +50,9 @@ type Options struct {
 	// status of the answer, and the error in it, or what [NoteOutcome] was told. It
 	// must not block. Default: nobody.
 	Audit func(r *http.Request, pattern string, status int, err error)
+	// TrustedProxies are those whose X-Forwarded-For says where a guess of a password comes
+	// from. Default: none.
+	TrustedProxies []netip.Prefix
 	// Git serves the paths below /git/. Default: none.
 	Git http.Handler
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
@@ -60,7 +64,7 @@ func NewServer(backend Backend, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: newGuesses(), audit: o.Audit, mux: http.NewServeMux()}
+	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: newGuesses(o.TrustedProxies), audit: o.Audit, mux: http.NewServeMux()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.handle()
 	if o.Git != nil {
