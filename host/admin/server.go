@@ -31,6 +31,7 @@ type Server struct {
 	door    Door
 	auth    *auth.Authority // nil where nobody is asked
 	guesses *guesses
+	known   Spaces       // also where this is the server of one namespace; nil if there are none
 	unknown http.Handler // for paths that no route is for
 	audit   func(r *http.Request, pattern string, status int, err error)
 	mux     *http.ServeMux
@@ -65,6 +66,7 @@ func NewServer(backend Backend, o Options) *Server {
 		o.Logger = slog.Default()
 	}
 	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: newGuesses(o.TrustedProxies), audit: o.Audit, mux: http.NewServeMux()}
+	s.known, _ = backend.(Spaces)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.handle()
 	if o.Git != nil {
