@@ -66,7 +66,7 @@ func (f *refusals) take() (skipped int, ok bool) {
 // auditRequest tells of a request to the management API.
 func (h *Host) auditRequest(r *http.Request, pattern string, status int, err error) {
 	e := audit.Entry{
-		Action: admin.ActionOf(pattern), Resource: admin.ResourceOf(pattern, r.URL.EscapedPath()),
+		Action: admin.ActionOf(pattern), Resource: admin.ResourceOfRequest(r, pattern),
 		Account: admin.AccountOf(r), Namespace: admin.NamespaceOf(r), Remote: h.remoteOf(r), OK: err == nil && status < 400, Detail: auditDetail(r),
 	}
 	if err != nil {

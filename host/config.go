@@ -45,7 +45,8 @@ type Config struct {
 	// ACME has the certificates of both come from an authority instead.
 	ACME ACME
 	// TrustedProxies are those whose X-Forwarded-For says where a request comes from, for
-	// the limits of functions and the audit; one that is not named counts as the client itself.
+	// the limits of functions, guesses of passwords and the audit; one that is not named counts
+	// as the client itself.
 	// Default: none.
 	TrustedProxies []netip.Prefix
 	// Admin is the address of the management API. Default: none. An address that

@@ -119,8 +119,10 @@ func (s *shared) authority() *auth.Authority { return s.auth.Load() }
 // sameOrigin refuses what the page of another site has a browser send.
 var sameOrigin = http.NewCrossOriginProtection()
 
-// identify returns who a request proves to be from, nil for nobody. If lenient is set, a
-// token that is none of this host's is the function's own business.
+// identify returns who a request proves to be from, nil for nobody. If lenient is set, as for
+// public functions, a token that is none of this host's, such as a malformed one, is the
+// function's own business, and whoever sends it is nobody. One of this host that has expired or
+// was revoked is refused there, too: who sends it means to be somebody, and learns to log in anew.
 func (d door) identify(r *http.Request, lenient bool) (*auth.Identity, error) {
 	token, cookie := auth.Given(r)
 	if token == "" {

@@ -23,7 +23,16 @@ type backend struct {
 	host *Host
 }
 
-func (b backend) Info() admin.Info            { return b.h.Info() }
+// Info implements [admin.Backend]. Who asks for another namespace than the default one may
+// be a tenant, whom the directories of the host are no business of.
+func (b backend) Info() admin.Info {
+	info := b.h.Info()
+	if b.h != b.h.first {
+		info.Dir, info.Watch, info.PID = "", nil, 0
+	}
+	return info
+}
+
 func (b backend) Functions() []admin.Function { return b.h.Functions() }
 
 func (b backend) Function(name string) (admin.Function, error) { return b.h.Function(name) }
@@ -43,6 +52,11 @@ func (b backend) Status(ctx context.Context) (admin.Status, error) {
 	}
 	if err := b.h.storageErr(); err != nil {
 		s.Storage = err.Error()
+	}
+	if b.h != b.h.first { // the disk is of the host, and what a namespace has is in Stored
+		if s.Info, s.Free = b.Info(), -1; s.Storage != "" {
+			s.Storage = "nothing can be stored on this host at the moment"
+		}
 	}
 	s.Deploys = b.Deploys()
 	if b.h.registry != nil {

@@ -113,7 +113,7 @@ func (h *Host) onClose(fn func()) bool {
 func (h *Host) serve(ctx context.Context) error {
 	gateway := h.server(h.Gateway(), h.tls != nil)
 	gateway.RegisterOnShutdown(h.endWaits) // else who waits for a run would hold up the end
-	o := admin.Options{Auth: h.authority(), Audit: h.auditRequest, Logger: h.log}
+	o := admin.Options{Auth: h.authority(), Audit: h.auditRequest, TrustedProxies: h.cfg.TrustedProxies, Logger: h.log}
 	if o.Auth != nil {
 		o.Door = adminDoor{h}
 	}

@@ -12,7 +12,8 @@
 //	  min: 0              # kept when idle
 //	  max: 0              # 0 is the number of cores
 //	  idle: 5m            # how long a worker may idle; 1s to 24h
-//	memory: 256MiB        # soft limit of one worker; default none; 4MiB to 1024GiB
+//	memory: 256MiB        # soft limit of one worker, 4MiB to 1024GiB; it is killed at a
+//	                      # quarter more, at least 32MiB; default none, killed at half of the machine
 //	network: outbound     # connections to others; default none: no network at all
 //	processes: 256        # and threads, of one worker; 32 to 100000
 //	disk: 512MiB          # files of all its workers, which are in memory; 1MiB to 1024GiB

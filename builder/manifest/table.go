@@ -19,7 +19,7 @@ var manifestKeys = keys[Manifest]{check: checkManifest, fields: []field[Manifest
 	key("scale", mapping(scaleKeys), func(m *Manifest) *Scale { return &m.Scale },
 		"How many workers run."),
 	key("memory", size(MinMemory, MaxMemory), func(m *Manifest) *int64 { return &m.Memory },
-		"Soft limit of one worker's memory: 4MiB to 1024GiB. A worker is killed at a quarter more, at least 32MiB. Default: none, and killed at half of the machine's."),
+		"Memory of one worker: 4MiB to 1024GiB. It is a soft limit, above which the worker tries to use less, and a hard one: killed at a quarter more, at least 32MiB more. Default: no soft limit, and killed at half of the machine's."),
 	key("network", oneOf(NetworkNone, NetworkOutbound), func(m *Manifest) *string { return &m.Network },
 		"What of the network the function reaches: none, or connections to others (outbound). Default: none."),
 	key("processes", integer(MinProcesses, MaxProcesses), func(m *Manifest) *int { return &m.Processes },

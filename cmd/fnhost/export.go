@@ -21,15 +21,23 @@ A function there calls it as functions.Call(ctx, "@FROM/NAME", …); who has acc
 "@FROM/NAME" there, too. What is published on the subject in FROM reaches the subscribers and streams in TO as well, and
 not the other way.`,
 		Example: "  fnhost namespace export acme globex --function orders\n  fnhost namespace export acme globex --subject 'news.>'",
-	}, "exported", (*admin.Client).Export)
+	}, "exported", func(c *admin.Client, ctx context.Context, e admin.Export) (string, error) {
+		exported, err := c.Export(ctx, e)
+		if exported.Missing {
+			return "the function is not there yet, and can be called when it is deployed", err
+		}
+		return "", err
+	})
 }
 
 func (a *app) unexportCommand() *cobra.Command {
-	return a.exportChange(&cobra.Command{Use: "unexport FROM TO", Short: "End an export, at once"}, "not exported any more", (*admin.Client).Unexport)
+	return a.exportChange(&cobra.Command{Use: "unexport FROM TO", Short: "End an export, at once"}, "not exported any more", func(c *admin.Client, ctx context.Context, e admin.Export) (string, error) {
+		return "", c.Unexport(ctx, e)
+	})
 }
 
-// exportChange is a command that changes an export.
-func (a *app) exportChange(cmd *cobra.Command, done string, change func(*admin.Client, context.Context, admin.Export) error) *cobra.Command {
+// exportChange is a command that changes an export; change may return what there is to know of it.
+func (a *app) exportChange(cmd *cobra.Command, done string, change func(*admin.Client, context.Context, admin.Export) (string, error)) *cobra.Command {
 	var e admin.Export
 	cmd.Args = between(2, 2, "FROM and TO")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -42,10 +50,14 @@ func (a *app) exportChange(cmd *cobra.Command, done string, change func(*admin.C
 			return err
 		}
 		a.sayServer()
-		if err := change(c, cmd.Context(), e); err != nil {
+		note, err := change(c, cmd.Context(), e)
+		if err != nil {
 			return badRequest(err)
 		}
 		a.confirm("%s: %s", e, done)
+		if note != "" {
+			a.confirm("%s", note)
+		}
 		return nil
 	}
 	cmd.Flags().StringVar(&e.Function, "function", "", "function, or endpoint of one, as orders/create")

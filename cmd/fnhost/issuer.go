@@ -46,10 +46,14 @@ What is in a claim of the token (--scopes-claim) stands for scopes here as --map
 				return err
 			}
 			a.sayServer()
-			if err := c.AddIssuer(cmd.Context(), i); err != nil {
+			added, err := c.AddIssuer(cmd.Context(), i)
+			if err != nil {
 				return badRequest(err)
 			}
 			a.confirm("tokens of %s that are for %s are good from now on, in namespace %s", i.URL, i.Audience, everywhere(cmp.Or(i.Namespace, admin.DefaultNamespace)))
+			if added.Warning != "" {
+				a.confirm("%s", added.Warning)
+			}
 			if len(i.Scopes) == 0 && len(i.Always) == 0 {
 				a.confirm("who brings one has no scopes: --map and --always give some")
 			}

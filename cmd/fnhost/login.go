@@ -320,11 +320,15 @@ func (a *app) whoamiCommand() *cobra.Command {
 			return nil
 		}
 		ends := ""
-		if id.Expires != nil && id.Kind == "service" {
+		if id.Expires != nil && id.Machine != "" {
 			ends = id.Expires.Local().Format(time.DateTime)
 		}
+		token := ""
+		if id.Machine != "" {
+			token = id.Machine + " (machine token " + id.Token + ")"
+		}
 		rows := [][]string{{"account", id.Account}, {"kind", id.Kind}, {"namespace", everywhere(id.Namespace)}, {"scopes", orDash(strings.Join(id.Scopes, ", "))}, {"host", c.URL()}}
-		for _, row := range [][]string{{"issuer", id.Issuer}, {"until", ends}} {
+		for _, row := range [][]string{{"issuer", id.Issuer}, {"token", token}, {"until", ends}} {
 			if row[1] != "" {
 				rows = append(rows, row)
 			}

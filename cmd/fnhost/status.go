@@ -71,6 +71,9 @@ func (a *app) printStatus(s *admin.Status) error {
 
 // freeText says how much room there is, and if that is none what comes of it.
 func freeText(s *admin.Status) string {
+	if s.Dir == "" { // of a namespace, which has no disk of its own
+		return s.Storage
+	}
 	text := "-"
 	if s.Free >= 0 {
 		text = cmp.Or(size(s.Free), "0 B")

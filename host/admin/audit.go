@@ -117,6 +117,9 @@ func (c *Client) VerifyAudit(ctx context.Context) (audit.Verified, error) {
 // of a key.
 var confidential = map[string]bool{"GET /v1/backup": true, "GET /v1/callback-secret": true}
 
+// quiet are the changes that are told of only if they fail: who is logged in makes them all day.
+var quiet = map[string]bool{"POST /v1/refresh": true}
+
 // isAudited reports whether a request is one that is told of.
 func isAudited(r *http.Request, pattern string) bool {
 	switch {
@@ -146,6 +149,9 @@ func (s *Server) audited(w http.ResponseWriter, r *http.Request) (http.ResponseW
 		if _, noted := o.get(); err == nil {
 			err = noted
 		}
+		if quiet[pattern] && err == nil && a.status < 400 {
+			return
+		}
 		s.audit(r, pattern, a.status, err)
 	}
 }
@@ -169,10 +175,11 @@ func (a *auditedWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // outcome is what became of a request whose answer had begun before that was known.
 type outcome struct {
-	mu      sync.Mutex
-	err     error
-	detail  string
-	account string // who has asked
+	mu       sync.Mutex
+	err      error
+	detail   string
+	account  string // who has asked
+	resource string // that its path does not tell
 }
 
 type outcomeKey struct{}
@@ -201,6 +208,29 @@ func OutcomeDetail(r *http.Request) string {
 		return detail
 	}
 	return ""
+}
+
+// noteResource says what a request is about, where its path does not, and in detail what it
+// changes: names, and nothing confidential.
+func noteResource(r *http.Request, resource, detail string) {
+	if o, ok := r.Context().Value(outcomeKey{}).(*outcome); ok {
+		o.mu.Lock()
+		o.resource, o.detail = resource, detail
+		o.mu.Unlock()
+	}
+}
+
+// ResourceOfRequest returns what a request is about of which Options.Audit is told: what its
+// handler says, or else [ResourceOf] its path.
+func ResourceOfRequest(r *http.Request, pattern string) string {
+	if o, ok := r.Context().Value(outcomeKey{}).(*outcome); ok {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.resource != "" {
+			return o.resource
+		}
+	}
+	return ResourceOf(pattern, r.URL.EscapedPath())
 }
 
 // noteAccount says who has asked for a request.

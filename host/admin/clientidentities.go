@@ -136,9 +136,11 @@ func (c *Client) Issuers(ctx context.Context) ([]Issuer, error) {
 }
 
 // AddIssuer has the host take the tokens of another issuer. The error is of code BadRequest
-// for what is none, and Conflict if there is one of that name or URL.
-func (c *Client) AddIssuer(ctx context.Context, i Issuer) error {
-	return c.send(ctx, http.MethodPost, "/v1/issuers", i, nil)
+// for what is none, NotFound for a namespace that there is not, and Conflict if there is one of
+// that name or URL. One whose keys cannot be read is taken, with a warning.
+func (c *Client) AddIssuer(ctx context.Context, i Issuer) (AddedIssuer, error) {
+	var v AddedIssuer
+	return v, c.send(ctx, http.MethodPost, "/v1/issuers", i, &v)
 }
 
 // RemoveIssuer has the host refuse the tokens of an issuer. The error is of code NotFound

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
@@ -13,29 +14,35 @@ import (
 // anybody hold up who owns the account. What one address guesses of all accounts together is
 // bounded, too: a guess of many accounts would have the guesses of one forgotten.
 type guesses struct {
+	proxies                         []netip.Prefix // whose word counts for where a guess comes from
 	byAddress, ofAccount, ofAddress *limit.Keyed
 }
 
-func newGuesses() *guesses {
+func newGuesses(proxies []netip.Prefix) *guesses {
 	return &guesses{
+		proxies:   proxies,
 		byAddress: limit.NewKeyed(limit.Limit{Events: 6, Per: time.Minute, Burst: 5}, 10_000),
 		ofAccount: limit.NewKeyed(limit.Limit{Events: 6, Per: time.Minute, Burst: 50}, 10_000),
 		ofAddress: limit.NewKeyed(limit.Limit{Events: 60, Per: time.Minute, Burst: 100}, 10_000),
 	}
 }
 
-func guessKeys(r *http.Request, account string) (byAddress, ofAccount string) {
+func (g *guesses) address(r *http.Request) string {
+	return limit.AddrKey(limit.ClientAddr(r, g.proxies))
+}
+
+func (g *guesses) keys(r *http.Request, account string) (byAddress, ofAccount string) {
 	if len(account) > 100 { // none has such a name
 		account = account[:100]
 	}
-	return limit.AddrKey(limit.ClientAddr(r, nil)) + " " + account, account
+	return g.address(r) + " " + account, account
 }
 
 // allow returns an error of code TooMany if there were too many wrong passwords.
 func (g *guesses) allow(r *http.Request, account string) error {
-	byAddress, ofAccount := guessKeys(r, account)
+	byAddress, ofAccount := g.keys(r, account)
 	for _, take := range []func() limit.Decision{ // who is over one bound takes up no room in the next
-		func() limit.Decision { return g.ofAddress.Take(limit.AddrKey(limit.ClientAddr(r, nil))) },
+		func() limit.Decision { return g.ofAddress.Take(g.address(r)) },
 		func() limit.Decision { return g.byAddress.Take(byAddress) },
 		func() limit.Decision { return g.ofAccount.Take(ofAccount) },
 	} {
@@ -48,7 +55,7 @@ func (g *guesses) allow(r *http.Request, account string) error {
 
 // right forgets the guesses of who knew it.
 func (g *guesses) right(r *http.Request, account string) {
-	byAddress, ofAccount := guessKeys(r, account)
+	byAddress, ofAccount := g.keys(r, account)
 	g.byAddress.Forget(byAddress)
 	g.ofAccount.Forget(ofAccount)
 }

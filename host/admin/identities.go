@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -14,13 +15,15 @@ import (
 
 // Identity is who asks.
 type Identity struct {
-	Account   string     `json:"account"` // "" where the host asks nobody
-	Namespace string     `json:"namespace,omitempty"`
-	Kind      string     `json:"kind,omitempty"`
-	Scopes    []string   `json:"scopes,omitempty"`
-	Issuer    string     `json:"issuer,omitempty"`
-	Token     string     `json:"token,omitempty"` // ID of what has proved it
-	Expires   *time.Time `json:"expires,omitempty"`
+	Account   string   `json:"account"` // "" where the host asks nobody
+	Namespace string   `json:"namespace,omitempty"`
+	Kind      string   `json:"kind,omitempty"`
+	Scopes    []string `json:"scopes,omitempty"`
+	Issuer    string   `json:"issuer,omitempty"`
+	Token     string   `json:"token,omitempty"` // ID of what has proved it
+	// Machine is the name of the machine token that has proved it; "" for what is none, such as a login.
+	Machine string     `json:"machine,omitempty"`
+	Expires *time.Time `json:"expires,omitempty"`
 }
 
 // Credentials are what an account logs in with.
@@ -107,6 +110,13 @@ type Key = auth.KeyInfo
 // Issuer is somebody else whose tokens the host takes.
 type Issuer = auth.Issuer
 
+// AddedIssuer is the answer to the request that adds one.
+type AddedIssuer struct {
+	Name string `json:"name"`
+	// Warning is why tokens of it cannot be taken yet; "" if its keys could be read.
+	Warning string `json:"warning,omitempty"`
+}
+
 func (s *Server) identityRoutes() []route {
 	return []route{
 		{pattern: "GET /.well-known/jwks.json", summary: "The keys that access tokens are signed with (RFC 7517)", outBytes: "application/json", handler: s.jwks},
@@ -128,7 +138,7 @@ func (s *Server) identityRoutes() []route {
 		{pattern: "POST /v1/rules", summary: "Add a rule, which counts from then on", in: reflect.TypeFor[Rule](), out: reflect.TypeFor[Rule](), handler: s.addRule},
 		{pattern: "DELETE /v1/rules/{id}", summary: "Remove a rule", handler: s.removeRule},
 		{pattern: "GET /v1/issuers", summary: "The other issuers whose tokens the host takes, by name", out: reflect.TypeFor[[]Issuer](), handler: s.issuers},
-		{pattern: "POST /v1/issuers", summary: "Take the tokens of another issuer", in: reflect.TypeFor[Issuer](), handler: s.addIssuer},
+		{pattern: "POST /v1/issuers", summary: "Take the tokens of another issuer", in: reflect.TypeFor[Issuer](), out: reflect.TypeFor[AddedIssuer](), handler: s.addIssuer},
 		{pattern: "DELETE /v1/issuers/{name}", summary: "Take the tokens of an issuer no more", handler: s.removeIssuer},
 		{pattern: "GET /v1/keys", summary: "The signing keys, the active one first", out: reflect.TypeFor[[]Key](), handler: s.keysList},
 		{pattern: "POST /v1/keys/rotate", summary: "Make a new signing key; what the one before has signed is good until it expires", out: reflect.TypeFor[Key](), handler: s.rotateKeys},
@@ -169,6 +179,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	noteResource(r, accountResource(c.Account), "")
 	a, err := s.authority()
 	if err != nil {
 		return err
@@ -230,8 +241,19 @@ func (s *Server) whoami(w http.ResponseWriter, r *http.Request) error {
 		if !id.Expires.IsZero() {
 			v.Expires = &id.Expires
 		}
+		v.Machine = s.machineName(id)
 	}
 	return reply(w, v)
+}
+
+// machineName returns the name of the machine token that has proved an identity, "" if none has.
+func (s *Server) machineName(id *auth.Identity) string {
+	for _, t := range s.auth.Tokens() {
+		if t.ID == id.Token && t.Account == id.Account {
+			return t.Name
+		}
+	}
+	return ""
 }
 
 func (s *Server) checkRule(w http.ResponseWriter, r *http.Request) error {
@@ -298,6 +320,7 @@ func (s *Server) createAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	noteResource(r, accountResource(req.Name), req.detail())
 	n := auth.NewAccount{Name: req.Name, Namespace: req.Namespace, Kind: req.Kind, By: by(r)}
 	if req.Scopes != nil {
 		n.Scopes = *req.Scopes
@@ -305,7 +328,13 @@ func (s *Server) createAccount(w http.ResponseWriter, r *http.Request) error {
 	if req.Password != nil {
 		n.Password = *req.Password
 	}
+	if err := s.knowsNamespace(req.Namespace); err != nil {
+		return err
+	}
 	acc, err := a.CreateAccount(r.Context(), n)
+	if err == nil {
+		noteResource(r, accountResource(acc.Name), (&AccountRequest{Namespace: acc.Namespace, Kind: acc.Kind, Scopes: &acc.Scopes, Password: req.Password}).detail())
+	}
 	return replyOr(w, shownAccount(acc), err)
 }
 
@@ -319,6 +348,7 @@ func (s *Server) changeAccount(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name := r.PathValue("account")
+	noteResource(r, accountResource(name), (&AccountRequest{Scopes: req.Scopes, Password: req.Password}).detail())
 	if name == Who(r) && req.Scopes == nil && req.Password != nil && (req.Current != "" || s.may(r, auth.Admin) != nil) {
 		// Who has found a terminal that is logged in must not keep the account; an admin could do
 		// without, but is told if the password is another one than they think.
@@ -409,6 +439,7 @@ func (s *Server) createToken(w http.ResponseWriter, r *http.Request) error {
 	if req.Account == "" {
 		req.Account = Who(r)
 	}
+	noteResource(r, "token", tokenDetail(&auth.Token{Name: req.Name, Account: req.Account, Namespace: req.Namespace, Scopes: req.Scopes}))
 	if err := s.mine(r, req.Account); err != nil {
 		return err
 	}
@@ -427,10 +458,22 @@ func (s *Server) createToken(w http.ResponseWriter, r *http.Request) error {
 		}
 		n.TTL = id.LendFor(n.TTL)
 		if id.Namespace != auth.Everywhere {
+			if n.Namespace != "" && n.Namespace != id.Namespace {
+				return wire.Errorf(wire.Forbidden, "%s is of the namespace %s here, and so are its tokens", id.Account, id.Namespace)
+			}
 			n.Namespace = id.Namespace
 		}
 	}
+	// Who is of one namespace learns nothing of others, and is refused them below.
+	if p := a.PrincipalOf(n.Account); p != nil && p.Namespace == auth.Everywhere {
+		if err := s.knowsNamespace(n.Namespace); err != nil {
+			return err
+		}
+	}
 	t, secret, err := a.CreateToken(r.Context(), n)
+	if err == nil {
+		noteResource(r, "token:"+t.ID, tokenDetail(&t))
+	}
 	v := shownToken(t)
 	v.Secret = secret
 	return replyOr(w, v, err)
@@ -445,6 +488,7 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	for _, t := range a.Tokens() {
 		if t.ID == r.PathValue("id") {
 			account = t.Account
+			noteResource(r, "token:"+t.ID, tokenDetail(&t))
 		}
 	}
 	if err := s.mine(r, account); err != nil {
@@ -470,8 +514,15 @@ func (s *Server) addRule(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	noteResource(r, strings.TrimSuffix("rule:"+rule.ID, ":"), ruleDetail(&rule))
+	if err := s.knowsNamespace(rule.Namespace); err != nil {
+		return err
+	}
 	rule.By = by(r)
 	rule, err = a.AddRule(r.Context(), rule)
+	if err == nil {
+		noteResource(r, "rule:"+rule.ID, ruleDetail(&rule))
+	}
 	return replyOr(w, rule, err)
 }
 
@@ -479,6 +530,11 @@ func (s *Server) removeRule(w http.ResponseWriter, r *http.Request) error {
 	a, err := s.authority()
 	if err != nil {
 		return err
+	}
+	for _, rule := range a.Rules() {
+		if rule.ID == r.PathValue("id") {
+			noteResource(r, "rule:"+rule.ID, ruleDetail(&rule))
+		}
 	}
 	return noContent(w, a.RemoveRule(r.Context(), r.PathValue("id")))
 }
@@ -500,8 +556,19 @@ func (s *Server) addIssuer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	noteResource(r, strings.TrimSuffix("issuer:"+i.Name, ":"), issuerDetail(&i))
+	if err := s.knowsNamespace(i.Namespace); err != nil {
+		return err
+	}
 	i.By = by(r)
-	return noContent(w, a.AddIssuer(r.Context(), i))
+	if err := a.AddIssuer(r.Context(), i); err != nil {
+		return err
+	}
+	added := AddedIssuer{Name: i.Name}
+	if err := a.TryIssuer(r.Context(), i); err != nil {
+		added.Warning = fmt.Sprintf("its keys cannot be read now: %v; its tokens are refused until they can", err)
+	}
+	return reply(w, added)
 }
 
 func (s *Server) removeIssuer(w http.ResponseWriter, r *http.Request) error {
@@ -526,5 +593,8 @@ func (s *Server) rotateKeys(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	k, err := a.RotateKeys(r.Context())
+	if err == nil {
+		noteResource(r, "key:"+k.ID, "")
+	}
 	return replyOr(w, k, err)
 }

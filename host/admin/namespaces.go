@@ -6,11 +6,13 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/fnhost/fnhost/functions/wire"
+	"github.com/fnhost/fnhost/host/auth"
 	"github.com/fnhost/fnhost/trigger/codec"
 )
 
@@ -48,6 +50,12 @@ type Export struct {
 	To       string `json:"to"`
 	Function string `json:"function,omitempty"`
 	Subject  string `json:"subject,omitempty"`
+}
+
+// Exported is the answer to an export.
+type Exported struct {
+	// Missing is true if the namespace has no such function yet: it can be called when it is there.
+	Missing bool `json:"missing,omitempty"`
 }
 
 // String says what is exported where.
@@ -102,7 +110,7 @@ func (s *Server) ofNamespace(r *http.Request) (*Server, error) {
 	if known, ok := s.others.Load(names[0]); ok && known.(*Server).backend == backend {
 		return known.(*Server), nil
 	}
-	one := &Server{backend: backend, log: s.log, door: s.door, auth: s.auth, guesses: s.guesses, mux: http.NewServeMux(), ctx: s.ctx, cancel: s.cancel}
+	one := &Server{backend: backend, log: s.log, door: s.door, auth: s.auth, guesses: s.guesses, known: s.known, mux: http.NewServeMux(), ctx: s.ctx, cancel: s.cancel}
 	one.handle()
 	s.others.Store(names[0], one)
 	return one, nil
@@ -115,7 +123,7 @@ func (s *Server) namespaceRoutes() []route {
 		{pattern: "DELETE /v1/namespaces/{namespace}", summary: "Remove a namespace with all that is in it; one with functions only if force is true", query: []string{"force"}, handler: s.removeNamespace},
 		{pattern: "PUT /v1/namespaces/{namespace}/limits", summary: "Set all limits of a namespace; those left out are none", in: reflect.TypeFor[NamespaceLimits](), out: reflect.TypeFor[Namespace](), handler: s.limitNamespace},
 		{pattern: "GET /v1/exports", summary: "What namespaces export to others", out: reflect.TypeFor[[]Export](), handler: s.exports},
-		{pattern: "POST /v1/exports", summary: "Have a namespace export a function, or a subject, to another one", in: reflect.TypeFor[Export](), handler: s.export},
+		{pattern: "POST /v1/exports", summary: "Have a namespace export a function, or a subject, to another one", in: reflect.TypeFor[Export](), out: reflect.TypeFor[Exported](), handler: s.export},
 		{pattern: "DELETE /v1/exports", summary: "End an export, at once", query: []string{"from", "to", "function", "subject"}, handler: s.unexport},
 	}
 }
@@ -145,6 +153,7 @@ func (s *Server) createNamespace(w http.ResponseWriter, r *http.Request) error {
 	if err := codec.Decode(http.MaxBytesReader(w, r.Body, maxRequest), &n); err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
+	noteResource(r, "namespace:"+n.Name, n.Limits.detail())
 	made, err := spaces.CreateNamespace(r.Context(), n)
 	return replyOr(w, made, err)
 }
@@ -172,6 +181,7 @@ func (s *Server) limitNamespace(w http.ResponseWriter, r *http.Request) error {
 	if err := codec.Decode(http.MaxBytesReader(w, r.Body, maxRequest), &l); err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
+	noteResource(r, "namespace:"+r.PathValue("namespace"), l.detail())
 	n, err := spaces.LimitNamespace(r.Context(), r.PathValue("namespace"), l)
 	return replyOr(w, n, err)
 }
@@ -193,7 +203,40 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) error {
 	if err := codec.Decode(http.MaxBytesReader(w, r.Body, maxRequest), &e); err != nil {
 		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
-	return noContent(w, spaces.Export(r.Context(), e))
+	noteResource(r, "export", e.String())
+	if err := spaces.Export(r.Context(), e); err != nil {
+		return err
+	}
+	return reply(w, Exported{Missing: missingFunction(spaces, e)})
+}
+
+// missingFunction reports whether what is exported is a function that is not there.
+func missingFunction(spaces Spaces, e Export) bool {
+	if e.Function == "" {
+		return false
+	}
+	backend, err := spaces.Space(e.From)
+	if err != nil {
+		return false
+	}
+	name, _, _ := strings.Cut(e.Function, "/")
+	_, err = backend.Function(name)
+	return err != nil && wire.AsError(err).Code == wire.NoFunction
+}
+
+// knowsNamespace returns an error of code NotFound for the name of a namespace that there is
+// not: what is meant for it would be of nobody, until somebody makes one of that name.
+func (s *Server) knowsNamespace(name string) error {
+	if s.known == nil || name == "" || name == DefaultNamespace || name == auth.Everywhere {
+		return nil
+	}
+	if slices.ContainsFunc(s.known.Namespaces(), func(n Namespace) bool { return n.Name == name && !n.Removing }) {
+		return nil
+	}
+	if _, err := s.known.Space(name); err != nil {
+		return err
+	}
+	return nil
 }
 
 func (s *Server) unexport(w http.ResponseWriter, r *http.Request) error {
@@ -202,7 +245,9 @@ func (s *Server) unexport(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q := r.URL.Query()
-	return noContent(w, spaces.Unexport(r.Context(), Export{From: q.Get("from"), To: q.Get("to"), Function: q.Get("function"), Subject: q.Get("subject")}))
+	e := Export{From: q.Get("from"), To: q.Get("to"), Function: q.Get("function"), Subject: q.Get("subject")}
+	noteResource(r, "export", e.String())
+	return noContent(w, spaces.Unexport(r.Context(), e))
 }
 
 // managesNamespaces reports whether a request is for the host, whatever the namespace of
@@ -247,8 +292,9 @@ func (c *Client) Exports(ctx context.Context) ([]Export, error) {
 // Export has a namespace export a function, or a subject, to another one. The error is of
 // code BadRequest for what is no export, NotFound for a namespace that there is not, and
 // Unprocessed for a subject that cannot be exported, with why.
-func (c *Client) Export(ctx context.Context, e Export) error {
-	return c.send(ctx, http.MethodPost, "/v1/exports", e, nil)
+func (c *Client) Export(ctx context.Context, e Export) (Exported, error) {
+	var v Exported
+	return v, c.send(ctx, http.MethodPost, "/v1/exports", e, &v)
 }
 
 // Unexport ends an export, at once. The error is of code NotFound if there is none.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -30,6 +31,7 @@ type Server struct {
 	door    Door
 	auth    *auth.Authority // nil where nobody is asked
 	guesses *guesses
+	known   Spaces       // also where this is the server of one namespace; nil if there are none
 	unknown http.Handler // for paths that no route is for
 	audit   func(r *http.Request, pattern string, status int, err error)
 	mux     *http.ServeMux
@@ -49,6 +51,9 @@ type Options struct {
 	// status of the answer, and the error in it, or what [NoteOutcome] was told. It
 	// must not block. Default: nobody.
 	Audit func(r *http.Request, pattern string, status int, err error)
+	// TrustedProxies are those whose X-Forwarded-For says where a guess of a password comes
+	// from. Default: none.
+	TrustedProxies []netip.Prefix
 	// Git serves the paths below /git/. Default: none.
 	Git http.Handler
 	// Logger gets what goes wrong beside the requests. Default: [slog.Default].
@@ -60,7 +65,8 @@ func NewServer(backend Backend, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: newGuesses(), audit: o.Audit, mux: http.NewServeMux()}
+	s := &Server{backend: backend, log: o.Logger, door: o.Door, auth: o.Auth, guesses: newGuesses(o.TrustedProxies), audit: o.Audit, mux: http.NewServeMux()}
+	s.known, _ = backend.(Spaces)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.handle()
 	if o.Git != nil {

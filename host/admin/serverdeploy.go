@@ -46,7 +46,11 @@ func (s *Server) release(w http.ResponseWriter, r *http.Request) error {
 		return wire.Errorf(wire.BadRequest, "the request: %v", err)
 	}
 	req.By = byOr(r, req.By)
+	NoteOutcome(r.Context(), nil, req.detail())
 	v, err := s.backend.Release(r.Context(), r.PathValue("name"), req)
+	if err == nil {
+		NoteOutcome(r.Context(), nil, partsDetail(v.Parts))
+	}
 	return replyOr(w, v, err)
 }
 

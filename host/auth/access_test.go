@@ -244,7 +244,7 @@ func TestMachineTokens(t *testing.T) {
 		t.Fatalf("%+v, %v", made, err)
 	}
 	id := proves(t, a, secret, "ada")
-	if !slices.Equal(id.Scopes, []string{"developer"}) || id.Kind != Service || id.Token != made.ID {
+	if !slices.Equal(id.Scopes, []string{"developer"}) || id.Kind != Person || id.Token != made.ID {
 		t.Errorf("identity %+v", id)
 	}
 	for name, n := range map[string]NewToken{

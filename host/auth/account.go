@@ -56,6 +56,8 @@ func (n *NewAccount) complete() error {
 		return wire.Errorf(wire.BadRequest, "%.80q is no name of an account: want 1 to 63 of a-z, 0-9, - and _, beginning with a letter or a digit", n.Name)
 	case n.Name == RootAccount:
 		return wire.Errorf(wire.BadRequest, "root is the account of the host's own token: choose another name")
+	case n.Name == rules.Public:
+		return wire.Errorf(wire.BadRequest, "%s is anybody, without proof, where rules are asked for: choose another name", rules.Public)
 	case n.Kind != Person && n.Kind != Service:
 		return wire.Errorf(wire.BadRequest, "%.80q is no kind of account: want %s or %s", n.Kind, Person, Service)
 	}

@@ -228,37 +228,79 @@ func (a *Authority) keyfuncOf(ctx context.Context, i *issuer) (keyfunc.Keyfunc, 
 	return i.keys, nil
 }
 
+// tryTimeout bounds how long TryIssuer waits.
+const tryTimeout = 5 * time.Second
+
+// TryIssuer reads the keys of another issuer once, and returns why they cannot be read. It keeps
+// nothing of them.
+func (a *Authority) TryIssuer(ctx context.Context, i Issuer) error {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	from, err := a.keysURL(ctx, &i)
+	if err != nil {
+		return err
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := a.fetch(ctx, from, &set); err != nil {
+		return err
+	}
+	if len(set.Keys) == 0 {
+		return fmt.Errorf("%s has no keys", redacted(from))
+	}
+	return nil
+}
+
+// fetch reads a JSON document of another issuer.
+func (a *Authority) fetch(ctx context.Context, from string, v any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := a.cfg.Client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", req.URL.Redacted(), resp.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(v); err != nil {
+		return fmt.Errorf("%s: %w", req.URL.Redacted(), err)
+	}
+	return nil
+}
+
+// redacted is a URL without its password.
+func redacted(link string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return "the address"
+	}
+	return u.Redacted()
+}
+
 // keysURL returns where the keys are, if need be by the discovery document (OpenID
 // Connect Discovery 1.0), which must be of that issuer.
 func (a *Authority) keysURL(ctx context.Context, i *Issuer) (string, error) {
 	if i.JWKS != "" {
 		return i.JWKS, nil
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(i.URL, "/")+"/.well-known/openid-configuration", nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := a.cfg.Client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
+	from := strings.TrimSuffix(i.URL, "/") + "/.well-known/openid-configuration"
 	var doc struct {
 		Issuer string `json:"issuer"`
 		JWKS   string `json:"jwks_uri"`
 	}
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s", req.URL, resp.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDocument)).Decode(&doc); err != nil {
-		return "", fmt.Errorf("%s: %w", req.URL, err)
+	if err := a.fetch(ctx, from, &doc); err != nil {
+		return "", err
 	}
 	if doc.Issuer != i.URL {
-		return "", fmt.Errorf("%s is of the issuer %q", req.URL, doc.Issuer)
+		return "", fmt.Errorf("%s is of the issuer %q", redacted(from), doc.Issuer)
 	}
 	check := Issuer{Name: i.Name, URL: i.URL, Audience: i.Audience, JWKS: doc.JWKS}
 	if doc.JWKS == "" {
-		return "", fmt.Errorf("%s names no keys", req.URL)
+		return "", fmt.Errorf("%s names no keys", redacted(from))
 	}
 	return doc.JWKS, check.validate()
 }

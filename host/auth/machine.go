@@ -103,10 +103,16 @@ func (a *Authority) owner(name string) (Account, bool) {
 // AdminScope is the scope that may do all.
 const AdminScope = "admin"
 
-// mayLend reports whether a token of the account may have a scope. Who may do all may
-// make tokens that may do less, whatever that is called.
+// lesser are the scopes of roles that may do less than another one, by that one: what the rules
+// that are always there give to these, they give to that one, too. AdminScope is above all.
+var lesser = map[string][]string{"developer": {"invoker", "viewer"}}
+
+// mayLend reports whether a token of the account may have a scope: one of its own, or one that
+// is less than one of its own. Who may do all may make tokens that may do less, whatever that is called.
 func (acc *Account) mayLend(scope string) bool {
-	return slices.Contains(acc.Scopes, scope) || slices.Contains(acc.Scopes, AdminScope)
+	return slices.ContainsFunc(acc.Scopes, func(own string) bool {
+		return own == scope || own == AdminScope || slices.Contains(lesser[own], scope)
+	})
 }
 
 // Tokens returns the machine tokens, by account and name, without their sums.
@@ -219,7 +225,7 @@ func (a *Authority) lend(t *Token) (*Identity, error) {
 			return nil, revoked("the token is of an account of that name that is gone")
 		}
 	}
-	id := &Identity{Account: acc.Name, Namespace: acc.Namespace, Kind: Service, Token: t.ID, Expires: t.Expires}
+	id := &Identity{Account: acc.Name, Namespace: acc.Namespace, Kind: acc.Kind, Token: t.ID, Expires: t.Expires}
 	if t.Namespace != "" {
 		if acc.Namespace != Everywhere && acc.Namespace != t.Namespace {
 			return nil, revoked("the account of the token is of another namespace now")
