@@ -351,3 +351,23 @@ func TestADamagedRuleLetsNobodyDoAnything(t *testing.T) {
 		}
 	}
 }
+
+// Who leaves a scope out of a token does not leave behind what is denied to that.
+func TestWhatIsDeniedToAScopeIsDeniedToTokensWithoutIt(t *testing.T) {
+	a := open(t, Config{})
+	account(t, a, "ada", "developer")
+	_, secret, err := a.CreateToken(t.Context(), NewToken{Name: "web", Account: "ada", Scopes: []string{"invoker"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.AddRule(t.Context(), rules.Rule{ID: "no", Resource: "function:payroll", Scope: "developer", Access: rules.Deny}); err != nil {
+		t.Fatal(err)
+	}
+	id := proves(t, a, secret, "ada")
+	if !a.Decide(id, "default", "function:orders").Allowed || a.Decide(id, "default", "function:payroll:pay").Allowed || a.Decide(id, "default", "admin:deploy").Allowed {
+		t.Error("the token may do other things than call what its account may call")
+	}
+	if p := a.Permissions(id, "default"); slices.Contains(p.Publish, "fn.>") || slices.Contains(p.Publish, "fn.payroll") {
+		t.Errorf("over NATS it may publish on %v", p.Publish)
+	}
+}

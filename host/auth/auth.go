@@ -142,6 +142,7 @@ type Identity struct {
 	Token     string    `json:"token,omitempty"`  // ID of what has proved it
 	Expires   time.Time `json:"expires,omitzero"` // when that ends
 	family    string
+	lacks     []string // scopes of the account that a token of it has not
 
 	principal rules.Principal
 	encoded   string
@@ -157,7 +158,7 @@ const (
 
 // seal makes an identity ready for use: it is not changed any more.
 func (i *Identity) seal() *Identity {
-	i.principal = rules.Principal{Account: i.Account, Namespace: i.Namespace, Scopes: i.Scopes}
+	i.principal = rules.Principal{Account: i.Account, Namespace: i.Namespace, Scopes: i.Scopes, Lacks: i.lacks}
 	i.encoded = encodeIdentity(i)
 	return i
 }

@@ -235,6 +235,7 @@ func (a *Authority) lend(t *Token) (*Identity, error) {
 	id.Scopes = slices.Clone(acc.Scopes)
 	if len(t.Scopes) > 0 {
 		id.Scopes = slices.DeleteFunc(slices.Clone(t.Scopes), func(s string) bool { return !acc.mayLend(s) })
+		id.lacks = slices.DeleteFunc(slices.Clone(acc.Scopes), func(s string) bool { return slices.Contains(id.Scopes, s) })
 	}
 	return id.seal(), nil
 }

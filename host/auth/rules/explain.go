@@ -38,7 +38,7 @@ func (s *Set) Explain(p *Principal, namespace, resource string) Explanation {
 	}
 	q, ok := ask(p, namespace)
 	for _, r := range s.matching(namespace, resource) {
-		e.Rules = append(e.Rules, Explained{Rule: *r, Applies: ok && q.meant(r.Scope), Why: e.reason(p, r, ok && q.meant(r.Scope))})
+		e.Rules = append(e.Rules, Explained{Rule: *r, Applies: ok && q.meant(r), Why: e.reason(p, r, ok && q.meant(r))})
 	}
 	e.Why = e.sum(p)
 	return e

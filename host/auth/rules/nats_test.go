@@ -123,9 +123,9 @@ func openDoor(t *testing.T) *door {
 	d := &door{t: t}
 	d.open([]*server.User{
 		{Username: "host", Password: "host", Account: account},
-		user(t, s, "clerk", &Principal{"clerk", "shop", []string{"clerk"}}, account, true),
-		user(t, s, "reader", &Principal{"reader", "shop", []string{"reader"}}, account, false),
-		user(t, s, "admin", &Principal{"admin", "shop", []string{"admin"}}, account, false),
+		user(t, s, "clerk", &Principal{Account: "clerk", Namespace: "shop", Scopes: []string{"clerk"}}, account, true),
+		user(t, s, "reader", &Principal{Account: "reader", Namespace: "shop", Scopes: []string{"reader"}}, account, false),
+		user(t, s, "admin", &Principal{Account: "admin", Namespace: "shop", Scopes: []string{"admin"}}, account, false),
 		user(t, s, "nobody", nil, account, true),
 	}, account)
 	for _, name := range []string{"a", "b"} {

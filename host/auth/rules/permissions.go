@@ -89,7 +89,7 @@ func (s *Set) meant(q *question, namespace string, access Access) []*Rule {
 	var list []*Rule
 	for i := range s.rules {
 		r := &s.rules[i]
-		if r.Access == access && (r.Namespace == namespace || r.Namespace == Everywhere) && q.meant(r.Scope) {
+		if r.Access == access && (r.Namespace == namespace || r.Namespace == Everywhere) && q.meant(r) {
 			list = append(list, r)
 		}
 	}

@@ -15,6 +15,9 @@ type Principal struct {
 	Namespace string `json:"namespace"`
 	// Scopes are those that it has. Any account has "public" and "*" besides.
 	Scopes []string `json:"scopes"`
+	// Lacks are those that its account has, and it does not, as a token that was made for
+	// less: they grant it nothing, and what is denied to them is denied to it.
+	Lacks []string `json:"lacks,omitzero"`
 }
 
 // Verdict is what rules say.
@@ -178,6 +181,7 @@ func (s *Set) Decide(p *Principal, namespace, resource string) Verdict {
 type question struct {
 	account bool     // any account is meant
 	scopes  []string // that are meant
+	lacks   []string // that are meant by denies alone
 	best    *Rule
 }
 
@@ -188,14 +192,14 @@ func ask(p *Principal, namespace string) (q question, ok bool) {
 		return q, false
 	}
 	if p != nil && (p.Namespace == namespace || p.Namespace == Everywhere) {
-		return question{account: true, scopes: p.Scopes}, true
+		return question{account: true, scopes: p.Scopes, lacks: p.Lacks}, true
 	}
 	return q, namespace != Everywhere
 }
 
-// meant is true if a rule of the scope is for who asks.
-func (q *question) meant(scope string) bool {
-	return scope == Public || q.account && (scope == Any || slices.Contains(q.scopes, scope))
+// meant is true if a rule is for who asks.
+func (q *question) meant(r *Rule) bool {
+	return r.Scope == Public || q.account && (r.Scope == Any || slices.Contains(q.scopes, r.Scope) || r.Access == Deny && slices.Contains(q.lacks, r.Scope))
 }
 
 func (q *question) walk(n *node, p parts) {
@@ -226,6 +230,11 @@ func (q *question) take(b *bests) {
 	}
 	for _, scope := range q.scopes {
 		q.best = first(q.best, b.scopes[scope])
+	}
+	for _, scope := range q.lacks {
+		if r := b.scopes[scope]; r != nil && r.Access == Deny {
+			q.best = first(q.best, r)
+		}
 	}
 }
 
