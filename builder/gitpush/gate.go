@@ -120,6 +120,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Scheme == "http":
 		proxy := httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) {}, Transport: g.plain, FlushInterval: -1,
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }}
+		// An answer may begin before the end of the request was read, which the server would
+		// then read by itself: the request, and with it the answer, would be broken off.
+		http.NewResponseController(w).EnableFullDuplex()
 		proxy.ServeHTTP(w, r)
 	default:
 		w.WriteHeader(http.StatusBadRequest)
