@@ -104,6 +104,7 @@ func TestAPausedTriggerBeginsNothing(t *testing.T) {
 		return err == nil && c.CachedInfo().NumWaiting > 0
 	})
 	f.publish("a", "y")
+	f.await("both are counted", func() bool { return f.status().Pending == 2 }) // a consumer learns of an event a moment later
 	if s := f.status(); !s.Paused || s.Pending != 2 || s.Oldest == nil || len(f.seen()) != 1 {
 		t.Errorf("%+v after %d calls", s, len(f.seen()))
 	}
