@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -369,5 +371,34 @@ func TestWhatIsDeniedToAScopeIsDeniedToTokensWithoutIt(t *testing.T) {
 	}
 	if p := a.Permissions(id, "default"); slices.Contains(p.Publish, "fn.>") || slices.Contains(p.Publish, "fn.payroll") {
 		t.Errorf("over NATS it may publish on %v", p.Publish)
+	}
+}
+
+// A start compiles its rules once: with as many as there may be it would take minutes
+// otherwise.
+func TestAStartWithManyRulesKnowsAllOfThem(t *testing.T) {
+	b := newBucket(t)
+	for i := range 3000 {
+		record := fmt.Sprintf(`{"id":"r%d","namespace":"*","resource":"function:f%d","scope":"s%d","access":"grant","priority":0}`, i, i, i)
+		if _, err := b.Put(t.Context(), fmt.Sprintf("rule.r%d", i), []byte(record)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	a, err := Open(ctx, Config{Bucket: b, Secrets: &vault{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if n := len(a.Rules()); n < 3000 {
+		t.Errorf("%d rules", n)
+	}
+	id := (&Identity{Account: "ada", Namespace: Everywhere, Scopes: []string{"s2999"}}).seal()
+	if !a.Decide(id, "default", "function:f2999").Allowed || a.Decide(id, "default", "function:f2998").Allowed {
+		t.Error("the rules do not count after the start")
+	}
+	if _, err := a.AddRule(t.Context(), rules.Rule{ID: "late", Resource: "function:f2998", Scope: "s2999", Access: rules.Grant}); err != nil || !a.Decide(id, "default", "function:f2998").Allowed {
+		t.Errorf("a rule that is added later: %v", err)
 	}
 }

@@ -82,6 +82,7 @@ type Authority struct {
 	generation atomic.Uint64 // of the state: what was verified under another one is verified again
 	verified   verified
 	set        atomic.Pointer[rules.Set]
+	reading    atomic.Bool // all of the bucket is read: rules are compiled at the end of that
 	closed     atomic.Bool // a rule is damaged: nobody may do anything but mend that
 
 	mu     sync.RWMutex

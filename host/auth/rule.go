@@ -26,6 +26,10 @@ func (a *Authority) Decide(id *Identity, namespace, resource string) rules.Verdi
 
 // Explain says why Decide decides as it does.
 func (a *Authority) Explain(p *rules.Principal, namespace, resource string) rules.Explanation {
+	if a.closed.Load() && resource != Admin {
+		return rules.Explanation{Namespace: namespace, Resource: resource, Verdict: rules.Verdict{Decided: true}, Rules: []rules.Explained{},
+			Why: "refused: a rule is damaged, and nobody may do anything until it is removed: the log of the host names it"}
+	}
 	return a.set.Load().Explain(p, namespace, resource)
 }
 

@@ -80,6 +80,10 @@ func (a *Authority) catchUp(ctx context.Context) (kv.Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Rules are compiled when all are there, and not once for each.
+	a.reading.Store(true)
+	defer a.compile()
+	defer a.reading.Store(false)
 	seen := make(map[string]bool)
 	for {
 		e, err := w.Next(ctx)
@@ -185,7 +189,7 @@ func (a *Authority) apply(e kv.Entry, told bool) {
 	case err != nil: // what it was before is gone: nobody gets in by it
 		a.log.Error("a record of identities is damaged, and counts as if it were not there: "+err.Error(), "key", e.Key)
 	}
-	if kind == ruleKind {
+	if kind == ruleKind && !a.reading.Load() {
 		a.compile()
 	}
 	a.generation.Add(1)
